@@ -1,0 +1,1 @@
+"""tapeout: compile a trained network for a named device, inside a memory and latency budget."""

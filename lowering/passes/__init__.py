@@ -1,0 +1,1 @@
+"""Passes over the IR: one file, one pass, one test of the same name."""

@@ -1,0 +1,56 @@
+"""The independent reference: any stage of the IR, run by ONNX Runtime.
+
+Operators of our own domain carry their definition as ONNX functions in the model, so every stage
+of the pipeline stays a model that ONNX Runtime can run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+
+from ..errors import ModelError, Problem
+
+Arrays = dict[str, np.ndarray]
+
+
+class Reference:
+    """A model loaded into ONNX Runtime, on one thread, with no graph optimization.
+
+    Args:
+        model: a stage of the IR, or the path of an ``.onnx`` file.
+
+    Raises:
+        ModelError: ONNX Runtime does not take the model; quotes its message.
+    """
+
+    def __init__(self, model: ir.Model | Path) -> None:
+        import onnxruntime  # heavy: only when numerics are asked for
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.log_severity_level = 4
+        source = str(model) if isinstance(model, Path) else _serialized(model)
+        try:
+            self._session = onnxruntime.InferenceSession(
+                source, options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:
+            raise ModelError(
+                "ONNX Runtime, the reference, cannot load the model",
+                [Problem("onnxruntime", str(error))],
+            ) from error
+        self.inputs = tuple(value.name for value in self._session.get_inputs())
+        self.outputs = tuple(value.name for value in self._session.get_outputs())
+
+    def run(self, feeds: Mapping[str, np.ndarray]) -> Arrays:
+        """Return every output by name, for one set of inputs by name."""
+        return dict(zip(self.outputs, self._session.run(None, dict(feeds)), strict=True))
+
+
+def _serialized(model: ir.Model) -> bytes:
+    return ir.to_proto(model).SerializeToString()

@@ -1,0 +1,1 @@
+"""Device profiles: what each device is, as data, and the catalogue of them."""

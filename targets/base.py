@@ -1,0 +1,152 @@
+"""What a family of runtimes has to offer, and how the packages beside this file are found.
+
+A new backend is one new package here whose ``__init__`` defines ``TARGET``; nothing else changes.
+Importing such a package must be cheap: its heavy runtime is imported inside the methods.
+"""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+import functools
+import importlib
+import pkgutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import numpy as np
+import onnx_ir as ir
+
+from ..budget import Usage
+from ..errors import Problem, UsageError
+from ..lowering.pipeline import Pipeline
+from ..profiles.schema import Profile
+
+#: What the user asks for; the targets answer with plans whose precision is one of the others.
+Precision = Literal["auto", "fp32", "fp16", "int8"]
+
+#: Called with one line of text at every step of long work.
+Progress = Callable[[str], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """One point of the search: which runtime, which precision, and the target's own options."""
+
+    runtime: str
+    precision: str
+    options: tuple[tuple[str, int | str], ...] = ()
+
+    def __str__(self) -> str:
+        options = "".join(f", {name}={value}" for name, value in self.options)
+        return f"{self.runtime}, {self.precision}{options}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Built:
+    """What `Target.build` left in the directory.
+
+    Attributes:
+        engine: the file that the runtime loads, relative to the directory.
+        usage: what it costs; the figures that the runtime's own planner gives are ``exact``.
+        toolchain: name -> version of every tool that made it.
+        status: ``deferred`` when the engine itself must still be built on the device.
+    """
+
+    engine: str
+    usage: Usage
+    toolchain: Mapping[str, str]
+    status: Literal["compiled", "deferred"] = "compiled"
+
+
+@dataclasses.dataclass(frozen=True)
+class Execution:
+    """What one execution of a bundle gave.
+
+    Attributes:
+        outputs: by name; pieces of the compiled batch are stacked along the first dimension.
+        latencies: seconds of every timed inference (one compiled batch each); empty if not timed.
+        peak_memory: bytes, the largest resident size of the process that ran it.
+        where: on the device's own kind of machine, or in an emulator (whose times mean nothing).
+    """
+
+    outputs: dict[str, np.ndarray]
+    latencies: tuple[float, ...]
+    peak_memory: int
+    where: Literal["device", "emulator"]
+
+
+class Target(abc.ABC):
+    """One family of runtimes."""
+
+    #: The runtime names, as profiles list them, that this target builds for.
+    runtimes: ClassVar[tuple[str, ...]]
+
+    @abc.abstractmethod
+    def require(self) -> None:
+        """Raise MissingToolError, with the install command, if the toolchain is not installed."""
+
+    @abc.abstractmethod
+    def plans(self, profile: Profile, precision: Precision) -> Sequence[Plan]:
+        """Return the candidate plans for the device, the preferred first; may be empty."""
+
+    @abc.abstractmethod
+    def pipeline(self, profile: Profile, plan: Plan) -> Pipeline:
+        """Return the passes that lead from the imported model to what `build` takes."""
+
+    @abc.abstractmethod
+    def check(self, model: ir.Model, profile: Profile, plan: Plan) -> list[Problem]:
+        """Return every reason why the lowered `model` cannot be built; builds nothing."""
+
+    @abc.abstractmethod
+    def estimate(self, model: ir.Model, profile: Profile, plan: Plan) -> Usage:
+        """Return what the lowered `model` would cost, every figure ``estimated`` or ``exact``."""
+
+    @abc.abstractmethod
+    def build(
+        self, model: ir.Model, profile: Profile, plan: Plan, directory: Path, progress: Progress
+    ) -> Built:
+        """Build the lowered `model` into `directory`: the engine, and ``run/`` with its glue."""
+
+    @abc.abstractmethod
+    def cannot_run(self, profile: Profile) -> Problem | None:
+        """Return why a bundle for the device cannot run on this machine; None if it can."""
+
+    @abc.abstractmethod
+    def execute(
+        self,
+        bundle: Path,
+        profile: Profile,
+        feeds: Mapping[str, np.ndarray],
+        repeat: int = 0,
+    ) -> Execution:
+        """Run a bundle here, in a process of its own (or an emulator).
+
+        Args:
+            bundle: the directory, whose ``manifest.json`` names engine, inputs and outputs.
+            profile: the device it was built for.
+            feeds: one array for each input; the first dimension is a multiple of the compiled one.
+            repeat: how many timed inferences follow on the first piece, after a warm-up.
+        """
+
+
+@functools.cache
+def targets() -> dict[str, Target]:
+    """Return the target of every runtime name, from the packages beside this module."""
+    here = importlib.import_module(__package__)
+    found: dict[str, Target] = {}
+    for module in pkgutil.iter_modules(here.__path__):
+        if module.ispkg:
+            target: Target = importlib.import_module(f"{__package__}.{module.name}").TARGET
+            found |= dict.fromkeys(target.runtimes, target)
+    return dict(sorted(found.items()))
+
+
+def target_for(runtime: str) -> Target:
+    """Return the target that builds for a runtime; raises UsageError naming those there are."""
+    if runtime not in targets():
+        raise UsageError(
+            f"no target builds for the runtime {runtime!r}; there are: {', '.join(targets())}"
+        )
+    return targets()[runtime]

@@ -1,0 +1,81 @@
+"""What several tests share: the real models, and comparison with ONNX Runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+
+from tapeout.lowering.reference import Reference
+
+ROOT = Path(__file__).resolve().parents[1]
+MODELS = ROOT.parent / "shared" / "models"
+NAMES = ("digits_cnn", "resnet8_cifar10", "kws_dscnn", "ad_autoencoder", "vww_mobilenet")
+
+
+def real_inputs(name: str, count: int = 16) -> np.ndarray:
+    """Return the first `count` samples of the real data that go with a model, float32.
+
+    Keyword spotting has no real data: its inputs are uniform over the range of the official int8
+    model's input (scale 0.5847, zero point 83), from a fixed seed.
+    """
+    if name == "digits_cnn":
+        return np.load(MODELS / "digits.npz")["test"][:count]
+    if name == "ad_autoencoder":
+        return np.load(MODELS / "toycar.npz")["windows"][:count].astype(np.float32)
+    if name == "kws_dscnn":
+        low, high = (-128 - 83) * 0.5847, (127 - 83) * 0.5847
+        return np.random.default_rng(0).uniform(low, high, (count, 49, 10, 1)).astype(np.float32)
+    photos = np.load(MODELS / "photos.npz")
+    if name == "resnet8_cifar10":
+        return photos["crops32"][:count].astype(np.float32)
+    return photos["crops96"][:count].astype(np.float32) / np.float32(255)
+
+
+def random_feeds(model: ir.Model, seed: int = 0) -> dict[str, np.ndarray]:
+    """Return standard normal inputs (small integers, booleans where asked) of static shape."""
+    rng = np.random.default_rng(seed)
+    feeds = {}
+    for value in model.graph.inputs:
+        shape = tuple(int(dim) for dim in value.shape or ())
+        dtype = value.dtype.numpy() if value.dtype is not None else np.dtype(np.float32)
+        drawn = rng.standard_normal(shape)
+        feeds[str(value.name)] = (
+            drawn.astype(dtype)
+            if dtype.kind == "f"
+            else (drawn > 0)
+            if dtype.kind == "b"
+            else np.abs(drawn * 4).astype(dtype)
+        )
+    return feeds
+
+
+def assert_same_numbers(
+    before: ir.Model,
+    rewrite: Callable[[ir.Model], ir.Model],
+    feeds: Mapping[str, np.ndarray] | None = None,
+    tolerance: float = 1e-5,
+) -> ir.Model:
+    """Rewrite a model and compare ONNX Runtime's outputs before and after; return the new model.
+
+    `tolerance` is relative to the largest absolute value of each reference output.
+    """
+    feeds = random_feeds(before) if feeds is None else dict(feeds)
+    expected = Reference(before).run(feeds)
+    after = rewrite(before)
+    actual = Reference(after).run(feeds)
+    assert list(actual) == list(expected)
+    for name, wanted in expected.items():
+        assert actual[name].dtype == wanted.dtype
+        assert actual[name].shape == wanted.shape
+        scale = float(np.max(np.abs(wanted.astype(np.float64)), initial=0.0)) or 1.0
+        np.testing.assert_allclose(
+            actual[name].astype(np.float64),
+            wanted.astype(np.float64),
+            rtol=0,
+            atol=tolerance * scale,
+            err_msg=name,
+        )
+    return after
