@@ -1,0 +1,340 @@
+"""What a device *is*: the schema of a profile, where every figure says how it is known.
+
+In a file a quantity is text with its unit (``2.4 GHz``, ``8 GiB``, ``17.1 GB/s``). In memory, and
+in the JSON of `Profile.to_json`, it is a plain number in the base unit: bytes, bytes/s, hertz,
+operations/s (one multiply-accumulate is two operations), seconds.
+
+`json_schema` derives from it the JSON Schema that editors complete from.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import math
+from typing import Annotated, Any, Final, Generic, Literal, TypeVar, get_args
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
+
+from ..units import UNITS, parse_quantity
+
+Kind = Literal["cpu", "gpu", "mobile", "fpga"]
+Source = Literal["datasheet", "measured", "assumed"]
+Holds = Literal["weights", "activations", "code", "io"]
+DType = Literal[
+    "float64", "float32", "float16", "bfloat16",
+    "int64", "int32", "int16", "int8",
+    "uint64", "uint32", "uint16", "uint8",
+    "bool",
+]  # fmt: skip
+
+#: Bits of one element of each dtype, as it lies in a vector register.
+BITS: Final[dict[DType, int]] = {
+    "float64": 64, "float32": 32, "float16": 16, "bfloat16": 16,
+    "int64": 64, "int32": 32, "int16": 16, "int8": 8,
+    "uint64": 64, "uint32": 32, "uint16": 16, "uint8": 8,
+    "bool": 8,
+}  # fmt: skip
+
+#: How well a figure is known, the best first; what is computed is as good as its worst factor.
+SOURCES: Final[tuple[Source, ...]] = get_args(Source)
+
+#: A profile's name, and its file's: nothing that could lead out of a folder.
+NAME_PATTERN: Final = r"^[a-z0-9][a-z0-9_.-]*$"
+
+#: How far a stated peak may lie from the product of its factors (datasheets round their figures).
+PEAK_TOLERANCE: Final = 0.01
+
+Value = TypeVar("Value")
+
+
+class FindingsError(ValueError):
+    """Several faults that one validator found: (keys below the field, message) each."""
+
+    def __init__(self, found: list[tuple[tuple[str, ...], str]]) -> None:
+        self.found = found
+        super().__init__("; ".join(f"{'.'.join(keys)}: {message}" for keys, message in found))
+
+
+def _quantity(dimension: str, example: str) -> tuple[BeforeValidator, WithJsonSchema]:
+    """Return what makes a field take text with a unit of `dimension`, or a base-unit number."""
+
+    def parse(value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        number = parse_quantity(value, dimension)
+        if not math.isfinite(number):
+            raise ValueError(f"{value!r} is too large")
+        # 12 digits: 17.1 GB/s is 17100000000 and not 17100000000.000002
+        return round(number) if dimension == "bytes" else float(f"{number:.12g}")
+
+    units = "|".join(UNITS[dimension])
+    pattern = rf"^\s*[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?\s*({units})\s*$"
+    schema = {"type": "string", "pattern": pattern, "examples": [example]}
+    return BeforeValidator(parse), WithJsonSchema(schema)
+
+
+_FINITE: Final = Field(gt=0, allow_inf_nan=False)
+_BYTES, _BYTES_SCHEMA = _quantity("bytes", "512 KiB")
+_HERTZ, _HERTZ_SCHEMA = _quantity("hertz", "1.5 GHz")
+_RATE, _RATE_SCHEMA = _quantity("bytes/s", "17.1 GB/s")
+_OPS, _OPS_SCHEMA = _quantity("ops/s", "153.6 Gop/s")
+_SECONDS, _SECONDS_SCHEMA = _quantity("seconds", "5 ms")
+
+Count = Annotated[int, Field(gt=0, le=1_000_000)]
+Number = Annotated[float, _FINITE]
+Bytes = Annotated[int, Field(gt=0, le=2**60), _BYTES, _BYTES_SCHEMA]
+Hertz = Annotated[float, _FINITE, _HERTZ, _HERTZ_SCHEMA]
+BytesPerSecond = Annotated[float, _FINITE, _RATE, _RATE_SCHEMA]
+OpsPerSecond = Annotated[float, _FINITE, _OPS, _OPS_SCHEMA]
+Seconds = Annotated[float, _FINITE, _SECONDS, _SECONDS_SCHEMA]
+
+#: The name of each kind of figure in the JSON Schema.
+_FIGURES: Final[dict[Any, str]] = {
+    Count: "Count",
+    Number: "Number",
+    Bytes: "Size",
+    Hertz: "Frequency",
+    BytesPerSecond: "Bandwidth",
+    OpsPerSecond: "Throughput",
+}
+
+
+class Block(BaseModel):
+    """A part of a profile: read-only, and a key it does not know is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Sourced(Block, Generic[Value]):
+    """A figure, and how it is known."""
+
+    value: Value = Field(description="The figure, with its unit.")
+    source: Source = Field(
+        description="How it is known: by a datasheet, by measuring, or assumed for want of both."
+    )
+    note: str = Field(default="", description="Which datasheet, how measured, or why assumed.")
+
+    @classmethod
+    def model_parametrized_name(cls, params: tuple[type[Any], ...]) -> str:
+        """Return a short name for the JSON Schema, in place of the whole annotation."""
+        return _FIGURES.get(params[0], f"Sourced{params[0]}")
+
+
+class Runtime(Block):
+    """A runtime the device carries."""
+
+    name: str = Field(min_length=1, description="The runtime's name, as targets know it: tvm.")
+    version: str = Field(min_length=1, description="The version the bundle is built for.")
+
+
+class Cpu(Block):
+    """The cores that inference runs on: of a big.LITTLE chip, the big ones."""
+
+    cores: Sourced[Count] = Field(description="Physical cores of the kind described here.")
+    clock: Sourced[Hertz] = Field(description="The clock all cores keep under a sustained load.")
+    vector_bits: Sourced[Count] = Field(
+        description="Width of the widest vector register; that of a scalar one if there is none."
+    )
+    vector_registers: Sourced[Count] = Field(
+        description="Vector registers of the instruction set that code can name."
+    )
+    fma_units: Sourced[Number] = Field(
+        description="Full-width float32 multiply-adds that one core starts per cycle."
+    )
+    l1: Sourced[Bytes] | None = Field(default=None, description="First-level data cache of a core.")
+    l2: Sourced[Bytes] | None = Field(
+        default=None, description="One second-level cache, in full where cores share it."
+    )
+    l3: Sourced[Bytes] | None = Field(
+        default=None, description="One last-level cache, in full where cores share it."
+    )
+
+
+class Compute(Block):
+    """The peak for one dtype: cores x clock x lanes x units x 2 operations per second."""
+
+    lanes: Sourced[Number] | None = Field(
+        default=None,
+        description="Multiply-adds in one instruction; by default vector_bits over the dtype's.",
+    )
+    units: Sourced[Number] | None = Field(
+        default=None,
+        description="Such instructions that one core starts per cycle; by default fma_units.",
+    )
+    peak: Sourced[OpsPerSecond] | None = Field(
+        default=None,
+        description="Operations per second over all cores; by default the product of the factors.",
+    )
+
+    def completed(self, dtype: DType, cpu: Cpu | None) -> Compute:
+        """Return this entry with what follows from the CPU filled in.
+
+        Raises:
+            FindingsError: there is neither a peak nor the factors of one, or the two disagree.
+        """
+        stated = self.peak
+        if cpu is None or (stated and not self.lanes and not self.units):
+            if stated is None:
+                raise FindingsError(
+                    [(("peak",), "is missing, and there is no cpu to compute it from")]
+                )
+            return self
+        lanes = self.lanes or Sourced[Number](
+            value=cpu.vector_bits.value / BITS[dtype],
+            source=cpu.vector_bits.source,
+            note=f"{cpu.vector_bits.value} bits over {BITS[dtype]}",
+        )
+        units = self.units or cpu.fma_units
+        product = 2 * cpu.cores.value * cpu.clock.value * lanes.value * units.value
+        formula = (
+            f"{cpu.cores.value} cores x {cpu.clock.value / 1e9:g} GHz x {lanes.value:g} lanes"
+            f" x {units.value:g} units x 2"
+        )
+        if stated and not math.isclose(stated.value, product, rel_tol=PEAK_TOLERANCE):
+            message = f"{stated.value / 1e9:g} Gop/s is not {formula} = {product / 1e9:g} Gop/s"
+            raise FindingsError([(("peak",), message)])
+        factors = (cpu.cores, cpu.clock, lanes, units)
+        worst = max((factor.source for factor in factors), key=SOURCES.index)
+        peak = stated or Sourced[OpsPerSecond](value=product, source=worst, note=formula)
+        return Compute(lanes=lanes, units=units, peak=peak)
+
+
+class Memory(Block):
+    """A memory that a running model uses."""
+
+    name: str = Field(min_length=1, description="The memory's name: dram, sram, flash.")
+    size: Sourced[Bytes] = Field(description="Its whole size.")
+    bandwidth: Sourced[BytesPerSecond] = Field(
+        description="Its peak bandwidth, all cores together."
+    )
+    holds: tuple[Holds, ...] = Field(min_length=1, description="What may live there.")
+
+
+class Toolchain(Block):
+    """What code is generated for."""
+
+    triple: str = Field(min_length=1, description="LLVM target triple: aarch64-linux-gnu.")
+    cpu: str = Field(min_length=1, description="LLVM processor name: cortex-a76.")
+    features: tuple[Annotated[str, Field(pattern=r"^[+-][A-Za-z0-9][A-Za-z0-9._-]*$")], ...] = (
+        Field(default=(), description="LLVM features beyond the processor's own: +dotprod.")
+    )
+    abi: str | None = Field(
+        default=None, description="ABI, where the triple does not settle it: lp64d on RISC-V."
+    )
+    glibc: str | None = Field(
+        default=None,
+        pattern=r"^[0-9]+\.[0-9]+$",
+        description='The oldest glibc the bundle must run with, quoted: "2.28".',
+    )
+
+
+class Limits(Block):
+    """What the device does not allow, however small the model."""
+
+    threads: Sourced[Count] | None = Field(
+        default=None, description="Most threads worth using; by default one for each core."
+    )
+
+
+class DefaultBudget(Block):
+    """What a result may cost when the user does not say; None is no limit."""
+
+    memory: Bytes | None = Field(default=None, description="Memory while it runs.")
+    storage: Bytes | None = Field(default=None, description="The engine's size on disk.")
+    latency: Seconds | None = Field(default=None, description="Time of one inference.")
+
+
+class Profile(Block):
+    """One device."""
+
+    name: str = Field(
+        pattern=NAME_PATTERN, max_length=64, description="Its name in the catalogue and its file's."
+    )
+    title: str = Field(min_length=1, description="Its name for people.")
+    vendor: str = Field(min_length=1, description="Who makes it.")
+    kind: Kind = Field(description="The family of devices it belongs to.")
+    runtimes: tuple[Runtime, ...] = Field(
+        min_length=1, description="The runtimes it can carry, the preferred first."
+    )
+    dtypes: tuple[DType, ...] = Field(
+        min_length=1, description="Element types that its runtimes compute with."
+    )
+    cpu: Cpu | None = Field(default=None, description="The cores; for the kind cpu only.")
+    compute: dict[DType, Compute] = Field(
+        description="Peak throughput for each dtype that has one."
+    )
+    memories: tuple[Memory, ...] = Field(
+        min_length=1, description="The memories, the one that activations live in first."
+    )
+    toolchain: Toolchain = Field(description="What code is generated for.")
+    limits: Limits = Field(default=Limits(), description="What the device does not allow.")
+    budget: DefaultBudget = Field(
+        default=DefaultBudget(), description="What a result may cost when the user does not say."
+    )
+
+    @field_validator("compute", mode="after")
+    @classmethod
+    def _complete_peaks(
+        cls, compute: dict[DType, Compute], info: ValidationInfo
+    ) -> dict[DType, Compute]:
+        """Fill in what follows from the CPU, and refuse a peak that its factors contradict."""
+        if not {"cpu", "dtypes"} <= info.data.keys():
+            return compute  # those fields are wrong themselves, and reported so
+        completed: dict[DType, Compute] = {}
+        found: list[tuple[tuple[str, ...], str]] = []
+        for dtype, entry in compute.items():
+            if dtype not in info.data["dtypes"]:
+                found.append(((dtype,), f"{dtype!r} is not among dtypes"))
+            try:
+                completed[dtype] = entry.completed(dtype, info.data["cpu"])
+            except FindingsError as error:
+                found += [((dtype, *keys), message) for keys, message in error.found]
+        if found:
+            raise FindingsError(found)
+        return completed
+
+    @model_validator(mode="after")
+    def _agrees_with_kind(self) -> Profile:
+        if (self.kind == "cpu") != (self.cpu is not None):
+            needs = "needs a block cpu" if self.kind == "cpu" else "has no block cpu"
+            raise FindingsError([(("cpu",), f"a profile of the kind {self.kind!r} {needs}")])
+        return self
+
+    def peak(self, dtype: str) -> float | None:
+        """Return the operations per second for a dtype, None where the profile gives no figure."""
+        entry = next((entry for name, entry in self.compute.items() if name == dtype), None)
+        return entry.peak.value if entry is not None and entry.peak is not None else None
+
+    @property
+    def threads(self) -> int:
+        """How many threads one inference should use."""
+        if self.limits.threads is not None:
+            return self.limits.threads.value
+        return self.cpu.cores.value if self.cpu is not None else 1
+
+    @property
+    def main_memory(self) -> Memory:
+        """The memory that activations live in; the first one if none says so."""
+        holding = (memory for memory in self.memories if "activations" in memory.holds)
+        return next(holding, self.memories[0])
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the whole profile, quantities in base units, for `catalog.from_json`."""
+        return self.model_dump(mode="json")
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """The SHA-256 (hex) of the canonical JSON: sorted keys, no spaces, UTF-8."""
+        text = json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        return hashlib.sha256(text.encode()).hexdigest()
