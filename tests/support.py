@@ -6,8 +6,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnx_ir as ir
 
+from tapeout.lowering import dialect
 from tapeout.lowering.reference import Reference
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -34,6 +36,34 @@ def real_inputs(name: str, count: int = 16) -> np.ndarray:
     return photos["crops96"][:count].astype(np.float32) / np.float32(255)
 
 
+def from_text(graph: str) -> ir.Model:
+    """Return a model like those after import, from the text of one graph in ONNX's own syntax.
+
+    The header is added; nodes without a name are called after their first output, and every value
+    gets its dtype and shape.
+    """
+    domains = f'"" : {dialect.WORKING_OPSET}, "{dialect.DOMAIN}" : 1'
+    header = f"<ir_version: {dialect.IR_VERSION}, opset_import: [{domains}]>"
+    proto = onnx.parser.parse_model(f"{header}\n{graph}")
+    for node in proto.graph.node:
+        node.name = node.name or next(filter(None, node.output))
+    return ir.from_proto(
+        onnx.shape_inference.infer_shapes(
+            proto, check_type=True, strict_mode=not proto.functions, data_prop=True
+        )
+    )
+
+
+def body(model: ir.Model) -> str:
+    """Return the nodes of the main graph as text, one a line, without their names."""
+    lines = []
+    for node in ir.to_proto(model).graph.node:
+        node.ClearField("name")
+        node.ClearField("metadata_props")
+        lines.append(" ".join(onnx.printer.to_text(node).split()))
+    return "\n".join(lines)
+
+
 def random_feeds(model: ir.Model, seed: int = 0) -> dict[str, np.ndarray]:
     """Return standard normal inputs (small integers, booleans where asked) of static shape."""
     rng = np.random.default_rng(seed)
@@ -41,11 +71,11 @@ def random_feeds(model: ir.Model, seed: int = 0) -> dict[str, np.ndarray]:
     for value in model.graph.inputs:
         shape = tuple(int(dim) for dim in value.shape or ())
         dtype = value.dtype.numpy() if value.dtype is not None else np.dtype(np.float32)
-        drawn = rng.standard_normal(shape)
-        feeds[str(value.name)] = (
+        drawn = np.asarray(rng.standard_normal(shape))
+        feeds[str(value.name)] = np.asarray(
             drawn.astype(dtype)
             if dtype.kind == "f"
-            else (drawn > 0)
+            else drawn > 0
             if dtype.kind == "b"
             else np.abs(drawn * 4).astype(dtype)
         )

@@ -1,0 +1,168 @@
+"""The edits that rewriting passes make.
+
+Each leaves the graph valid, new values with a dtype and a static shape, new names unique and
+derived from what they replace, and every new node with its provenance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+import onnx_ir as ir
+
+from . import provenance
+
+Attributes = Mapping[str, int | float | str | Sequence[int] | Sequence[float] | ir.Attr]
+
+
+class Editor:
+    """Edits one model for the length of one pass.
+
+    Attributes:
+        modified: whether anything was changed.
+        grown: bytes of constants added so far, less those that were dropped.
+    """
+
+    def __init__(self, model: ir.Model) -> None:
+        self.modified = False
+        self.grown = 0
+        self._names: set[str] = set()
+        self._order: dict[ir.Node, int] = {}
+        for graph in model.graphs():
+            self._names.update(str(value.name) for value in graph.inputs)
+            self._names.update(graph.initializers)
+            for node in graph:
+                self._order[node] = len(self._order)
+                self._names.update(str(value.name) for value in node.outputs)
+        self._node_names = {str(node.name) for node in self._order}
+
+    def result(self, model: ir.Model) -> ir.passes.PassResult:
+        """Return what the pass that made these edits returns."""
+        return ir.passes.PassResult(model, self.modified)
+
+    def constant(
+        self, graph: ir.Graph, name: str, array: np.ndarray, dtype: ir.DataType | None = None
+    ) -> ir.Value:
+        """Add an initializer (not copied; a view stays a view); `name` is made unique."""
+        tensor = ir.Tensor(array, dtype=dtype, name=_unique(name, self._names))
+        value = ir.val(tensor.name, const_value=tensor)
+        graph.register_initializer(value)
+        self.grown += tensor.nbytes
+        self.modified = True
+        return value
+
+    def insert(
+        self,
+        before: ir.Node,
+        op_type: str,
+        inputs: Sequence[ir.Value | None],
+        attributes: Attributes | None = None,
+        *,
+        name: str,
+        dtype: ir.DataType | None,
+        shape: Sequence[int],
+    ) -> ir.Value:
+        """Insert a node that helps to replace `before`; return its output of this dtype, shape."""
+        output = ir.val(_unique(name, self._names), dtype, shape)
+        node = ir.node(
+            op_type, inputs, attributes, outputs=[output], name=_unique(name, self._node_names)
+        )
+        self._place(node, before, [before])
+        return output
+
+    def replace(
+        self,
+        root: ir.Node,
+        op_type: str,
+        inputs: Sequence[ir.Value | None],
+        attributes: Attributes | None = None,
+        *,
+        absorbed: Iterable[ir.Node] = (),
+        name: str | None = None,
+        domain: str = "",
+    ) -> ir.Node:
+        """Put one node in the place of `root`, whose first output alone is used, and remove it.
+
+        The new output takes the old one's name, dtype and shape. The nodes `absorbed`, which the
+        new node does the work of too, are removed if nothing uses them any longer, and so are
+        constants. The new node is called as `root` was, or `name`: that of an absorbed node.
+        """
+        old = root.outputs[0]
+        output = ir.Value(
+            name=old.name,
+            shape=old.shape,
+            type=old.type,
+            metadata_props=dict(old.metadata_props) or None,
+        )
+        node = ir.node(
+            op_type, inputs, attributes, outputs=[output], name=name or root.name, domain=domain
+        )
+        sources = sorted({root, *absorbed}, key=self._order.__getitem__)
+        self._place(node, root, sources)
+        old.replace_all_uses_with(output, replace_graph_outputs=True)
+        for gone in reversed(sources):
+            self.remove_unused(gone)
+        return node
+
+    def bypass(self, node: ir.Node, value: ir.Value) -> None:
+        """Let everything that uses the node's first output use `value`, which equals it.
+
+        A graph's output keeps its name: `value` takes it or, where it cannot (it is an input, a
+        constant, another output, or of an outer graph), the node becomes an Identity of it.
+        """
+        old = node.outputs[0]
+        if old.is_graph_output():
+            graph, name = node.graph, old.name
+            producer = value.producer()
+            if producer is None or producer.graph is not graph or value.is_graph_output():
+                if node.op_type != "Identity" or node.domain != "":
+                    self.replace(node, "Identity", [value])
+                return
+            old.replace_all_uses_with(value, replace_graph_outputs=True)
+            value.name = name
+        else:
+            old.replace_all_uses_with(value)
+        self.modified = True
+        self.remove_unused(node)
+
+    def remove_unused(self, node: ir.Node) -> None:
+        """Remove a node that nothing uses, and the constants that only it used."""
+        if node.graph is None or any(
+            output.uses() or output.is_graph_output() for output in node.outputs
+        ):
+            return
+        inputs = node.inputs
+        node.graph.remove(node, safe=True)
+        self.modified = True
+        for value in inputs:
+            if value is not None:
+                self.drop_unused(value)
+
+    def drop_unused(self, value: ir.Value) -> None:
+        """Drop a constant that nothing uses."""
+        if (
+            value.is_initializer()
+            and not value.uses()
+            and not value.is_graph_output()
+            and not value.is_graph_input()
+            and value.graph is not None
+        ):
+            del value.graph.initializers[str(value.name)]
+            self.grown -= value.const_value.nbytes if value.const_value is not None else 0
+            self.modified = True
+
+    def _place(self, node: ir.Node, before: ir.Node, sources: Sequence[ir.Node]) -> None:
+        provenance.record(node, sources)
+        if before.graph is not None:
+            before.graph.insert_before(before, node)
+        self._order[node] = self._order[before]
+        self.modified = True
+
+
+def _unique(name: str, taken: set[str]) -> str:
+    found, number = name, 1
+    while found in taken:
+        found, number = f"{name}_{number}", number + 1
+    taken.add(found)
+    return found
