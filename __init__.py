@@ -1,1 +1,60 @@
-"""tapeout: compile a trained network for a named device, inside a memory and latency budget."""
+"""tapeout: compile a trained network for a named device, inside a memory and latency budget.
+
+    import tapeout
+    bundle = tapeout.compile("model.onnx", "raspberry-pi-5", "model.bundle")
+
+Names are loaded on first use, so that importing the package costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .budget import Budget
+    from .bundle import Bundle
+    from .compiler import Options, compile  # noqa: A004 - as in re.compile
+    from .errors import (
+        BudgetError,
+        MissingToolError,
+        ModelError,
+        ProfileError,
+        TapeoutError,
+        UsageError,
+        VerificationError,
+    )
+
+_HOMES = {
+    "Budget": "budget",
+    "Bundle": "bundle",
+    "BudgetError": "errors",
+    "MissingToolError": "errors",
+    "ModelError": "errors",
+    "Options": "compiler",
+    "ProfileError": "errors",
+    "TapeoutError": "errors",
+    "UsageError": "errors",
+    "VerificationError": "errors",
+    "compile": "compiler",
+}
+
+__all__ = [
+    "Budget",
+    "BudgetError",
+    "Bundle",
+    "MissingToolError",
+    "ModelError",
+    "Options",
+    "ProfileError",
+    "TapeoutError",
+    "UsageError",
+    "VerificationError",
+    "compile",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)

@@ -171,13 +171,18 @@ class Verdict:
         return tuple(line for line in self.lines if not line.holds)
 
     def to_json(self) -> dict[str, Any]:
+        """Return what holds and how it is known; the values themselves stand in the usage.
+
+        So a bundle's manifest can say that a measured limit held without holding a measured time,
+        which would differ from one compile to the next.
+        """
         return {
             "fits": self.fits,
             "lines": [
                 {
                     "name": line.name,
                     "limit": line.limit,
-                    "used": line.used.to_json() if line.used else None,
+                    "known": line.used.known if line.used else None,
                     "holds": line.holds,
                 }
                 for line in self.lines

@@ -1,0 +1,5 @@
+"""``python -m tapeout`` is the command line."""
+
+from .cli import main
+
+main()

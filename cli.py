@@ -1,0 +1,336 @@
+"""The command line: arguments in, exit code out. The work is done by the modules it calls."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from . import render
+from .budget import Budget
+from .errors import TapeoutError, UsageError
+from .units import parse_bytes, parse_seconds
+
+if TYPE_CHECKING:
+    from .compiler import Options
+
+# The modules that do the work import onnx and the runtimes: each command imports what it needs,
+# so that --help and devices start at once.
+
+app = typer.Typer(
+    name="tapeout",
+    help="Compile a trained network for a named device, inside a memory and latency budget.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+devices_app = typer.Typer(help="The catalogue of devices.", invoke_without_command=True)
+app.add_typer(devices_app, name="devices")
+
+#: Set to see the traceback of a defect.
+TRACEBACK = "TAPEOUT_TRACEBACK"
+
+
+def _quantity(parse: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Make a parser whose ValueError becomes click's message for a wrong option."""
+
+    @functools.wraps(parse)
+    def parsed(text: str) -> Any:
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from error
+
+    return parsed
+
+
+def _shape(text: str) -> tuple[str, tuple[int, ...]]:
+    name, separator, dims = text.rpartition("=")
+    parts = dims.lower().split("x")
+    if not separator or not name or not all(part.isdecimal() for part in parts):
+        raise ValueError(f"{text!r} is not a shape; write INPUT=1x3x224x224")
+    return name, tuple(map(int, parts))
+
+
+def _fraction(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise ValueError(f"{text!r} is not a fraction between 0 and 1")
+    return value
+
+
+Model = Annotated[Path, typer.Argument(help="An .onnx file.")]
+BundlePath = Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bundle's folder or .tar.")]
+Device = Annotated[str, typer.Option(help="A catalogue name or a profile's YAML file.")]
+Json = Annotated[bool, typer.Option("--json", help="Write one JSON object to stdout.")]
+Memory = Annotated[
+    int | None,
+    typer.Option(parser=_quantity(parse_bytes), metavar="SIZE", help="Memory, e.g. 512KiB."),
+]
+Storage = Annotated[
+    int | None,
+    typer.Option(parser=_quantity(parse_bytes), metavar="SIZE", help="Engine size, e.g. 2MiB."),
+]
+Latency = Annotated[
+    float | None,
+    typer.Option(parser=_quantity(parse_seconds), metavar="TIME", help="One inference, e.g. 5ms."),
+]
+AccuracyDrop = Annotated[
+    float | None,
+    typer.Option(parser=_quantity(_fraction), metavar="FRACTION", help="Accuracy that may go."),
+]
+Runtime = Annotated[str | None, typer.Option(help="One of the device's runtimes.")]
+Calibration = Annotated[
+    str | None, typer.Option(metavar="FILE.npz[:KEY]", help="Inputs to calibrate with.")
+]
+Evaluation = Annotated[
+    str | None, typer.Option("--eval", metavar="FILE.npz[:KEY]", help="Inputs and labels.")
+]
+Shapes = Annotated[
+    list[Any] | None,
+    typer.Option(
+        "--shape", parser=_quantity(_shape), metavar="INPUT=1x3x224x224", help="A static shape."
+    ),
+]
+PrecisionName = Annotated[
+    Literal["auto", "fp32", "fp16", "int8"], typer.Option(help="The numbers to compute with.")
+]
+VerifyPasses = Annotated[bool, typer.Option(help="Check the dialect's rules after every pass.")]
+
+
+@contextlib.contextmanager
+def _outcome(as_json: bool) -> Iterator[None]:
+    """Turn an error into its message and exit code; a defect into one line, never a traceback."""
+    try:
+        yield
+    except TapeoutError as error:
+        _fail(error, as_json)
+    except (typer.Exit, typer.Abort, KeyboardInterrupt):
+        raise
+    except BrokenPipeError:
+        sys.stderr.close()
+        raise typer.Exit(1) from None
+    except Exception as error:
+        if os.environ.get(TRACEBACK):
+            raise
+        message = f"a defect in tapeout: {type(error).__name__}: {error}"
+        _fail(TapeoutError(f"{message} (set {TRACEBACK}=1 to see where)"), as_json)
+
+
+def _fail(error: TapeoutError, as_json: bool) -> None:
+    if as_json:
+        sys.stdout.write(json.dumps(render.error_json(error)) + "\n")
+    else:
+        render.error(error)
+    raise typer.Exit(error.exit_code) from error
+
+
+def _write(value: Any) -> None:
+    sys.stdout.write(json.dumps(value, indent=1, allow_nan=False) + "\n")
+
+
+@devices_app.callback()
+def devices(
+    context: typer.Context,
+    kind: Annotated[
+        Literal["cpu", "gpu", "mobile", "fpga"] | None, typer.Option(help="One kind only.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """List the catalogue."""
+    if context.invoked_subcommand is not None:
+        return
+    with _outcome(as_json):
+        from .profiles import catalog
+
+        found = catalog.profiles(kind)
+        if as_json:
+            _write({"devices": [profile.to_json() for profile in found]})
+        else:
+            render.devices(found)
+
+
+@devices_app.command("show")
+def show_device(name: str, as_json: Json = False) -> None:
+    """Show one profile, with the source of each figure."""
+    with _outcome(as_json):
+        from .profiles import catalog
+
+        profile = catalog.load(name)
+        if as_json:
+            _write(profile.to_json())
+        else:
+            render.profile(profile)
+
+
+def _options(
+    precision: PrecisionName,
+    runtime: str | None,
+    calibration: str | None,
+    evaluation: str | None,
+    shapes: Sequence[tuple[str, tuple[int, ...]]] | None,
+    verify_passes: bool,
+) -> Options:
+    from .compiler import Options
+
+    given = list(shapes or [])
+    repeated = sorted({name for name, _ in given if [item[0] for item in given].count(name) > 1})
+    if repeated:
+        raise UsageError(f"--shape is given more than once for {', '.join(repeated)}")
+    return Options(precision, runtime, dict(given), calibration, evaluation, verify_passes)
+
+
+@app.command()
+def check(
+    model: Model,
+    device: Device,
+    memory: Memory = None,
+    storage: Storage = None,
+    latency: Latency = None,
+    accuracy_drop: AccuracyDrop = None,
+    precision: PrecisionName = "auto",
+    runtime: Runtime = None,
+    calibration: Calibration = None,
+    evaluation: Evaluation = None,
+    shape: Shapes = None,
+    verify_passes: VerifyPasses = False,
+    as_json: Json = False,
+) -> None:
+    """Check operators and budgets by estimate; builds nothing."""
+    with _outcome(as_json):
+        from . import compiler
+
+        options = _options(precision, runtime, calibration, evaluation, shape, verify_passes)
+        budget = Budget(memory, storage, latency, accuracy_drop)
+        with render.progress() as progress:
+            job = compiler.prepare(model, device, budget, options, progress)
+            found = compiler.check(job)
+        if as_json:
+            _write(render.check_json(job, found))
+        else:
+            render.check(job, found)
+
+
+@app.command("compile")
+def compile_model(
+    model: Model,
+    device: Device,
+    output: Annotated[Path, typer.Option("-o", "--output", help="The bundle: a folder or .tar.")],
+    memory: Memory = None,
+    storage: Storage = None,
+    latency: Latency = None,
+    accuracy_drop: AccuracyDrop = None,
+    precision: PrecisionName = "auto",
+    runtime: Runtime = None,
+    calibration: Calibration = None,
+    evaluation: Evaluation = None,
+    shape: Shapes = None,
+    verify_passes: VerifyPasses = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace a bundle that exists.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Compile a model for a device into a bundle."""
+    with _outcome(as_json):
+        from . import compiler
+
+        options = _options(precision, runtime, calibration, evaluation, shape, verify_passes)
+        budget = Budget(memory, storage, latency, accuracy_drop)
+        with render.progress() as progress:
+            job = compiler.prepare(model, device, budget, options, progress)
+            compiled = compiler.build(job, output, force=force)
+        if as_json:
+            _write(render.compiled_json(compiled))
+        else:
+            render.compiled(compiled)
+
+
+@app.command("run")
+def run_bundle(
+    bundle: BundlePath,
+    data: Annotated[str, typer.Option("--input", metavar="FILE.npz[:KEY]", help="The inputs.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Where the outputs go (.npz).")],
+    as_json: Json = False,
+) -> None:
+    """Run a bundle on this machine, or in an emulator or simulator of its device."""
+    with _outcome(as_json):
+        from . import runner
+        from .bundle import opened
+
+        with render.progress() as progress, opened(bundle) as loaded:
+            progress(f"running {bundle.name}")
+            outputs = runner.run(loaded, data)
+            runner.save_outputs(output, outputs)
+        shapes = {name: list(array.shape) for name, array in outputs.items()}
+        if as_json:
+            _write({"output": str(output), "shapes": shapes})
+        else:
+            render.outputs(output, shapes)
+
+
+@app.command("verify")
+def verify_bundle(
+    bundle: BundlePath,
+    data: Annotated[
+        str | None,
+        typer.Option("--data", metavar="FILE.npz[:KEY]", help="Inputs and labels."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Check a bundle's digests, then its numerics against the reference."""
+    with _outcome(as_json):
+        from . import runner
+        from .bundle import opened
+
+        with render.progress() as progress, opened(bundle) as loaded:
+            progress(f"verifying {bundle.name}")
+            found = runner.verify(loaded, data)
+        if as_json:
+            _write(found.to_json())
+        else:
+            render.verified(found)
+
+
+@app.command("bench")
+def bench_bundle(
+    bundle: BundlePath,
+    runs: Annotated[int, typer.Option(min=1, max=1_000_000, help="Timed inferences.")] = 100,
+    as_json: Json = False,
+) -> None:
+    """Measure a bundle's latency percentiles and peak memory on this machine."""
+    with _outcome(as_json):
+        from . import runner
+        from .bundle import opened
+
+        with render.progress() as progress, opened(bundle) as loaded:
+            progress(f"measuring {bundle.name}")
+            measured = runner.bench(loaded, runs)
+        if as_json:
+            _write(measured.to_json())
+        else:
+            render.measured(measured)
+
+
+@app.command()
+def explain(bundle: BundlePath, as_json: Json = False) -> None:
+    """Show where memory and time go, the peak moment, and the cheapest fix."""
+    with _outcome(as_json):
+        from .bundle import opened
+
+        with opened(bundle) as loaded:
+            if as_json:
+                _write({"usage": loaded.manifest.usage, "report": loaded.manifest.report})
+            else:
+                render.explained(loaded)
+
+
+def main() -> None:
+    """Run the command line; the exit code is that of the error's class."""
+    app()

@@ -1,0 +1,295 @@
+"""The whole way, on one page: a model, a device and a budget in; a bundle out.
+
+import -> lower for every plan -> estimate -> build -> run, measure -> verdict
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import shutil
+import statistics
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+
+from . import bundle as bundles
+from . import numerics
+from .budget import Budget, Figure, Usage, Verdict
+from .bundle import Bundle, Device, Manifest, ModelFile, PlanRecord, Runtime, Tensor
+from .data import Data, pieces, read_data
+from .errors import BudgetError, Problem, UsageError
+from .lowering import dialect
+from .lowering.importers import load
+from .lowering.reference import Reference
+from .planner import Candidate, candidates
+from .profiles import catalog
+from .profiles.schema import Profile
+from .targets.base import Built, Execution, Precision, Progress
+from .version import VERSION
+
+_TIMED_RUNS = 30
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """How to compile, the budget apart.
+
+    Attributes:
+        runtime: one of the device's runtimes; None lets the planner choose.
+        shapes: static input shapes, by input name.
+        calibration: ``FILE.npz[:KEY]`` of inputs, whose first samples become the test vectors.
+        evaluation: ``FILE.npz[:KEY]`` of inputs and labels, for the accuracy.
+        verify_passes: check the dialect's rules after every pass.
+    """
+
+    precision: Precision = "auto"
+    runtime: str | None = None
+    shapes: Mapping[str, tuple[int, ...]] = dataclasses.field(default_factory=dict)
+    calibration: str | None = None
+    evaluation: str | None = None
+    verify_passes: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """One imported model on its way to one device."""
+
+    file: ModelFile
+    model: ir.Model
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    profile: Profile
+    budget: Budget
+    options: Options
+    samples: Data | None
+    labelled: Data | None
+    progress: Progress
+
+
+@dataclasses.dataclass(frozen=True)
+class Compiled:
+    """A bundle, and what was measured on the way: no bundle holds a measured time."""
+
+    bundle: Bundle
+    usage: Usage
+    verdict: Verdict
+
+
+def compile(  # noqa: A001 - the public name, as in re.compile
+    model: str | Path,
+    device: str,
+    output: str | Path,
+    budget: Budget | None = None,
+    options: Options | None = None,
+    *,
+    force: bool = False,
+) -> Bundle:
+    """Compile a model for a device into a bundle at `output`.
+
+    Args:
+        model: an ``.onnx`` file.
+        device: a name of the catalogue, or a profile's YAML file.
+        output: a directory, or a name ending in ``.tar`` for an archive.
+        budget: what the result may cost; lines that are not set come from the profile.
+        force: replace a bundle that is there already.
+
+    Raises:
+        TapeoutError: the subclass says which exit code the command line would give.
+    """
+    job = prepare(model, device, budget or Budget(), options or Options())
+    return build(job, Path(output), force=force).bundle
+
+
+def prepare(
+    model: str | Path,
+    device: str,
+    budget: Budget,
+    options: Options,
+    progress: Progress = lambda _: None,
+) -> Job:
+    """Read profile, model and data; raises ProfileError, ModelError or UsageError."""
+    profile = catalog.load(device)
+    path = Path(model)
+    progress(f"importing {path.name}")
+    imported = load(path, options.shapes)
+    inputs = tuple(_tensor(value) for value in imported.graph.inputs)
+    labelled = read_data(options.evaluation, inputs) if options.evaluation else None
+    if budget.accuracy_drop is not None and (labelled is None or labelled.labels is None):
+        raise UsageError("an accuracy budget needs data with labels: give --eval FILE.npz")
+    return Job(
+        file=ModelFile(
+            file=path.name,
+            sha256=_sha256(path),
+            opset=int(imported.metadata_props[dialect.SOURCE_OPSET]),
+        ),
+        model=imported,
+        inputs=inputs,
+        outputs=tuple(_tensor(value) for value in imported.graph.outputs),
+        profile=profile,
+        budget=budget.or_default(Budget(**profile.budget.model_dump())),
+        options=options,
+        samples=read_data(options.calibration, inputs) if options.calibration else labelled,
+        labelled=labelled,
+        progress=progress,
+    )
+
+
+def plan(job: Job) -> list[Candidate]:
+    """Return the candidate plans, those whose estimate fits first; builds nothing.
+
+    Raises:
+        ModelError: no plan takes the model: every reason of every node is listed.
+        MissingToolError: the toolchain of a runtime is not installed.
+    """
+    job.progress(f"planning for {job.profile.name}")
+    options = job.options
+    verify = dialect.check if options.verify_passes else None
+    return candidates(
+        job.model, job.profile, job.budget, options.precision, options.runtime, verify
+    )
+
+
+def check(job: Job) -> list[Candidate]:
+    """Return the plans whose estimate fits the budget; raises as `plan`, and BudgetError."""
+    found = plan(job)
+    fitting = [candidate for candidate in found if candidate.verdict.fits]
+    if not fitting:
+        raise _nothing_fits(job, [(item, item.usage, item.verdict) for item in found])
+    return fitting
+
+
+def build(job: Job, output: Path, *, force: bool = False) -> Compiled:
+    """Build the first plan that fits into `output`; raises as `compile` does."""
+    with bundles.staged(output, force) as directory:
+        compiled = _first_that_fits(job, directory)
+    return dataclasses.replace(
+        compiled, bundle=dataclasses.replace(compiled.bundle, directory=output)
+    )
+
+
+def _first_that_fits(job: Job, directory: Path) -> Compiled:
+    missed = []
+    found = plan(job)
+    reference = Reference(job.model)
+    samples = job.samples.feeds if job.samples else None
+    vectors = numerics.make_vectors(reference, job.inputs, samples)
+    for candidate in found:
+        if not any(line.used and line.used.known == "exact" for line in candidate.verdict.missed):
+            _empty(directory)
+            attempt = _Attempt(job, candidate, directory, reference, vectors)
+            compiled = attempt.compiled()
+            if compiled.verdict.fits:
+                return compiled
+            missed.append((candidate, compiled.usage, compiled.verdict))
+        else:
+            missed.append((candidate, candidate.usage, candidate.verdict))
+    raise _nothing_fits(job, missed)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Attempt:
+    """One plan, built into a directory, run if it can run here, and held to the budget."""
+
+    job: Job
+    candidate: Candidate
+    directory: Path
+    reference: Reference
+    vectors: numerics.Vectors
+
+    def compiled(self) -> Compiled:
+        job, target, plan = self.job, self.candidate.target, self.candidate.plan
+        built = target.build(self.candidate.model, job.profile, plan, self.directory, job.progress)
+        self.vectors.save(self.directory / bundles.VECTORS)
+        usage = built.usage
+        if built.status == "compiled" and target.cannot_run(job.profile) is None:
+            # The engine finds its signature in the manifest, so a first one is written to run it.
+            bundles.write_manifest(self.directory, self._manifest(built, usage, Verdict(())))
+            usage = self._accuracy(self._latency(usage))
+        verdict = Verdict.of(usage, job.budget)
+        bundle = bundles.write_manifest(self.directory, self._manifest(built, usage, verdict))
+        return Compiled(bundle, usage, verdict)
+
+    def _execute(self, feeds: Mapping[str, np.ndarray], repeat: int = 0) -> Execution:
+        return self.candidate.target.execute(self.directory, self.job.profile, feeds, repeat)
+
+    def _latency(self, usage: Usage) -> Usage:
+        """Run the test vectors, whose outputs must be the reference's; time counts on the host."""
+        self.job.progress("running the test vectors")
+        here = self.job.profile.name == catalog.HOST
+        execution = self._execute(self.vectors.inputs, _TIMED_RUNS if here else 0)
+        numerics.require_equal(execution.outputs, self.vectors.expected, numerics.TOLERANCE)
+        if not here:
+            return usage
+        note = f"median of {len(execution.latencies)} runs on this machine"
+        latency = Figure(statistics.median(execution.latencies), "s", "measured", note)
+        return dataclasses.replace(usage, latency=latency)
+
+    def _accuracy(self, usage: Usage) -> Usage:
+        """Measure the loss of accuracy on labelled data, if there is any."""
+        labelled = self.job.labelled
+        if labelled is None or labelled.labels is None:
+            return usage
+        self.job.progress("measuring the accuracy")
+        outputs = self._execute(labelled.feeds).outputs
+        cut = pieces(labelled.feeds, self.job.inputs)
+        expected = numerics.top1(numerics.run_reference(self.reference, cut), labelled.labels)
+        reached = numerics.top1(outputs, labelled.labels)
+        note = f"top-1 {reached} against the reference's {expected}"
+        drop = Figure(expected.share - reached.share, "fraction", "measured", note)
+        return dataclasses.replace(usage, accuracy_drop=drop)
+
+    def _manifest(self, built: Built, usage: Usage, verdict: Verdict) -> Manifest:
+        """Describe the directory; a measured latency is left out, so that bytes repeat."""
+        job, profile, plan = self.job, self.job.profile, self.candidate.plan
+        lasting = dataclasses.replace(usage, latency=built.usage.latency)
+        version = next(item.version for item in profile.runtimes if item.name == plan.runtime)
+        return Manifest(
+            tapeout=VERSION,
+            status=built.status,
+            model=job.file,
+            device=Device(name=profile.name, digest=profile.digest, profile=profile.to_json()),
+            runtime=Runtime(name=plan.runtime, version=version),
+            plan=PlanRecord(
+                runtime=plan.runtime, precision=plan.precision, options=dict(plan.options)
+            ),
+            passes=str(self.candidate.pipeline),
+            usage=lasting.to_json(),
+            budget=job.budget.to_json(),
+            verdict=verdict.to_json(),
+            tolerance=numerics.TOLERANCE,
+            inputs=job.inputs,
+            outputs=job.outputs,
+            engine=built.engine,
+            artifacts=bundles.describe_files(self.directory),
+            toolchain=dict(sorted(built.toolchain.items())),
+            report=self.candidate.report(),
+        )
+
+
+def _nothing_fits(job: Job, missed: list[tuple[Candidate, Usage, Verdict]]) -> BudgetError:
+    """Say what each plan lacks, and for memory where the peak of the closest one is."""
+    problems = [
+        Problem(str(candidate.plan), "; ".join(map(str, verdict.missed)))
+        for candidate, _, verdict in missed
+    ]
+    return BudgetError(f"no plan fits the budget on {job.profile.name}", problems)
+
+
+def _tensor(value: ir.Value) -> Tensor:
+    if value.name is None or value.shape is None or value.dtype is None:
+        raise ValueError(f"the importer left {value} without name, shape or dtype")
+    shape = tuple(int(dim) for dim in value.shape)
+    return Tensor(name=value.name, shape=shape, dtype=value.dtype.numpy().name)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _empty(directory: Path) -> None:
+    for item in directory.iterdir():
+        shutil.rmtree(item) if item.is_dir() else item.unlink()

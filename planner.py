@@ -1,0 +1,107 @@
+"""The search: which runtimes and precisions could serve the device, and which to try first."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import onnx_ir as ir
+
+from .budget import Budget, Usage, Verdict
+from .errors import ModelError, Problem, UsageError
+from .lowering.pipeline import Check, Pipeline
+from .profiles.schema import Profile
+from .targets.base import Plan, Precision, Target, target_for
+
+
+@dataclasses.dataclass(frozen=True)
+class Candidate:
+    """One plan with everything that is known before it is built.
+
+    Attributes:
+        model: the model as the target builds it, after `pipeline`.
+        usage: the target's estimate, held against the budget by `verdict`.
+    """
+
+    target: Target
+    plan: Plan
+    pipeline: Pipeline
+    model: ir.Model
+    usage: Usage
+    verdict: Verdict
+
+
+def plans(
+    profile: Profile, precision: Precision, runtime: str | None
+) -> Sequence[tuple[Target, Plan]]:
+    """Return the plans that a device offers, in the order of preference of its runtimes.
+
+    Raises:
+        UsageError: `runtime` is none of the device's.
+        MissingToolError: the toolchain of a runtime that offers a plan is not installed.
+        ModelError: no runtime offers the precision.
+    """
+    offered = [item.name for item in profile.runtimes]
+    if runtime is not None and runtime not in offered:
+        raise UsageError(
+            f"{profile.name} cannot carry the runtime {runtime!r}; it carries: {', '.join(offered)}"
+        )
+    found = [
+        (target, plan)
+        for name in ([runtime] if runtime else offered)
+        for target in [target_for(name)]
+        for plan in target.plans(profile, precision)
+    ]
+    if not found:
+        raise ModelError(
+            f"no runtime of {profile.name} can be built in {precision}",
+            [
+                Problem(name, f"offers no {precision} plan", "try --precision auto")
+                for name in offered
+            ],
+        )
+    for target in dict.fromkeys(target for target, _ in found):
+        target.require()
+    return found
+
+
+def candidates(
+    model: ir.Model,
+    profile: Profile,
+    budget: Budget,
+    precision: Precision = "auto",
+    runtime: str | None = None,
+    verify: Check | None = None,
+) -> list[Candidate]:
+    """Lower the imported `model` for every plan; those whose estimate fits the budget come first.
+
+    Args:
+        model: the imported model; it is left as it is.
+        verify: the dialect check to run after every pass, if any.
+
+    Raises:
+        UsageError, MissingToolError: as `plans` does.
+        ModelError: no plan takes the model; every reason of every plan is listed.
+    """
+    found: list[Candidate] = []
+    refused: list[Problem] = []
+    offered = plans(profile, precision, runtime)
+    for target, plan in offered:
+        pipeline = target.pipeline(profile, plan)
+        lowered = pipeline.run(model.clone(), verify)
+        problems = target.check(lowered, profile, plan)
+        if problems:
+            several = len(offered) > 1
+            refused += [
+                dataclasses.replace(problem, where=f"{plan}: {problem.where}")
+                if several
+                else problem
+                for problem in problems
+            ]
+            continue
+        usage = target.estimate(lowered, profile, plan)
+        verdict = Verdict.of(usage, budget)
+        found.append(Candidate(target, plan, pipeline, lowered, usage, verdict))
+    if not found:
+        raise ModelError(f"the model cannot be compiled for {profile.name}", refused)
+    return sorted(found, key=lambda candidate: len(candidate.verdict.missed))

@@ -1,0 +1,242 @@
+"""Results as text for people, and as JSON for programs. Nothing here decides anything."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from .budget import LINES, Usage, Verdict
+from .errors import TapeoutError
+from .units import format_bytes, format_seconds
+
+if TYPE_CHECKING:
+    from .compiler import Compiled, Job
+    from .planner import Candidate
+    from .profiles.schema import Profile, Sourced
+    from .runner import Measured, Verified
+    from .targets.base import Progress
+
+_PIPED_WIDTH = 200
+
+
+def _console(stderr: bool = False) -> Console:
+    """Return a console that never cuts text short in a pipe and takes no markup from data."""
+    stream = sys.stderr if stderr else sys.stdout
+    width = None if stream.isatty() else _PIPED_WIDTH
+    return Console(stderr=stderr, width=width, markup=False, highlight=False, emoji=False)
+
+
+@contextlib.contextmanager
+def progress() -> Iterator[Progress]:
+    """Show the current step on stderr while the block runs, if stderr is a terminal."""
+    console = _console(stderr=True)
+    if not console.is_terminal:
+        yield lambda _: None
+        return
+    with console.status("") as status:
+        yield lambda text: status.update(Text(text))
+
+
+def error(raised: TapeoutError) -> None:
+    """Write an error with every problem to stderr."""
+    console = _console(stderr=True)
+    console.print(f"error: {raised.summary}", soft_wrap=True)
+    for problem in raised.problems:
+        console.print(f"  {problem}", soft_wrap=True)
+
+
+def error_json(raised: TapeoutError) -> dict[str, Any]:
+    """Return an error as JSON: exit code, summary, every problem."""
+    problems = [
+        {"where": item.where, "what": item.what, "fix": item.fix} for item in raised.problems
+    ]
+    kind = type(raised).__name__
+    return {
+        "error": {
+            "kind": kind,
+            "exit_code": raised.exit_code,
+            "summary": raised.summary,
+            "problems": problems,
+        }
+    }
+
+
+def _table(*columns: str, right: Sequence[str] = ()) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(
+            column, justify="right" if column in right else "left", overflow="fold", no_wrap=True
+        )
+    return table
+
+
+def devices(profiles: Sequence[Profile]) -> None:
+    """Show the catalogue."""
+    table = _table("NAME", "KIND", "DEVICE", "MEMORY", "FP32 PEAK", "RUNTIMES", right=["MEMORY"])
+    for item in profiles:
+        peak = item.peak("float32")
+        table.add_row(
+            item.name,
+            item.kind,
+            item.title,
+            format_bytes(item.main_memory.size.value),
+            f"{peak / 1e9:,.1f} Gop/s" if peak else "-",
+            ", ".join(runtime.name for runtime in item.runtimes),
+        )
+    _console().print(table)
+
+
+def profile(item: Profile) -> None:
+    """Show every field of one profile; each figure with its source."""
+    table = _table("FIELD", "VALUE", "SOURCE", "NOTE")
+    for name, value in _flat("", item):
+        table.add_row(name, *value)
+    _console().print(table)
+
+
+def _flat(path: str, value: Any) -> Iterator[tuple[str, tuple[str, str, str]]]:
+    """Walk a profile's fields; a figure is one row with its source and note."""
+    fields = type(value).model_fields if hasattr(type(value), "model_fields") else None
+    if fields is not None and {"value", "source", "note"} <= fields.keys():
+        yield path, _sourced(path, value)
+    elif fields is not None:
+        for name in fields:
+            yield from _flat(f"{path}.{name}" if path else name, getattr(value, name))
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            yield from _flat(f"{path}.{name}", item)
+    elif isinstance(value, tuple) and any(hasattr(type(item), "model_fields") for item in value):
+        for index, item in enumerate(value):
+            yield from _flat(f"{path}[{getattr(item, 'name', index)}]", item)
+    elif value is not None and value != ():
+        shown = ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+        yield path, (shown, "", "")
+
+
+#: How the last part of a field's name says what its number is.
+_SHOWN = {
+    "size": format_bytes,
+    "l1": format_bytes,
+    "l2": format_bytes,
+    "l3": format_bytes,
+    "clock": lambda value: f"{value / 1e9:g} GHz",
+    "bandwidth": lambda value: f"{value / 1e9:g} GB/s",
+    "peak": lambda value: f"{value / 1e9:,.1f} Gop/s",
+}
+
+
+def _sourced(path: str, figure: Sourced[Any]) -> tuple[str, str, str]:
+    show = _SHOWN.get(path.rpartition(".")[2], lambda value: f"{value:g}")
+    return show(figure.value), figure.source, figure.note
+
+
+def _usage(usage: Usage, verdict: Verdict) -> Table:
+    table = _table("FIGURE", "USED", "KNOWN", "BUDGET", "", right=["USED", "BUDGET"])
+    limits = {line.name: line for line in verdict.lines}
+    for name in LINES:
+        figure = getattr(usage, name)
+        if figure is None:
+            continue
+        value, _, _ = str(figure).rpartition(" (")
+        line = limits.get(name)
+        limit = type(figure)(line.limit, figure.unit, figure.known) if line else None
+        allowed = str(limit).rpartition(" (")[0] if limit else "-"
+        table.add_row(name, value, figure.known, allowed, figure.note)
+        if name == "memory":
+            for part, amount in usage.parts:
+                shown, _, _ = str(amount).rpartition(" (")
+                table.add_row(f"  {part}", shown, amount.known, "", amount.note)
+    return table
+
+
+def check(job: Job, found: Sequence[Candidate]) -> None:
+    """Show the plans that fit by their estimates, the preferred first."""
+    console = _console()
+    for candidate in found:
+        console.print(f"{job.file.file} fits {job.profile.name}: {candidate.plan}")
+        console.print(_usage(candidate.usage, candidate.verdict))
+
+
+def check_json(job: Job, found: Sequence[Candidate]) -> dict[str, Any]:
+    """Return the plans that fit as JSON."""
+    return {
+        "model": job.file.model_dump(mode="json"),
+        "device": job.profile.name,
+        "budget": job.budget.to_json(),
+        "plans": [
+            {
+                "plan": str(item.plan),
+                "passes": str(item.pipeline),
+                "usage": item.usage.to_json(),
+                "verdict": item.verdict.to_json(),
+            }
+            for item in found
+        ],
+    }
+
+
+def compiled(result: Compiled) -> None:
+    """Show what was built and what it costs."""
+    manifest = result.bundle.manifest
+    plan = manifest.plan
+    options = "".join(f", {name}={value}" for name, value in plan.options.items())
+    console = _console()
+    console.print(
+        f"{manifest.model.file} {manifest.status} for {manifest.device.name}: "
+        f"{plan.runtime}, {plan.precision}{options}"
+    )
+    console.print(_usage(result.usage, result.verdict))
+    console.print(f"bundle: {result.bundle.directory}", soft_wrap=True)
+
+
+def compiled_json(result: Compiled) -> dict[str, Any]:
+    """Return what was built and what it costs as JSON."""
+    manifest = result.bundle.manifest
+    return {
+        "bundle": str(result.bundle.directory),
+        "status": manifest.status,
+        "device": manifest.device.name,
+        "plan": manifest.plan.model_dump(mode="json"),
+        "usage": result.usage.to_json(),
+        "budget": dict(manifest.budget),
+        "verdict": result.verdict.to_json(),
+        "digest": manifest.digest,
+    }
+
+
+def outputs(path: Path, shapes: dict[str, list[int]]) -> None:
+    """Show which outputs were written where."""
+    console = _console()
+    for name, shape in shapes.items():
+        console.print(f"{name}: {'x'.join(map(str, shape)) or 'scalar'}", soft_wrap=True)
+    console.print(f"written to {path}", soft_wrap=True)
+
+
+def verified(found: Verified) -> None:
+    """Show what was verified."""
+    console = _console()
+    console.print(f"digests: {found.files} files as the manifest says")
+    for item in found.differences or ():
+        console.print(
+            f"output {item.output}: differs by at most {item.largest:.3g} of its largest value",
+            soft_wrap=True,
+        )
+    if found.not_run:
+        console.print(f"numerics: not checked here: {found.not_run}", soft_wrap=True)
+    if found.accuracy:
+        console.print(f"top-1 accuracy: {found.accuracy}")
+
+
+def measured(found: Measured) -> None:
+    """Show measured latencies and memory."""
+    console = _console()
+    shown = ", ".join(f"{name} {format_seconds(value)}" for name, value in found.latency.items())
+    console.print(f"latency (measured, {found.runs} runs): {shown}")
+    console.print(f"peak memory of the process (measured): {format_bytes(found.peak_memory)}")

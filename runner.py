@@ -1,0 +1,158 @@
+"""What one does with a bundle on this machine: run it, verify it, measure it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from . import numerics
+from .bundle import VECTORS, Bundle
+from .data import read_data, read_npz
+from .errors import Problem, UsageError
+from .numerics import Accuracy, Difference, Vectors
+from .profiles.schema import Profile
+from .targets.base import Execution, target_for
+
+#: The percentiles of the latency that `bench` reports.
+PERCENTILES = (50, 90, 99)
+
+
+@dataclasses.dataclass(frozen=True)
+class Verified:
+    """What `verify` found; numerics are None, with the reason, where the bundle cannot run."""
+
+    files: int
+    differences: tuple[Difference, ...] | None
+    not_run: Problem | None
+    accuracy: Accuracy | None
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "files": self.files,
+            "numerics": [item.to_json() for item in self.differences]
+            if self.differences is not None
+            else None,
+            "not_run": str(self.not_run) if self.not_run else None,
+            "accuracy": self.accuracy.to_json() if self.accuracy else None,
+        }
+
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """Latencies in seconds and the peak resident memory in bytes of the process, both measured."""
+
+    latency: dict[str, float]
+    runs: int
+    peak_memory: int
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "latency": {"unit": "s", "known": "measured", "runs": self.runs, **self.latency},
+            "peak_memory": {"unit": "B", "known": "measured", "value": self.peak_memory},
+        }
+
+
+def run(bundle: Bundle, data: str) -> dict[str, np.ndarray]:
+    """Run a bundle on ``FILE.npz[:KEY]`` and return its outputs by name.
+
+    Raises:
+        VerificationError: a file of the bundle is not what its manifest says.
+        UsageError: the data does not fit, or the bundle cannot run on this machine.
+        MissingToolError: what would run it here is not installed.
+    """
+    bundle.require_digests()
+    return _execute(bundle, read_data(data, bundle.manifest.inputs).feeds).outputs
+
+
+def verify(bundle: Bundle, data: str | None = None) -> Verified:
+    """Check every digest, then run the test vectors and compare with the reference's outputs.
+
+    Args:
+        data: ``FILE.npz[:KEY]`` with labels, to count the accuracy on.
+
+    Raises:
+        VerificationError: digests or numerics do not hold.
+        UsageError: `data` has no labels or does not fit.
+    """
+    bundle.require_digests()
+    files = len(bundle.manifest.artifacts) + 1
+    if obstacle := _cannot_run(bundle):
+        if data is not None:
+            raise UsageError("the accuracy cannot be measured here", [obstacle])
+        return Verified(files, None, obstacle, None)
+    vectors = Vectors.of(read_npz(bundle.directory / VECTORS))
+    outputs = _execute(bundle, vectors.inputs).outputs
+    differences = numerics.require_equal(outputs, vectors.expected, bundle.manifest.tolerance)
+    return Verified(files, tuple(differences), None, _accuracy(bundle, data))
+
+
+def _accuracy(bundle: Bundle, data: str | None) -> Accuracy | None:
+    if data is None:
+        return None
+    labelled = read_data(data, bundle.manifest.inputs)
+    if labelled.labels is None:
+        raise UsageError(f"{data} has no labels", [Problem("labels", "is missing")])
+    return numerics.top1(_execute(bundle, labelled.feeds).outputs, labelled.labels)
+
+
+def bench(bundle: Bundle, runs: int) -> Measured:
+    """Time `runs` inferences of the bundle's first test vector on this machine.
+
+    Raises:
+        VerificationError: a file of the bundle is not what its manifest says.
+        UsageError: this machine is not the device's kind: an emulator's times mean nothing.
+    """
+    bundle.require_digests()
+    vectors = Vectors.of(read_npz(bundle.directory / VECTORS))
+    if obstacle := _cannot_run(bundle):
+        raise _not_the_device(bundle, obstacle)
+    execution = _execute(bundle, vectors.inputs, runs)
+    if execution.where != "device":
+        raise _not_the_device(bundle, Problem("this machine", "can only emulate it"))
+    times = np.array(execution.latencies)
+    latency = {f"p{rank}": float(np.percentile(times, rank)) for rank in PERCENTILES}
+    return Measured(
+        {"min": float(times.min()), **latency, "max": float(times.max())},
+        runs,
+        execution.peak_memory,
+    )
+
+
+def _not_the_device(bundle: Bundle, obstacle: Problem) -> UsageError:
+    fix = Problem("", "copy the bundle to the device and run run/run.py --repeat there")
+    name = bundle.manifest.device.name
+    return UsageError(f"a bundle for {name} cannot be measured here", [obstacle, fix])
+
+
+def _profile(bundle: Bundle) -> Profile:
+    return Profile.model_validate(bundle.manifest.device.profile)
+
+
+def _cannot_run(bundle: Bundle) -> Problem | None:
+    if bundle.manifest.status == "deferred":
+        return Problem("status", "'deferred': its engine is built on the device")
+    return target_for(bundle.manifest.runtime.name).cannot_run(_profile(bundle))
+
+
+def _execute(bundle: Bundle, feeds: Mapping[str, np.ndarray], repeat: int = 0) -> Execution:
+    if obstacle := _cannot_run(bundle):
+        raise UsageError(f"{bundle.directory.name} cannot run on this machine", [obstacle])
+    target = target_for(bundle.manifest.runtime.name)
+    return target.execute(bundle.directory, _profile(bundle), feeds, repeat)
+
+
+def save_outputs(path: Path, outputs: Mapping[str, np.ndarray]) -> None:
+    """Write the outputs as an ``.npz``; it appears whole or not at all."""
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with partial.open("wb") as stream:
+            np.savez(stream, allow_pickle=False, **dict(outputs))
+        partial.replace(path)
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}") from error
+    finally:
+        partial.unlink(missing_ok=True)
