@@ -105,26 +105,31 @@ class Editor:
             self.remove_unused(gone)
         return node
 
-    def bypass(self, node: ir.Node, value: ir.Value) -> None:
-        """Let everything that uses the node's first output use `value`, which equals it.
+    def bypass(self, old: ir.Value, value: ir.Value) -> None:
+        """Let everything that uses `old`, the output of a node, use `value`, which equals it.
 
         A graph's output keeps its name: `value` takes it or, where it cannot (it is an input, a
         constant, another output, or of an outer graph), the node becomes an Identity of it.
         """
-        old = node.outputs[0]
-        if old.is_graph_output():
-            graph, name = node.graph, old.name
-            producer = value.producer()
-            if producer is None or producer.graph is not graph or value.is_graph_output():
-                if node.op_type != "Identity" or node.domain != "":
-                    self.replace(node, "Identity", [value])
-                return
-            old.replace_all_uses_with(value, replace_graph_outputs=True)
-            value.name = name
-        else:
-            old.replace_all_uses_with(value)
-        self.modified = True
-        self.remove_unused(node)
+        for user, index in old.uses():
+            user.replace_input_with(index, value)
+            self.modified = True
+        node = old.producer()
+        if node is None:
+            return
+        if not old.is_graph_output() or self._rename(value, old):
+            self.remove_unused(node)
+        elif len(node.outputs) == 1 and (node.domain, node.op_type) != ("", "Identity"):
+            self.replace(node, "Identity", [value])
+
+    def _rename(self, value: ir.Value, old: ir.Value) -> bool:
+        """Let `value` be the graph's output in the place of `old`, under its name, if it can."""
+        producer, graph = value.producer(), old.graph
+        if producer is None or producer.graph is not graph or value.is_graph_output():
+            return False
+        old.replace_all_uses_with(value, replace_graph_outputs=True)
+        value.name = old.name
+        return True
 
     def remove_unused(self, node: ir.Node) -> None:
         """Remove a node that nothing uses, and the constants that only it used."""

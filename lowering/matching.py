@@ -17,6 +17,31 @@ TOLERANCES: Final = {
     ir.DataType.DOUBLE: 1e-5,
 }
 
+#: Operators whose output is drawn at random.
+RANDOM: Final = frozenset(
+    [
+        "Bernoulli",
+        "Multinomial",
+        "RandomNormal",
+        "RandomNormalLike",
+        "RandomUniform",
+        "RandomUniformLike",
+    ]
+)
+
+
+def is_random(node: ir.Node) -> bool:
+    """Whether the node may give another result every time: a random operator, or Dropout, unless
+    it cannot be told to train."""
+    training = node.op_type == "Dropout" and len(node.inputs) > 2 and node.inputs[2] is not None
+    return node.domain == "" and (node.op_type in RANDOM or training)
+
+
+def has_body(node: ir.Node) -> bool:
+    """Whether the node holds graphs, as the operators of control flow do."""
+    kinds = (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS)
+    return any(attribute.type in kinds for attribute in node.attributes.values())
+
 
 def nodes_of(model: ir.Model) -> Iterator[ir.Node]:
     """Yield the nodes of the main graph and of the bodies of control flow, in graph order.

@@ -27,13 +27,9 @@ class EliminateIdentities(ir.passes.InPlacePass):
         edit = Editor(model)
         for node in nodes_of(model):
             value = _returned(node)
-            if value is not None and _is_wanted(node.outputs[0]):
-                edit.bypass(node, value)
+            if value is not None:
+                edit.bypass(node.outputs[0], value)
         return edit.result(model)
-
-
-def _is_wanted(value: ir.Value) -> bool:
-    return bool(value.uses()) or value.is_graph_output()
 
 
 def _returned(node: ir.Node) -> ir.Value | None:

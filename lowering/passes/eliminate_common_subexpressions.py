@@ -1,0 +1,92 @@
+"""Compute equal values once, and keep equal constants once."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Hashable
+from typing import Final
+
+import numpy as np
+import onnx_ir as ir
+
+from .. import provenance
+from ..dialect import DOMAIN
+from ..editing import Editor
+from ..matching import has_body, is_random, tensor_of
+
+#: Operators whose operands may be exchanged without changing a bit of the result.
+_COMMUTATIVE: Final = frozenset(
+    ["Add", "And", "BitwiseAnd", "BitwiseOr", "BitwiseXor", "Equal", "Mul", "Or", "Xor"]
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class EliminateCommonSubexpressions(ir.passes.InPlacePass):
+    """Merge nodes of one graph that do the same to the same inputs, and bit-equal constants.
+
+    The first of them stays. Random operators, a Dropout that may be told to train and control flow
+    are never merged. (The pass of the same purpose in onnx-ir merges Bernoulli and training
+    Dropout nodes, and attributes that differ only in the sign of zero; hence this one.)
+    """
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        edit = Editor(model)
+        for graph in tuple(model.graphs()):
+            _merge_constants(graph, edit)
+            _merge_nodes(graph, edit)
+        return edit.result(model)
+
+
+def _merge_nodes(graph: ir.Graph, edit: Editor) -> None:
+    first: dict[Hashable, ir.Node] = {}
+    for node in graph:
+        if node.domain not in ("", DOMAIN) or has_body(node) or is_random(node):
+            continue
+        kept = first.setdefault(_identity(node), node)
+        if kept is not node:
+            provenance.record(kept, [kept, node])
+            for old, value in zip(node.outputs, kept.outputs, strict=True):
+                edit.bypass(old, value)
+
+
+def _identity(node: ir.Node) -> Hashable:
+    """Return what two nodes must share to compute the same."""
+    inputs = [id(value) for value in node.inputs]
+    if node.domain == "" and node.op_type in _COMMUTATIVE:
+        inputs.sort()
+    attributes = sorted(
+        (name, ir.serde.serialize_attribute(attribute).SerializeToString(deterministic=True))
+        for name, attribute in node.attributes.items()
+    )
+    present = tuple(value.name != "" for value in node.outputs)
+    return (*node.op_identifier(), tuple(inputs), tuple(attributes), present)
+
+
+def _merge_constants(graph: ir.Graph, edit: Editor) -> None:
+    """Merge equal constants; only those that share dtype and shape with another are read."""
+    alike: dict[Hashable, list[tuple[ir.Value, ir.TensorProtocol]]] = {}
+    for value in graph.initializers.values():
+        tensor = tensor_of(value)
+        if tensor is not None:
+            alike.setdefault((tensor.dtype, tuple(tensor.shape)), []).append((value, tensor))
+    for group in alike.values():
+        first: dict[bytes, ir.Value] = {}
+        for value, tensor in group if len(group) > 1 else ():
+            kept = first.setdefault(_digest(tensor), value)
+            if kept is not value and not value.is_graph_output():
+                value.replace_all_uses_with(kept)
+                edit.drop_unused(value)
+
+
+def _digest(tensor: ir.TensorProtocol) -> bytes:
+    """Return the SHA-256 of the elements; a view that is not contiguous is read row by row."""
+    digest = hashlib.sha256()
+    if isinstance(tensor, ir.StringTensor):
+        for text in tensor.string_data():
+            digest.update(len(text).to_bytes(8, "little") + text)
+        return digest.digest()
+    array = tensor.numpy()
+    for part in (array,) if array.flags.c_contiguous else array:
+        digest.update(np.ascontiguousarray(part).reshape(-1).view(np.uint8))
+    return digest.digest()
