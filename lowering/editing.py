@@ -71,6 +71,36 @@ class Editor:
         self._place(node, before, [before])
         return output
 
+    def interpose(
+        self,
+        value: ir.Value,
+        op_type: str,
+        attributes: Attributes | None = None,
+        *,
+        name: str,
+        shape: Sequence[int],
+    ) -> ir.Value:
+        """Insert a node that reads `value` and is read wherever `value` was; return its output.
+
+        `value`, which a node gives, may then change its shape. Where it was the graph's output, the
+        new output is in its place, and has its name.
+        """
+        producer = value.producer()
+        if producer is None or producer.graph is None:
+            raise ValueError(f"no node of a graph gives the value {value.name!r}")
+        output = ir.val(_unique(name, self._names), value.dtype, shape)
+        if value.is_graph_output():
+            value.name, output.name = output.name, value.name
+        value.replace_all_uses_with(output, replace_graph_outputs=True)
+        node = ir.node(
+            op_type, [value], attributes, outputs=[output], name=_unique(name, self._node_names)
+        )
+        provenance.record(node, [producer])
+        producer.graph.insert_after(producer, node)
+        self._order[node] = self._order[producer]
+        self.modified = True
+        return output
+
     def replace(
         self,
         root: ir.Node,
@@ -104,6 +134,38 @@ class Editor:
         for gone in reversed(sources):
             self.remove_unused(gone)
         return node
+
+    def fold(self, node: ir.Node, tensors: Sequence[ir.TensorProtocol]) -> None:
+        """Put constants in the place of a node; `tensors` are those of its outputs with a name.
+
+        A constant takes the name of the output it replaces, but a graph's output stays the output
+        of a node: of an Identity.
+        """
+        graph = node.graph
+        if graph is None:
+            return
+        outputs = [value for value in node.outputs if value.name]
+        for old, tensor in zip(outputs, tensors, strict=True):
+            name = str(old.name)
+            value = ir.Value(
+                name=_unique(name, self._names) if old.is_graph_output() else name,
+                shape=ir.Shape(tensor.shape),
+                type=ir.TensorType(tensor.dtype),
+                const_value=tensor,
+            )
+            tensor.name = value.name
+            graph.register_initializer(value)
+            self.grown += tensor.nbytes
+            if old.is_graph_output():
+                same = ir.Value(name=name, shape=value.shape, type=value.type)
+                identity = ir.node(
+                    "Identity", [value], outputs=[same], name=_unique(name, self._node_names)
+                )
+                self._place(identity, node, [node])
+                value = same
+            old.replace_all_uses_with(value, replace_graph_outputs=True)
+            self.drop_unused(value)
+        self.remove_unused(node)
 
     def bypass(self, old: ir.Value, value: ir.Value) -> None:
         """Let everything that uses `old`, the output of a node, use `value`, which equals it.

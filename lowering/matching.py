@@ -31,8 +31,10 @@ RANDOM: Final = frozenset(
 
 
 def is_random(node: ir.Node) -> bool:
-    """Whether the node may give another result every time: a random operator, or Dropout, unless
-    it cannot be told to train."""
+    """Whether the node may give another result every time.
+
+    That is a random operator, or a Dropout, unless nothing can tell it to train.
+    """
     training = node.op_type == "Dropout" and len(node.inputs) > 2 and node.inputs[2] is not None
     return node.domain == "" and (node.op_type in RANDOM or training)
 

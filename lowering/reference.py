@@ -48,9 +48,21 @@ class Reference:
         self.outputs = tuple(value.name for value in self._session.get_outputs())
 
     def run(self, feeds: Mapping[str, np.ndarray]) -> Arrays:
-        """Return every output by name, for one set of inputs by name."""
-        return dict(zip(self.outputs, self._session.run(None, dict(feeds)), strict=True))
+        """Return every output by name, for one set of inputs by name.
+
+        Raises:
+            ModelError: ONNX Runtime cannot run the model on them; quotes its message.
+        """
+        try:
+            outputs = self._session.run(None, dict(feeds))
+        except Exception as error:
+            raise ModelError(
+                "ONNX Runtime, the reference, cannot run the model",
+                [Problem("onnxruntime", str(error))],
+            ) from error
+        return dict(zip(self.outputs, outputs, strict=True))
 
 
 def _serialized(model: ir.Model) -> bytes:
-    return ir.to_proto(model).SerializeToString()
+    content: bytes = ir.to_proto(model).SerializeToString()
+    return content
