@@ -149,7 +149,7 @@ class Editor:
             name = str(old.name)
             value = ir.Value(
                 name=_unique(name, self._names) if old.is_graph_output() else name,
-                shape=ir.Shape(tensor.shape),
+                shape=ir.Shape(tensor.shape.numpy()),
                 type=ir.TensorType(tensor.dtype),
                 const_value=tensor,
             )

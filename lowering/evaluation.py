@@ -92,7 +92,8 @@ def foresee(
     if node.op_type in VIEWS:
         return None if results[0].dtype == ir.DataType.STRING else results
     given = [tensor for tensor in inputs if tensor is not None]
-    if not _DTYPES.issuperset([item.dtype for item in (*given, *results)]):
+    dtypes = [tensor.dtype for tensor in given] + [result.dtype for result in results]
+    if not _DTYPES.issuperset(dtypes):
         return None
     if node.op_type in PRODUCTS:
         written = sum(math.prod(result.shape) for result in results)
@@ -136,7 +137,7 @@ def _inferred(
         if tensor is None:
             continue
         name = proto.input[index] = f"i{index}"
-        types[name] = onnx.helper.make_tensor_type_proto(tensor.dtype, tuple(tensor.shape))
+        types[name] = onnx.helper.make_tensor_type_proto(tensor.dtype, tensor.shape.numpy())
         if tensor.size <= _SHOWN:
             data[name] = ir.serde.serialize_tensor(tensor)
     try:
@@ -186,7 +187,7 @@ def _model_of(
 ) -> ir.Model:
     """Return a model of this node alone, its inputs called i0, i1 ... and its outputs o0, o1 ..."""
     inputs = {
-        name: ir.val(name, tensor.dtype, tuple(tensor.shape)) for name, tensor in feeds.items()
+        name: ir.val(name, tensor.dtype, tensor.shape.numpy()) for name, tensor in feeds.items()
     }
     wanted = iter(results)
     outputs = []

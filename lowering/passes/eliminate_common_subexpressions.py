@@ -69,7 +69,7 @@ def _merge_constants(graph: ir.Graph, edit: Editor) -> None:
     for value in graph.initializers.values():
         tensor = tensor_of(value)
         if tensor is not None:
-            alike.setdefault((tensor.dtype, tuple(tensor.shape)), []).append((value, tensor))
+            alike.setdefault((tensor.dtype, tensor.shape.numpy()), []).append((value, tensor))
     for group in alike.values():
         first: dict[bytes, ir.Value] = {}
         for value, tensor in group if len(group) > 1 else ():
@@ -88,5 +88,5 @@ def _digest(tensor: ir.TensorProtocol) -> bytes:
         return digest.digest()
     array = tensor.numpy()
     for part in (array,) if array.flags.c_contiguous else array:
-        digest.update(np.ascontiguousarray(part).reshape(-1).view(np.uint8))
+        digest.update(np.ascontiguousarray(part).reshape(-1).view(np.uint8).data)
     return digest.digest()
