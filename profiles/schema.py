@@ -50,7 +50,7 @@ BITS: Final[dict[DType, int]] = {
 SOURCES: Final[tuple[Source, ...]] = get_args(Source)
 
 #: A profile's name, and its file's: nothing that could lead out of a folder.
-NAME_PATTERN: Final = r"^[a-z0-9][a-z0-9_.-]*$"
+NAME_PATTERN: Final = r"^[a-z0-9][a-z0-9-]*$"
 
 #: How far a stated peak may lie from the product of its factors (datasheets round their figures).
 PEAK_TOLERANCE: Final = 0.01
@@ -126,7 +126,7 @@ class Sourced(Block, Generic[Value]):
     note: str = Field(default="", description="Which datasheet, how measured, or why assumed.")
 
     @classmethod
-    def model_parametrized_name(cls, params: tuple[type[Any], ...]) -> str:
+    def model_parametrized_name(cls, params: tuple[Any, ...]) -> str:
         """Return a short name for the JSON Schema, in place of the whole annotation."""
         return _FIGURES.get(params[0], f"Sourced{params[0]}")
 
