@@ -7,14 +7,15 @@ from typing import Any
 
 import onnx_ir as ir
 
-from .operators import OPERATORS, Kind, Work, kind_of, operator_of
+from ..provenance import origins
+from .arithmetic import Work
+from .operators import OPERATORS, Kind, kind_of, operator_of
 from .tensors import (
     bodies_of,
     bytes_of,
     elements_of,
     inputs_of,
     op_of,
-    origin_of,
     outputs_of,
     require_static,
     shape_of,
@@ -30,10 +31,10 @@ class NodeCost:
     Attributes:
         name: the node's name.
         op: the operator, with its domain if that is not ONNX's own.
-        origin: the names in the user's file it comes from, if a pass kept them.
+        origins: the names of the nodes in the user's file that it stands for.
         shape: of the first output.
         macs: multiply-accumulates; taps on padding count.
-        ops: all other arithmetic, in additions (`operators.DIVISION`, `TRANSCENDENTAL`).
+        ops: all other arithmetic, in additions (`arithmetic.DIVISION`, `TRANSCENDENTAL`).
         bytes_read: activations and parameters read; a view reads and writes nothing.
         bytes_weights: the parameters among `bytes_read`.
         parameters: elements of the parameters that the node reads.
@@ -43,7 +44,7 @@ class NodeCost:
     name: str
     op: str
     kind: Kind
-    origin: str | None
+    origins: tuple[str, ...]
     shape: tuple[int, ...]
     macs: int
     ops: int
@@ -194,7 +195,7 @@ def _node_cost(node: ir.Node) -> NodeCost:
         name=str(node.name),
         op=op_of(node),
         kind=kind_of(node),
-        origin=origin_of(node),
+        origins=origins(node),
         shape=shape_of(outputs[0]) if outputs else (),
         macs=work.macs,
         ops=work.ops,

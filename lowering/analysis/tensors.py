@@ -9,9 +9,6 @@ import onnx_ir as ir
 
 from ...errors import ModelError, Problem
 
-#: `Node.metadata_props` key under which passes keep the names that a node had in the user's file.
-ORIGIN = "tapeout.from"
-
 
 def _shape(value: ir.Value) -> ir.Shape | None:
     if value.shape is None and value.const_value is not None:
@@ -54,11 +51,6 @@ def packed(elements: int, bits: int) -> int:
 def bytes_of(value: ir.Value) -> int:
     """Return the bytes the value takes, without padding."""
     return packed(elements_of(value), dtype_of(value).bitwidth)
-
-
-def origin_of(node: ir.Node) -> str | None:
-    """Return the names in the user's file that the node comes from, where a pass kept them."""
-    return node.metadata_props.get(ORIGIN)
 
 
 def op_of(node: ir.Node) -> str:
