@@ -193,6 +193,16 @@ class Editor:
         value.name = old.name
         return True
 
+    def set_input(self, node: ir.Node, index: int, value: ir.Value) -> None:
+        """Let a node read `value` as its input `index`; drop the constant that only it read."""
+        if index >= len(node.inputs):
+            node.resize_inputs(index + 1)
+        old = node.inputs[index]
+        node.replace_input_with(index, value)
+        self.modified = True
+        if old is not None:
+            self.drop_unused(old)
+
     def remove_unused(self, node: ir.Node) -> None:
         """Remove a node that nothing uses, and the constants that only it used."""
         if node.graph is None or any(

@@ -36,22 +36,27 @@ def real_inputs(name: str, count: int = 16) -> np.ndarray:
     return photos["crops96"][:count].astype(np.float32) / np.float32(255)
 
 
-def from_text(graph: str) -> ir.Model:
+def from_text(graph: str, **constants: np.ndarray) -> ir.Model:
     """Return a model like those after import, from the text of one graph in ONNX's own syntax.
 
     The header is added; nodes without a name are called after their first output, and every value
-    gets its dtype and shape.
+    gets its dtype and shape. An input of the text that `constants` names becomes that constant.
     """
     domains = f'"" : {dialect.WORKING_OPSET}, "{dialect.DOMAIN}" : 1'
     header = f"<ir_version: {dialect.IR_VERSION}, opset_import: [{domains}]>"
     proto = onnx.parser.parse_model(f"{header}\n{graph}")
     for node in proto.graph.node:
         node.name = node.name or next(filter(None, node.output))
-    return ir.from_proto(
+    model = ir.from_proto(
         onnx.shape_inference.infer_shapes(
             proto, check_type=True, strict_mode=not proto.functions, data_prop=True
         )
     )
+    for value in [value for value in model.graph.inputs if value.name in constants]:
+        model.graph.inputs.remove(value)
+        value.const_value = ir.Tensor(constants[str(value.name)], name=value.name)
+        model.graph.register_initializer(value)
+    return model
 
 
 def body(model: ir.Model) -> str:

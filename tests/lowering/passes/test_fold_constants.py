@@ -16,16 +16,6 @@ def run(model: ir.Model) -> ir.Model:
     return FoldConstants()(model).model
 
 
-def with_weight(text: str, weight: np.ndarray) -> ir.Model:
-    """Return a model whose initializer w, too large for text, is `weight`."""
-    model = support.from_text(text)
-    (value,) = (value for value in model.graph.inputs if value.name == "w")
-    model.graph.inputs.remove(value)
-    value.const_value = ir.Tensor(weight, name="w")
-    model.graph.register_initializer(value)
-    return model
-
-
 def constants(model: ir.Model) -> dict[str, np.ndarray]:
     return {
         name: value.const_value.numpy()
@@ -142,10 +132,10 @@ def test_the_limit_holds_unless_the_constants_shrink() -> None:
         z = Concat<axis=0>(x, a)
     }"""
     weight = np.random.default_rng(0).standard_normal((512, 512)).astype(np.float32)
-    after = support.assert_same_numbers(with_weight(text, weight), run)
+    after = support.assert_same_numbers(support.from_text(text, w=weight), run)
     assert list(after.graph.initializers) == ["a"], "w went, so nothing grew"
 
-    shared = with_weight(text, weight)
+    shared = support.from_text(text, w=weight)
     shared.graph[2].replace_input_with(0, shared.graph.initializers["w"])
     assert not FoldConstants(limit=MIB - 1)(shared).modified
     assert FoldConstants(limit=MIB)(shared).modified
@@ -165,7 +155,7 @@ def test_the_growth_by_many_small_folds_is_bounded_too() -> None:
 
 def test_a_large_weight_is_turned_without_a_copy() -> None:
     weight = np.zeros((1024, 4096), np.float32)
-    model = with_weight(
+    model = support.from_text(
         """g (float[1,1024] x, float[1024,4096] w) => (float[1,4096] y)
             <int64[2] s = {2048, 2048}, int64[2] r = {4096, 1024}> {
             a = Reshape(w, s)
@@ -173,7 +163,7 @@ def test_a_large_weight_is_turned_without_a_copy() -> None:
             c = Transpose<perm=[1,0]>(b)
             y = MatMul(x, c)
         }""",
-        weight,
+        w=weight,
     )
     after = run(model)
     assert support.body(after) == "y = MatMul (x, c)"
@@ -183,12 +173,12 @@ def test_a_large_weight_is_turned_without_a_copy() -> None:
 
 
 def test_heavy_products_are_left_to_the_device() -> None:
-    model = with_weight(
+    model = support.from_text(
         """g (float[512,512] x, float[512,512] w) => (float[512,512] y) {
             a = MatMul(w, w)
             y = MatMul(x, a)
         }""",
-        np.ones((512, 512), np.float32),
+        w=np.ones((512, 512), np.float32),
     )
     assert not FoldConstants()(model).modified
 
