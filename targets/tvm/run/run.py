@@ -1,0 +1,304 @@
+"""Run the engine of a bundle with nothing but numpy, tvm_ffi and libtvm_runtime.so.
+
+    python run.py --input x.npz --output y.npz [--repeat N] [--stats stats.json] [--bundle DIR]
+
+`x.npz` holds one array for each input, under its name; `y.npz` gets one for each output. A leading
+dimension that is a multiple of the compiled one is run in pieces, and the outputs are stacked.
+
+The exit code is 0 when it is done, 2 when the command line or an input is wrong, 5 when the runtime
+is not installed, and 1 when the bundle is broken or its engine fails. README.md, beside this file,
+says what to install.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import math
+import os
+import sys
+import time
+import zipfile
+import zlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+HERE = Path(__file__).resolve().parent
+
+#: Generated code loads whole vectors from the start of a tensor: TVM's kAllocAlignment, in bytes.
+ALIGNMENT = 64
+
+#: Inferences before the first timed one: caches, page tables and the thread pool are warm then.
+WARM_UP = 3
+
+
+class RunError(Exception):
+    """Why nothing was written: a summary, every problem found, and the exit code."""
+
+    def __init__(self, code: int, summary: str, problems: Sequence[str] = ()) -> None:
+        self.code = code
+        super().__init__("\n  ".join([summary, *problems]))
+
+
+@dataclasses.dataclass(frozen=True)
+class Tensor:
+    """An input or output of the engine, as the manifest declares it."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    def __str__(self) -> str:
+        return f"{self.name!r} {self.dtype} {list(self.shape)}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Bundle:
+    """What the manifest says about running the engine; `threads` is None where it says nothing."""
+
+    engine: Path
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    threads: int | None
+
+    @classmethod
+    def read(cls, directory: Path) -> Bundle:
+        """Read ``manifest.json``; raises RunError when it is missing or not what tapeout writes."""
+        path = directory / "manifest.json"
+        try:
+            manifest = json.loads(path.read_text(encoding="utf-8"))
+            engine = str(manifest["engine"])
+            if Path(engine).name != engine:
+                raise ValueError(f"the engine {engine!r} is not the name of a file in the bundle")
+            sides = [
+                tuple(
+                    Tensor(
+                        str(tensor["name"]),
+                        tuple(int(dim) for dim in tensor["shape"]),
+                        np.dtype(tensor["dtype"]),
+                    )
+                    for tensor in manifest[side]
+                )
+                for side in ("inputs", "outputs")
+            ]
+            threads = dict(manifest.get("plan", {}).get("options", {})).get("threads")
+            return cls(
+                directory.resolve() / engine,
+                sides[0],
+                sides[1],
+                None if threads is None else int(threads),
+            )
+        except OSError as error:
+            raise RunError(1, f"{path}: {error.strerror}") from error
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise RunError(1, f"{path} is not the manifest of a bundle: {error!r}") from error
+
+
+def read_npz(path: Path) -> dict[str, np.ndarray]:
+    """Return every array of a file; raises RunError when it is no .npz, or holds Python objects."""
+    try:
+        if path.exists() and not zipfile.is_zipfile(path):
+            raise ValueError("no zip archive")
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except OSError as error:
+        raise RunError(2, f"{path}: {error.strerror or error}") from error
+    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise RunError(2, f"{path} is not an .npz file of arrays: {error}") from error
+
+
+def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write arrays under any name, which `numpy.savez` cannot ("file"); no half-written file."""
+    part = path.with_name(path.name + ".part")
+    with zipfile.ZipFile(part, "w") as archive:
+        for name, array in arrays.items():
+            with archive.open(zipfile.ZipInfo(name + ".npy"), "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, array, allow_pickle=False)
+    part.replace(path)
+
+
+def count_pieces(inputs: Sequence[Tensor], feeds: Mapping[str, np.ndarray]) -> int:
+    """Return how many compiled batches the arrays hold; raises RunError listing all that is wrong.
+
+    An array has the compiled shape, or a leading dimension that is a multiple of it; the multiple
+    is the same for all inputs.
+    """
+    problems = [f"input {tensor} is missing" for tensor in inputs if tensor.name not in feeds]
+    known = ", ".join(repr(tensor.name) for tensor in inputs)
+    strangers = sorted(set(feeds) - {tensor.name for tensor in inputs})
+    problems += [f"there is no input {name!r}: the inputs are {known}" for name in strangers]
+    counts: dict[str, int] = {}
+    for tensor in inputs:
+        array = feeds.get(tensor.name)
+        if array is None:
+            continue
+        if array.dtype != tensor.dtype:
+            problems.append(f"input {tensor} is given as {array.dtype}: convert it")
+        if array.shape == tensor.shape:
+            counts[tensor.name] = 1
+        elif (
+            array.ndim == len(tensor.shape) > 0
+            and array.shape[1:] == tensor.shape[1:]
+            and 0 < tensor.shape[0] < array.shape[0]
+            and array.shape[0] % tensor.shape[0] == 0
+        ):
+            counts[tensor.name] = array.shape[0] // tensor.shape[0]
+        else:
+            shape = list(array.shape)
+            problems.append(
+                f"input {tensor} is given as {shape}: "
+                "only the first dimension may differ, by a whole factor"
+            )
+    if len(set(counts.values())) > 1:
+        found = ", ".join(f"{count} of {name!r}" for name, count in counts.items())
+        problems.append(f"the inputs hold different numbers of compiled batches: {found}")
+    if problems:
+        raise RunError(2, "the inputs do not fit the engine", problems)
+    return next(iter(counts.values()), 1)
+
+
+def aligned(tensor: Tensor) -> np.ndarray:
+    """Return an array for the tensor whose data starts where the generated code assumes."""
+    size = math.prod(tensor.shape) * tensor.dtype.itemsize
+    room = np.empty(size + ALIGNMENT, np.uint8)
+    start = -room.ctypes.data % ALIGNMENT
+    return room[start : start + size].view(tensor.dtype).reshape(tensor.shape)
+
+
+class Engine:
+    """A loaded engine with its input buffers."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        """Load it; raises RunError when the runtime is not installed or the engine is broken."""
+        if bundle.threads is not None:
+            os.environ.setdefault("TVM_NUM_THREADS", str(bundle.threads))
+        # tvm_ffi imports torch where there is one: seconds and memory that nothing here needs.
+        sys.modules.setdefault("torch", cast(Any, None))  # None makes an import fail
+        try:
+            import tvm_ffi
+            from tvm_ffi.libinfo import load_lib_ctypes
+
+            load_lib_ctypes("apache-tvm", "tvm_runtime", "RTLD_GLOBAL", [HERE])
+        except (ImportError, RuntimeError, OSError) as error:
+            readme = HERE / "README.md"
+            raise RunError(5, f"the TVM runtime does not load: {error}; see {readme}") from error
+        self.outputs = bundle.outputs
+        self.buffers = {tensor.name: aligned(tensor) for tensor in bundle.inputs}
+        self._tensor_type = tvm_ffi.Tensor
+        self._arguments = [tvm_ffi.from_dlpack(buffer) for buffer in self.buffers.values()]
+        try:
+            machine = tvm_ffi.load_module(str(bundle.engine))["vm_load_executable"]()
+            machine["vm_initialization"](1, 0, 2)  # kDLCPU, device 0, pooled allocator
+            self._main = machine["main"]
+        except (RuntimeError, AttributeError) as error:
+            raise RunError(1, f"{bundle.engine} does not load: {error}") from error
+
+    def infer(self) -> Any:
+        """Run once on what the buffers hold; returns the runtime's own tensors."""
+        return self._main(*self._arguments)
+
+    def run(self, piece: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        """Run on one compiled batch and return the outputs in the manifest's order."""
+        for name, buffer in self.buffers.items():
+            buffer[...] = piece[name]
+        result = self.infer()
+        tensors = [result] if isinstance(result, self._tensor_type) else list(result)
+        arrays = [np.from_dlpack(tensor).copy() for tensor in tensors]
+        given = [(array.shape, array.dtype) for array in arrays]
+        if given != [(tensor.shape, tensor.dtype) for tensor in self.outputs]:
+            wanted = ", ".join(map(str, self.outputs))
+            raise RunError(1, f"the engine returned {given}, the manifest declares {wanted}")
+        return arrays
+
+    def time(self, repeat: int) -> list[float]:
+        """Return the seconds of each of `repeat` inferences on what the buffers hold."""
+        for _ in range(WARM_UP if repeat else 0):
+            self.infer()
+        latencies = []
+        for _ in range(repeat):
+            start = time.perf_counter()
+            self.infer()
+            latencies.append(time.perf_counter() - start)
+        return latencies
+
+
+def run_pieces(
+    engine: Engine, inputs: Sequence[Tensor], feeds: Mapping[str, np.ndarray], count: int
+) -> dict[str, np.ndarray]:
+    """Run all pieces and stack the outputs; the first is run last, for `Engine.time` to repeat."""
+
+    def piece(index: int) -> dict[str, np.ndarray]:
+        return {
+            tensor.name: feeds[tensor.name][tensor.shape[0] * index :][: tensor.shape[0]]
+            if tensor.shape
+            else feeds[tensor.name]
+            for tensor in inputs
+        }
+
+    results = [engine.run(piece(index)) for index in reversed(range(count))][::-1]
+    columns = zip(*results, strict=True)
+    return {
+        # A scalar has no first dimension to stack along: its pieces become one.
+        tensor.name: column[0] if count == 1 else np.concatenate(np.atleast_1d(*column))
+        for tensor, column in zip(engine.outputs, columns, strict=True)
+    }
+
+
+def peak_memory() -> int:
+    """Return the largest resident size of this process so far, in bytes.
+
+    ``VmHWM`` and not ``getrusage``: Linux hands the latter's maximum down from the process that
+    started this one.
+    """
+    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    raise RunError(1, "/proc/self/status does not tell the peak memory (VmHWM)")
+
+
+def natural(text: str) -> int:
+    """Parse a number that is not negative."""
+    number = int(text)
+    if number < 0:
+        raise ValueError(text)
+    return number
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description="Run the engine of a bundle.")
+    parser.add_argument("--bundle", type=Path, default=HERE.parent, help="the bundle's folder")
+    parser.add_argument("-i", "--input", type=Path, required=True, help=".npz, arrays by input")
+    parser.add_argument("-o", "--output", type=Path, required=True, help=".npz to write")
+    parser.add_argument("--repeat", type=natural, default=0, help="timed inferences afterwards")
+    parser.add_argument("--stats", type=Path, help="write latencies (s) and peak memory (B), JSON")
+    options = parser.parse_args(arguments)
+    try:
+        bundle = Bundle.read(options.bundle)
+        feeds = read_npz(options.input)
+        count = count_pieces(bundle.inputs, feeds)
+        engine = Engine(bundle)
+        outputs = run_pieces(engine, bundle.inputs, feeds, count)
+        latencies = engine.time(options.repeat)
+        stats = {"latencies": latencies, "peak_memory": peak_memory()}
+        try:
+            write_npz(options.output, outputs)
+            if options.stats:
+                options.stats.write_text(json.dumps(stats), encoding="utf-8")
+        except OSError as error:
+            raise RunError(2, f"{error.filename}: {error.strerror}") from error
+    except RunError as error:
+        print(f"run.py: {error}", file=sys.stderr)
+        return error.code
+    print(f"{count} compiled batch(es) run, peak memory {stats['peak_memory']:,} B")
+    if latencies:
+        median = sorted(latencies)[len(latencies) // 2]
+        print(f"{len(latencies)} timed inferences, median {median * 1e3:.3f} ms")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
