@@ -330,7 +330,7 @@ def convolutions(drawn: st.DrawFn) -> tuple[str, dict[str, np.ndarray]]:
     }
     listed = ", ".join(f"{name}={value}" for name, value in attributes.items())
     nodes = ["p = Mul(x, before)"]
-    nodes.append("q = Add(p, shift)" if drawn(st.booleans()) else "q = Identity(p)")
+    nodes.append(f"q = {'Add' if drawn(st.booleans()) else 'Mul'}(p, shift)")
     bias = ", c" if drawn(st.booleans()) else ""
     nodes.append(f"a = {'ConvTranspose' if turned else 'Conv'}<{listed}>(q, w{bias})")
     nodes.append(f"n = {BN}")
@@ -352,4 +352,4 @@ def test_any_convolution(drawn: tuple[str, dict[str, np.ndarray]]) -> None:
     after = support.assert_same_numbers(support.from_text(text, **constants), run, tolerance=1e-4)
     kinds = [node.op_type for node in after.graph]
     assert kinds[-1].startswith("Conv")
-    assert set(kinds) <= {"Mul", "Add", "Identity", "Conv", "ConvTranspose"}
+    assert set(kinds) <= {"Mul", "Add", "Conv", "ConvTranspose"}
