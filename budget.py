@@ -37,14 +37,11 @@ class Figure:
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Figure:
         """Rebuild a figure; raises ValueError when a field is not what `to_json` writes."""
-        value, unit, known = data.get("value"), data.get("unit"), data.get("known")
-        if (
-            not isinstance(value, int | float)
-            or unit not in get_args(Unit)
-            or known not in get_args(Known)
-        ):
+        figure = cls(data["value"], data["unit"], data["known"], str(data.get("note", "")))
+        known = figure.unit in get_args(Unit) and figure.known in get_args(Known)
+        if not known or not isinstance(figure.value, int | float):
             raise ValueError(f"{data!r} is not a figure (value, unit, known, note)")
-        return cls(value, unit, known, str(data.get("note", "")))
+        return figure
 
 
 def format_value(value: float, unit: Unit) -> str:

@@ -20,6 +20,8 @@ from .targets.base import Execution, target_for
 #: The percentiles of the latency that `bench` reports.
 PERCENTILES = (50, 90, 99)
 
+_DEFERRED = Problem("status", "'deferred': its engine is built on the device")
+
 
 @dataclasses.dataclass(frozen=True)
 class Verified:
@@ -134,13 +136,13 @@ def _profile(bundle: Bundle) -> Profile:
 
 def _cannot_run(bundle: Bundle) -> Problem | None:
     if bundle.manifest.status == "deferred":
-        return Problem("status", "'deferred': its engine is built on the device")
+        return _DEFERRED
     return target_for(bundle.manifest.runtime.name).cannot_run(_profile(bundle))
 
 
 def _execute(bundle: Bundle, feeds: Mapping[str, np.ndarray], repeat: int = 0) -> Execution:
-    if obstacle := _cannot_run(bundle):
-        raise UsageError(f"{bundle.directory.name} cannot run on this machine", [obstacle])
+    if bundle.manifest.status == "deferred":
+        raise UsageError(f"{bundle.directory.name} cannot run here", [_DEFERRED])
     target = target_for(bundle.manifest.runtime.name)
     return target.execute(bundle.directory, _profile(bundle), feeds, repeat)
 

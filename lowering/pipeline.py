@@ -12,7 +12,7 @@ import importlib
 import pkgutil
 import re
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Final
 
 import onnx_ir as ir
 
@@ -58,18 +58,22 @@ def pass_text(item: Pass) -> str:
     return pass_name(type(item)) + (f"{{{','.join(shown)}}}" if shown else "")
 
 
+#: How the text of an option becomes a value of its field's type.
+_OPTION_TYPES: Final[dict[str, Callable[[str], Any]]] = {
+    "bool": {"true": True, "false": False}.__getitem__,
+    "int": int,
+    "float": float,
+    "str": str,
+}
+
+
 def _option(kind: type[Pass], name: str, text: str) -> Any:
     fields = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
     field = fields.get(name.replace("-", "_"))
     if field is None:
         known = ", ".join(key.replace("_", "-") for key in fields) or "none"
         raise UsageError(f"pass {pass_name(kind)!r} has no option {name!r}; its options: {known}")
-    parse: Callable[[str], Any] = {
-        "bool": lambda word: {"true": True, "false": False}[word],
-        "int": int,
-        "float": float,
-        "str": str,
-    }[str(field.type)]
+    parse = _OPTION_TYPES[str(field.type)]
     try:
         return parse(text)
     except (KeyError, ValueError):
@@ -130,8 +134,10 @@ class Pipeline:
         for item in self.passes:
             try:
                 model = item(model).model
-            except ir.passes.InvariantError as error:
-                raise _defect(item, ran, str(error)) from error
+            except TapeoutError:
+                raise
+            except Exception as error:
+                raise _defect(item, ran, f"{type(error).__name__}: {error}") from error
             ran.append(pass_text(item))
             if verify is not None and (problems := verify(model)):
                 raise _defect(item, ran[:-1], "it broke the dialect", problems)
