@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from ..errors import Problem, ProfileError
 from . import host
 from .findings import nearest, problems_of, quoted
-from .folders import listed, parent_of, search_path
+from .folders import BUILT_IN, FAMILY, listed, parent_of, search_path
 from .schema import NAME_PATTERN, Kind, Profile
 from .yaml_lines import Node, merge, read
 
@@ -113,7 +113,8 @@ def _resolved(file: Path) -> tuple[Node, list[Problem], bool]:
 
 
 def _detected() -> Node:
-    return Node.of(host.detect(), HOST)
+    family, _problems = read(BUILT_IN / FAMILY / f"{host.FAMILY}.yaml")
+    return merge(family, Node.of(host.detect(), HOST))
 
 
 def _parent(extends: Node, chain: list[Path]) -> Path | None:

@@ -26,8 +26,18 @@ def problems_of(error: ValidationError, root: Node, whole: bool = True) -> list[
 
     What is missing is left out if the nodes are not the `whole` profile.
     """
-    told = [details for details in error.errors() if whole or details["type"] != "missing"]
+    told = [
+        details
+        for details in error.errors()
+        if (whole or details["type"] != "missing") and not _echoes(details)
+    ]
     return [problem for details in told for problem in _problems(details, root)]
+
+
+def _echoes(details: ErrorDetails) -> bool:
+    """Whether pydantic calls a list too short only because its wrong items do not count."""
+    context = details.get("ctx", {})
+    return details["type"] == "too_short" and len(details["input"]) >= context["min_length"]
 
 
 def _problems(details: ErrorDetails, root: Node) -> list[Problem]:
@@ -114,8 +124,9 @@ def _tell_choice(_: Keys, details: ErrorDetails) -> tuple[str, str]:
 
 
 def _tell_other(keys: Keys, details: ErrorDetails) -> tuple[str, str]:
-    rule = details["msg"].removeprefix("Input should ").removeprefix("be ")
-    return f"{quoted(details['input'])} should be {rule}", _schema_at(keys)[1]
+    before, should, rule = details["msg"].partition(" should ")
+    what = f"should {rule}" if should else before
+    return f"{quoted(details['input'])} {what}", _schema_at(keys)[1]
 
 
 #: pydantic's type of error -> what to say: (what is wrong, the fix).

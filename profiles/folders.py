@@ -61,22 +61,16 @@ def parent_of(file: Path, name: str) -> Path | None:
     that leads out of its folder is passed over too.
     """
     path = search_path()
-    inside = [index for index, folder in enumerate(path) if _is_within(file, folder)]
-    for folder in (file.parent, *path[min(inside, default=0) :]):
-        beside = folder == file.parent
-        choices = (
-            (folder / f"{name}.yaml",)
-            if beside
-            else (
-                folder / FAMILY / f"{name}.yaml",
-                listed(folder).get(name),
-            )
-        )
-        for choice in choices:
-            if choice is None or not choice.is_file() or choice.resolve() == file.resolve():
-                continue
-            if _is_within(choice, folder):
-                return choice
+    own = next((index for index, folder in enumerate(path) if _is_within(file, folder)), 0)
+    choices: list[tuple[Path, Path | None]] = [(file.parent, file.parent / f"{name}.yaml")]
+    for folder in path[own:]:
+        choices.append((folder, folder / FAMILY / f"{name}.yaml"))
+        choices.append((folder, listed(folder).get(name)))
+    for folder, choice in choices:
+        if choice is None or not choice.is_file() or choice.resolve() == file.resolve():
+            continue
+        if _is_within(choice, folder):
+            return choice
     return None
 
 

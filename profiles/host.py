@@ -17,6 +17,9 @@ from typing import Any, Final
 from ..errors import Problem, ProfileError
 from .isa import ISAS, Figure, Isa, figure
 
+#: The family file that says which runtimes a machine under Linux carries.
+FAMILY: Final = "tvm-linux"
+
 #: Of cores of several kinds the big ones are described: those above this share of the biggest.
 _BIG: Final = 0.75
 
@@ -28,7 +31,7 @@ _ASSUMED_MEMORY: Final = 2**30
 def detect(
     root: Path = Path("/"), machine: str | None = None, available: Iterable[int] | None = None
 ) -> dict[str, Any]:
-    """Return this machine's profile as `schema.Profile` takes it, quantities in base units.
+    """Return what this machine adds to the family `FAMILY`, quantities in base units.
 
     Args:
         root: where ``proc`` and ``sys`` are.
@@ -63,8 +66,6 @@ class _Machine:
             "name": "host",
             "title": f"This machine: {self.info.get('model name', isa.triple.partition('-')[0])}",
             "vendor": self.info.get("vendor_id", "unknown"),
-            "kind": "cpu",
-            "runtimes": [{"name": "tvm", "version": "0.27.0.post1"}],
             "dtypes": list(isa.dtypes),
             "cpu": {
                 "cores": self._cores(),

@@ -107,7 +107,7 @@ _X86_FEATURES: Final = {
 #: Arm Ltd's cores, by part number: name, and 128-bit float32 FMAs per cycle.
 _ARM_CORES: Final = {
     0xD03: ("Cortex-A53", 1), 0xD05: ("Cortex-A55", 1), 0xD07: ("Cortex-A57", 1),
-    0xD08: ("Cortex-A72", 1), 0xD09: ("Cortex-A73", 1), 0xD0A: ("Cortex-A75", 2),
+    0xD08: ("Cortex-A72", 1), 0xD09: ("Cortex-A73", 1), 0xD0A: ("Cortex-A75", 1),
     0xD0B: ("Cortex-A76", 2), 0xD0C: ("Neoverse N1", 2), 0xD0D: ("Cortex-A77", 2),
     0xD40: ("Neoverse V1", 4), 0xD41: ("Cortex-A78", 2), 0xD44: ("Cortex-X1", 4),
     0xD47: ("Cortex-A710", 2), 0xD48: ("Cortex-X2", 4), 0xD49: ("Neoverse N2", 2),
@@ -182,8 +182,8 @@ def _x86_units(info: Mapping[str, str], bits: int, fma: bool) -> Figure:
         units = core.at_512 if bits == 512 else core.at_256
         if (core.vendor, core.family) == (vendor, family) and model in core.models and units:
             return figure(units, "datasheet", f"{core.name}: {bits}-bit FMAs per cycle")
-    known = f"{vendor} family {family} model {model} is not in the table of cores"
-    return figure(1 if bits == 512 else 2, "assumed", known)
+    shown = " ".join(info.get(key, "?") for key in ("vendor_id", "cpu family", "model"))
+    return figure(1 if bits == 512 else 2, "assumed", f"{shown}: not in the table of cores")
 
 
 def aarch64(info: Mapping[str, str]) -> Isa:
@@ -212,8 +212,8 @@ def _arm_units(info: Mapping[str, str]) -> Figure:
     if implementer == _ARM_LTD and part in _ARM_CORES:
         name, units = _ARM_CORES[part]
         return figure(units, "datasheet", f"{name}: 128-bit FMLAs per cycle")
-    known = f"implementer {implementer:#04x} part {part:#05x} is not in the table of cores"
-    return figure(2, "assumed", known)
+    shown = " ".join(info.get(key, "?") for key in ("CPU implementer", "CPU part"))
+    return figure(2, "assumed", f"{shown}: not in the table of cores")
 
 
 def _number(info: Mapping[str, str], key: str) -> int:

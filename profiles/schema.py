@@ -144,7 +144,7 @@ class Cpu(Block):
     cores: Sourced[Count] = Field(description="Physical cores of the kind described here.")
     clock: Sourced[Hertz] = Field(description="The clock all cores keep under a sustained load.")
     vector_bits: Sourced[Count] = Field(
-        description="Width of the widest vector register; that of a scalar one if there is none."
+        description="Width of the vector registers that code uses; 32, one float32, without any."
     )
     vector_registers: Sourced[Count] = Field(
         description="Vector registers of the instruction set that code can name."

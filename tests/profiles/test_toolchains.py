@@ -1,0 +1,30 @@
+"""What the profiles call a processor and its features, LLVM must know by that name."""
+
+from __future__ import annotations
+
+import pytest
+import tvm
+
+from tapeout.profiles import catalog
+
+ELF_MACHINES = {
+    "x86_64-linux-gnu": 62,
+    "aarch64-linux-gnu": 183,
+    "armv7a-linux-gnueabihf": 40,
+    "riscv64-linux-gnu": 243,
+}
+
+
+@pytest.mark.parametrize("name", catalog.names())
+def test_llvm_knows_the_toolchain(name: str):
+    toolchain = catalog.load(name).toolchain
+    assert toolchain.triple in ELF_MACHINES
+    assert tvm.get_global_func("target.llvm_is_valid_cpu")(toolchain.cpu, toolchain.triple)
+    features = tvm.get_global_func("target.llvm_get_cpu_features")
+    kind = {"kind": "llvm", "mtriple": toolchain.triple, "mcpu": toolchain.cpu}
+    for feature in toolchain.features:
+        sign, bare = feature[0], feature[1:]
+        with_it = tvm.target.Target({**kind, "mattr": [f"+{bare}"]})
+        assert bare in {str(known) for known in features(with_it)}, feature
+        target = tvm.target.Target({**kind, "mattr": [feature]})
+        assert (bare in {str(known) for known in features(target)}) == (sign == "+")
