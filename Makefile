@@ -5,11 +5,12 @@ VENV   ?= .venv
 JOBS   ?= 2
 BIN    := $(VENV)/bin
 
-# What the tests need beyond Python: a C++ compiler for the bundle's C++ program, `file`, and an
-# emulator for the Raspberry Pi bundles.
+# What the tests need beyond Python: a C++ compiler for the bundle's C++ program, `file` to look at
+# engines, and an emulator to run those for the Raspberry Pi.
+TOOLS  := g++ file qemu-aarch64-static
 APT    := g++ file qemu-user-static
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench clean system
 
 demo: $(VENV)/.demo
 	$(BIN)/tapeout compile examples/digits_cnn.onnx --device host \
@@ -18,27 +19,43 @@ demo: $(VENV)/.demo
 	$(BIN)/tapeout verify build/digits.bundle --data examples/digits.npz:test
 	$(BIN)/tapeout bench build/digits.bundle
 
-test: $(VENV)/.test
+test: system $(VENV)/.test
 	$(BIN)/python -m tapeout.targets.tvm.root
 	$(BIN)/pytest -n $(JOBS)
 
 lint: $(VENV)/.test
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	rm -rf build/typed build/lib build/bdist.* && $(BIN)/pip install --quiet --no-deps --target build/typed .
+	rm -rf build/typed build/lib build/bdist.*
+	$(BIN)/pip install --quiet --no-deps --target build/typed .
 	cd build && MYPYPATH=typed ../$(BIN)/mypy -p tapeout
 
 bench: $(VENV)/.test
 	$(BIN)/python benchmarks/cpu.py
 
-$(VENV)/.apt:
-	@test -x $(VENV)/bin/pip || $(PYTHON) -c 'import ensurepip' 2>/dev/null \
-	    || (test "$$(id -u)" = 0 && apt-get update && apt-get install -y python3-venv) \
-	    || (echo "install python3-venv first: sudo apt-get install python3-venv"; exit 5)
+# The packages of Debian that are missing are installed when root, and named otherwise.
+define install
+	@if [ "$$(id -u)" = 0 ]; then apt-get update -qq && apt-get install -y -qq $(1); \
+	else echo "missing: run  sudo apt-get install $(1)" >&2; exit 5; fi
+endef
+
+system:
+	@for tool in $(TOOLS); do command -v $$tool >/dev/null || exit 1; done \
+	    || $(MAKE) --no-print-directory system-install
+
+.PHONY: system-install python-install
+system-install:
+	$(call install,$(APT))
+
+python-install:
+	$(call install,python3-venv)
+
+$(VENV)/.python:
+	@$(PYTHON) -c 'import ensurepip' || $(MAKE) --no-print-directory python-install
 	$(PYTHON) -m venv $(VENV)
 	touch $@
 
-$(VENV)/.demo: $(VENV)/.apt pyproject.toml
+$(VENV)/.demo: $(VENV)/.python pyproject.toml
 	$(BIN)/pip install --quiet --editable '.[cpu]'
 	touch $@
 
