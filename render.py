@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import Console
 from rich.table import Table
@@ -72,7 +72,10 @@ def _table(*columns: str, right: Sequence[str] = ()) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         table.add_column(
-            column, justify="right" if column in right else "left", overflow="fold", no_wrap=True
+            column,
+            justify="right" if column in right else "left",
+            overflow="fold",
+            no_wrap=column != "NOTE",
         )
     return table
 
@@ -116,13 +119,15 @@ def _flat(path: str, value: Any) -> Iterator[tuple[str, tuple[str, str, str]]]:
         for index, item in enumerate(value):
             yield from _flat(f"{path}[{getattr(item, 'name', index)}]", item)
     elif value is not None and value != ():
-        shown = ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
-        yield path, (shown, "", "")
+        yield path, (_plain(path, value), "", "")
 
 
 #: How the last part of a field's name says what its number is.
-_SHOWN = {
+_SHOWN: Final[dict[str, Callable[[float], str]]] = {
     "size": format_bytes,
+    "memory": format_bytes,
+    "storage": format_bytes,
+    "latency": format_seconds,
     "l1": format_bytes,
     "l2": format_bytes,
     "l3": format_bytes,
@@ -132,9 +137,15 @@ _SHOWN = {
 }
 
 
+def _plain(path: str, value: Any) -> str:
+    show = _SHOWN.get(path.rpartition(".")[2])
+    if show is not None and isinstance(value, int | float):
+        return show(value)
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else f"{value}"
+
+
 def _sourced(path: str, figure: Sourced[Any]) -> tuple[str, str, str]:
-    show = _SHOWN.get(path.rpartition(".")[2], lambda value: f"{value:g}")
-    return show(figure.value), figure.source, figure.note
+    return _plain(path, figure.value), figure.source, figure.note
 
 
 def _usage(usage: Usage, verdict: Verdict) -> Table:

@@ -47,7 +47,10 @@ def parse_quantity(text: str, dimension: str) -> float:
             f"{text!r} is not a quantity in {dimension}; write a number and one of "
             f"{', '.join(common)}"
         )
-    return float(match[1]) * known[match[2]]
+    value = float(match[1]) * known[match[2]]
+    if not math.isfinite(value):
+        raise ValueError(f"{text!r} is too large")
+    return value
 
 
 def parse_bytes(text: str) -> int:

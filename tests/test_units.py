@@ -38,6 +38,11 @@ def test_what_is_no_size_is_quoted_with_the_units_that_fit(text: str) -> None:
     assert repr(text) in str(raised.value)
 
 
+def test_what_is_too_large_for_a_number_is_refused() -> None:
+    with pytest.raises(ValueError, match="too large"):
+        parse_bytes("1e400 GB")
+
+
 def test_a_size_is_whole_bytes() -> None:
     assert parse_bytes("0.5 KiB") == 512
     assert isinstance(parse_bytes("1.3KB"), int)
