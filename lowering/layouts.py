@@ -97,7 +97,7 @@ def apply(editor: Editor, node: ir.Node, move: Move) -> None:
         if value is not None and layout is not None and not is_identity(layout):
             editor.set_input(node, index, _transposed(editor, node, value, layout))
     for index, array in move.constants.items():
-        _set_parameter(editor, node, index, array)
+        editor.set_input(node, index, editor.constant(node, f"input_{index}", array))
     for name, attribute in move.attributes.items():
         node.attributes.add(ir.convenience.convert_attribute(name, attribute))
     for value, layout in zip(node.outputs, move.outputs, strict=True):
@@ -112,17 +112,15 @@ def apply(editor: Editor, node: ir.Node, move: Move) -> None:
 
 def _transposed(editor: Editor, node: ir.Node, value: ir.Value, layout: Layout) -> ir.Value:
     """Return the value in a layout: a new constant, or the output of a new Transpose."""
-    array, graph = array_of(value), node.graph
-    if array is not None and graph is not None:
-        return editor.constant(
-            graph, f"{value.name}/transposed", transposed_constant(array, layout), value.dtype
-        )
+    array = array_of(value)
+    if array is not None:
+        return editor.constant(node, "transposed", transposed_constant(array, layout), value.dtype)
     return editor.insert(
         node,
         "Transpose",
         [value],
         {"perm": layout},
-        name=f"{value.name}/transpose",
+        name="transpose",
         dtype=value.dtype,
         shape=permuted(shape_of(value) or (), layout),
     )
@@ -136,9 +134,3 @@ def transposed_constant(array: np.ndarray, layout: Layout) -> np.ndarray:
     while spare < missing and full.shape[spare] == 1:
         spare += 1
     return np.ascontiguousarray(full.reshape(full.shape[spare:]))
-
-
-def _set_parameter(editor: Editor, node: ir.Node, index: int, array: np.ndarray) -> None:
-    if node.graph is not None:
-        constant = editor.constant(node.graph, f"{node.name}/input_{index}", array)
-        editor.set_input(node, index, constant)

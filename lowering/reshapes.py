@@ -21,10 +21,10 @@ def is_canonical_reshape(node: ir.Node) -> bool:
 
 def reshape_instead(editor: Editor, node: ir.Node) -> None:
     """Put the canonical Reshape for a node that keeps the order of its input's elements."""
-    shape, graph = shape_of(node.outputs[0]), node.graph
-    if shape is None or graph is None:
+    shape = shape_of(node.outputs[0])
+    if shape is None:
         return
-    target = editor.constant(graph, f"{node.name}/shape", np.array(shape, np.int64))
+    target = editor.constant(node, "shape", np.array(shape, np.int64))
     editor.replace(node, "Reshape", [node.inputs[0], target], {"allowzero": int(0 in shape)})
 
 

@@ -1,0 +1,254 @@
+"""The canonical parameters of standard operators: attributes, and constant inputs that steer.
+
+ONNX has several ways to say the same: defaults that are left out, axes counted from the end, pads
+by name, a number of equal parts. Here is one: everything is said, and axes count from the front.
+The pass ``normalize-attributes`` writes it, and the dialect holds a model against it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any, Final
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+
+from .dialect import WORKING_OPSET
+from .matching import array_of, shape_of
+from .spatial import INDIRECT, is_windowed, window_attributes
+
+Constants = dict[int, np.ndarray]
+
+_OPTIONAL: Final = onnx.defs.OpSchema.FormalParameterOption.Optional
+
+#: Attributes that count axes; ``axis`` of these operators counts those of the output.
+_AXIS_LISTS: Final = ("CenterCropPad", "MeanVarianceNormalization", "Resize")
+_AXIS_OF_OUTPUT: Final = ("OneHot",)
+
+
+@dataclasses.dataclass
+class Parameters:
+    """What is not canonical in one node, and what it should be.
+
+    Attributes:
+        attributes: name -> value.
+        absent: attributes that should not be there.
+        constants: input -> array.
+        inputs: how many inputs there should be; outputs: how many outputs.
+    """
+
+    attributes: dict[str, Any]
+    absent: tuple[str, ...]
+    constants: Constants
+    inputs: int
+    outputs: int
+
+    def __str__(self) -> str:
+        parts = [f"{name} = {value!r}" for name, value in self.attributes.items()]
+        parts += [f"no {name}" for name in self.absent]
+        parts += [f"input {index} = {array.tolist()}" for index, array in self.constants.items()]
+        return ", ".join([*parts, f"{self.inputs} inputs", f"{self.outputs} outputs"])
+
+
+def corrections(node: ir.Node) -> Parameters | None:
+    """Return what to correct in a node of the default domain; None if it is canonical."""
+    schema = schema_of(node.op_type) if node.domain == "" else None
+    if schema is None:
+        return None
+    given = {name: attribute.value for name, attribute in node.attributes.items()}
+    wanted = {name: value for name, value in _defaults(node.op_type).items() if name not in given}
+    wanted |= _counted_from_front(node, given | wanted)
+    if node.op_type == "Transpose" and "perm" not in given:
+        wanted["perm"] = tuple(reversed(range(_rank(node.inputs[0]))))
+    window = window_attributes(node) if is_windowed(node) else None
+    if window is not None:
+        wanted |= {name: value for name, value in window.items() if given.get(name) != value}
+    absent = [*(INDIRECT if window is not None else ()), *_REDUNDANT.get(node.op_type, ())]
+    row = _CONSTANTS.get(node.op_type)
+    constants = row(node) if row is not None else {}
+    found = Parameters(
+        attributes={name: value for name, value in wanted.items() if given.get(name) != value},
+        absent=tuple(name for name in absent if name in given),
+        constants={i: array for i, array in constants.items() if not _equals(node, i, array)},
+        inputs=_input_count(node, constants),
+        outputs=_output_count(node, schema),
+    )
+    changed = found.attributes or found.absent or found.constants
+    same = (found.inputs, found.outputs) == (len(node.inputs), len(node.outputs))
+    return None if same and not changed else found
+
+
+@functools.cache
+def schema_of(op_type: str) -> onnx.defs.OpSchema | None:
+    """Return the schema of an operator of the default domain at the working opset, if there is."""
+    if not onnx.defs.has(op_type, WORKING_OPSET):
+        return None
+    return onnx.defs.get_schema(op_type, WORKING_OPSET)
+
+
+@functools.cache
+def _defaults(op_type: str) -> dict[str, Any]:
+    """Return the attributes with a default, but for those that only ask for others."""
+    schema = schema_of(op_type)
+    found = {}
+    for name, attribute in (schema.attributes if schema is not None else {}).items():
+        default = attribute.default_value
+        if default.type and name not in INDIRECT:
+            found[name] = ir.serde.deserialize_attribute(default).value
+    return dict(sorted(found.items()))
+
+
+def _rank(value: ir.Value | None) -> int:
+    return len(shape_of(value) or ())
+
+
+def _counted_from_front(node: ir.Node, given: dict[str, Any]) -> dict[str, Any]:
+    """Return the attributes that count an axis from the end, counted from the front."""
+    rank = _rank(node.outputs[0] if node.op_type in _AXIS_OF_OUTPUT else node.inputs[0])
+    found: dict[str, Any] = {}
+    axis = given.get("axis")
+    if isinstance(axis, int) and -rank <= axis < 0:
+        found["axis"] = axis + rank
+    if node.op_type in _AXIS_LISTS and any(axis < 0 for axis in given.get("axes", ())):
+        found["axes"] = tuple(axis % rank for axis in given["axes"])
+    return found
+
+
+def _input(node: ir.Node, index: int) -> ir.Value | None:
+    return node.inputs[index] if index < len(node.inputs) else None
+
+
+def _equals(node: ir.Node, index: int, wanted: np.ndarray) -> bool:
+    array = array_of(_input(node, index))
+    return array is not None and array.dtype == wanted.dtype and np.array_equal(array, wanted)
+
+
+def _input_count(node: ir.Node, constants: Constants) -> int:
+    """Return the number of inputs without absent ones at the end."""
+    count = 2 if node.op_type == "Pad" and _input(node, 2) is None else len(node.inputs)
+    count = min(count, 3) if node.op_type == "Pad" and 1 in constants else count
+    count = max(count, *(index + 1 for index in constants), 0)
+    while count > 0 and count - 1 not in constants and _input(node, count - 1) is None:
+        count -= 1
+    return count
+
+
+def _output_count(node: ir.Node, schema: onnx.defs.OpSchema) -> int:
+    """Return the number of outputs without optional ones at the end that nothing uses."""
+    count = len(node.outputs)
+    while count > schema.min_output and count <= len(schema.outputs):
+        value = node.outputs[count - 1]
+        if schema.outputs[count - 1].option != _OPTIONAL or value.uses() or value.is_graph_output():
+            break
+        count -= 1
+    return count
+
+
+def _axes(node: ir.Node, index: int, count: int) -> list[int] | None:
+    """Return the axes in an input, by default the first `count`; None if they are computed."""
+    value, rank = _input(node, index), _rank(node.inputs[0])
+    if value is None:
+        return list(range(count))
+    array = array_of(value)
+    return None if array is None or not rank else [int(axis) % rank for axis in array.reshape(-1)]
+
+
+def _reduction(node: ir.Node) -> Constants:
+    """The axes are listed; a reduction that lists none is one over all of them."""
+    axes = _axes(node, 1, _rank(node.inputs[0]))
+    if axes is None or node.attributes.get_int("noop_with_empty_axes"):
+        return {}
+    return {1: np.array(axes or range(_rank(node.inputs[0])), np.int64)}
+
+
+def _along(index: int) -> Callable[[ir.Node], Constants]:
+    """The input is one axis."""
+
+    def row(node: ir.Node) -> Constants:
+        array, rank = array_of(_input(node, index)), _rank(node.inputs[0])
+        return {} if array is None or not rank else {index: np.asarray(array % rank, array.dtype)}
+
+    return row
+
+
+def _pad(node: ir.Node) -> Constants:
+    """The pads are those of all axes."""
+    rank, pads = _rank(node.inputs[0]), array_of(node.inputs[1])
+    axes = _axes(node, 3, rank)
+    if pads is None or axes is None:
+        return {}
+    full = np.zeros((2, rank), np.int64)
+    full[:, axes] = pads.reshape(2, -1)
+    return {1: full.reshape(-1)}
+
+
+def _slice(node: ir.Node) -> Constants:
+    """Axes and steps are listed, starts and ends lie in the tensor.
+
+    An end before the first element, for a step backwards, is minus the size minus 1.
+    """
+    shape = shape_of(node.inputs[0])
+    arrays = [array_of(_input(node, index)) for index in (1, 2)]
+    if shape is None or arrays[0] is None or arrays[1] is None or 0 in shape:
+        return {}
+    starts, ends = ([int(item) for item in array] for array in arrays if array is not None)
+    axes = _axes(node, 3, len(starts))
+    given = array_of(_input(node, 4))
+    if axes is None or (given is None and _input(node, 4) is not None):
+        return {}
+    steps = [1] * len(axes) if given is None else [int(item) for item in given]
+    for place, (axis, step) in enumerate(zip(axes, steps, strict=True)):
+        size, low, high = shape[axis], 0 if step > 0 else -1, shape[axis] - (step < 0)
+        start, end = (
+            min(max(item + size if item < 0 else item, low), high)
+            for item in (starts[place], ends[place])
+        )
+        starts[place] = max(start, 0)
+        ends[place] = end if end >= 0 else -size - 1
+    listed = (starts, ends, axes, steps)
+    return {index: np.array(items, np.int64) for index, items in enumerate(listed, 1)}
+
+
+def _split(node: ir.Node) -> Constants:
+    """The size of every part is listed."""
+    axis = node.attributes.get_int("axis", 0)
+    shapes = [shape_of(value) for value in node.outputs]
+    sizes = [shape[axis] for shape in shapes if shape]
+    return {1: np.array(sizes, np.int64)} if len(sizes) == len(shapes) else {}
+
+
+def _expand(node: ir.Node) -> Constants:
+    """The shape is the output's."""
+    shape = shape_of(node.outputs[0])
+    return {} if shape is None else {1: np.array(shape, np.int64)}
+
+
+def _gather(node: ir.Node) -> Constants:
+    """Constant indices count from the front."""
+    shape, indices = shape_of(node.inputs[0]), array_of(node.inputs[1])
+    if not shape or indices is None:
+        return {}
+    size = shape[node.attributes.get_int("axis", 0)]
+    return {1: np.where(indices < 0, indices + size, indices).astype(indices.dtype)}
+
+
+#: The operators called Reduce and one of these.
+_REDUCTIONS: Final = "L1 L2 LogSum LogSumExp Max Mean Min Prod Sum SumSquare"
+
+_CONSTANTS: Final[dict[str, Callable[[ir.Node], Constants]]] = {
+    **{f"Reduce{name}": _reduction for name in _REDUCTIONS.split()},
+    "CumProd": _along(1),
+    "CumSum": _along(1),
+    "DFT": _along(2),
+    "Expand": _expand,
+    "Gather": _gather,
+    "Pad": _pad,
+    "Slice": _slice,
+    "Split": _split,
+}
+
+#: Attributes that say what an input says.
+_REDUNDANT: Final = {"Split": ("num_outputs",)}
