@@ -42,12 +42,19 @@ class Editor:
         return ir.passes.PassResult(model, self.modified)
 
     def constant(
-        self, graph: ir.Graph, name: str, array: np.ndarray, dtype: ir.DataType | None = None
+        self, near: ir.Node, name: str, array: np.ndarray, dtype: ir.DataType | None = None
     ) -> ir.Value:
-        """Add an initializer (not copied; a view stays a view); `name` is made unique."""
-        tensor = ir.Tensor(array, dtype=dtype, name=_unique(name, self._names))
+        """Add the initializer ``near/name`` to the graph of the node `near`.
+
+        The array is not copied, and a view stays a view, unless it must be converted to `dtype`.
+        """
+        if near.graph is None:
+            raise ValueError(f"node {near.name!r} belongs to no graph")
+        if dtype is not None:
+            array = np.asarray(array).astype(dtype.numpy(), copy=False)
+        tensor = ir.Tensor(array, dtype=dtype, name=_unique(f"{near.name}/{name}", self._names))
         value = ir.val(tensor.name, const_value=tensor)
-        graph.register_initializer(value)
+        near.graph.register_initializer(value)
         self.grown += tensor.nbytes
         self.modified = True
         return value
@@ -61,9 +68,10 @@ class Editor:
         *,
         name: str,
         dtype: ir.DataType | None,
-        shape: Sequence[int],
+        shape: Sequence[int] | None,
     ) -> ir.Value:
-        """Insert a node that helps to replace `before`; return its output of this dtype, shape."""
+        """Insert ``before/name``, a node that helps to replace `before`; return its output."""
+        name = f"{before.name}/{name}"
         output = ir.val(_unique(name, self._names), dtype, shape)
         node = ir.node(
             op_type, inputs, attributes, outputs=[output], name=_unique(name, self._node_names)
@@ -78,7 +86,7 @@ class Editor:
         attributes: Attributes | None = None,
         *,
         name: str,
-        shape: Sequence[int],
+        shape: Sequence[int] | None,
     ) -> ir.Value:
         """Insert a node that reads `value` and is read wherever `value` was; return its output.
 

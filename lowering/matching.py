@@ -104,11 +104,12 @@ def is_close(actual: float | None, expected: float, dtype: ir.DataType | None) -
 
 
 def sole_user(value: ir.Value) -> ir.Node | None:
-    """Return the only node that reads a value, once, if nothing else needs it."""
-    if value.is_graph_output():
-        return None
+    """Return the only node that reads a value, once and in its own graph, if nothing else does."""
     uses = value.uses()
-    return next(iter(uses)).node if len(uses) == 1 else None
+    if value.is_graph_output() or len(uses) != 1:
+        return None
+    user = next(iter(uses)).node
+    return user if user.graph is value.graph else None
 
 
 def is_interior(value: ir.Value, nodes: Collection[ir.Node]) -> bool:

@@ -96,19 +96,19 @@ class FoldBatchNorm(ir.passes.InPlacePass):
         edit: Editor,
     ) -> bool:
         """Give the operator weight * factor and the bias; False if that cannot be or grows much."""
-        graph, old = linear.graph, linear.inputs[1]
+        old = linear.inputs[1]
         with np.errstate(over="ignore"):
             rounded = bias.astype(weight.dtype)
-        if graph is None or old is None or not np.isfinite(rounded).all():
+        if old is None or not np.isfinite(rounded).all():
             return False
         if np.any(factor != 1):
             grown = 0 if sole_user(old) is linear else weight.nbytes
             product = None if edit.grown + grown > self.growth else affine.scaled(weight, factor)
             if product is None:
                 return False
-            edit.set_input(linear, 1, edit.constant(graph, f"{linear.name}/weight", product))
+            edit.set_input(linear, 1, edit.constant(linear, "weight", product, old.dtype))
         if rounded.any() or (len(linear.inputs) > 2 and linear.inputs[2] is not None):
-            edit.set_input(linear, 2, edit.constant(graph, f"{linear.name}/bias", rounded))
+            edit.set_input(linear, 2, edit.constant(linear, "bias", rounded, old.dtype))
             linear.attributes.pop("beta", None)
         return True
 
@@ -183,21 +183,17 @@ def _absorb(linear: ir.Node, sources: list[ir.Node], steps: list[_Step], edit: E
 
 def _decompose(node: ir.Node, edit: Editor) -> None:
     """Replace a BatchNormalization by a Mul and an Add; only one of them if that is enough."""
-    value, graph = node.inputs[0], node.graph
+    value = node.inputs[0]
     shape, found = shape_of(value), affine.affine_of(node, value, 1) if value else None
-    if value is None or value.dtype is None or shape is None or found is None or graph is None:
+    if value is None or shape is None or found is None:
         return
-    dtype, dims = value.dtype, (-1, *[1] * (len(shape) - 2))
-
-    def constant(figures: np.ndarray, name: str) -> ir.Value:
-        array = figures.astype(dtype.numpy()).reshape(dims)
-        return edit.constant(graph, f"{node.name}/{name}", array)
-
-    scale = constant(found.scale, "scale")
+    dims = (-1, *[1] * (len(shape) - 2))
+    scale = edit.constant(node, "scale", found.scale.reshape(dims), value.dtype)
     if not found.offset.any():
         edit.replace(node, "Mul", [value, scale])
         return
     product = edit.insert(
-        node, "Mul", [value, scale], name=f"{node.name}/scaled", dtype=dtype, shape=shape
+        node, "Mul", [value, scale], name="scaled", dtype=value.dtype, shape=shape
     )
-    edit.replace(node, "Add", [product, constant(found.offset, "offset")])
+    offset = edit.constant(node, "offset", found.offset.reshape(dims), value.dtype)
+    edit.replace(node, "Add", [product, offset])

@@ -44,22 +44,25 @@ def test_replace_leaves_absorbed_nodes_that_are_still_used() -> None:
 
 def test_new_names_are_unique() -> None:
     before = model()
-    edit = Editor(before)
     third = before.graph[-1]
-    constant = edit.constant(before.graph, "a", np.ones(3, np.float32))
+    before.graph[0].outputs[0].name = "third/w"
+    before.graph[1].name = "third/sum"
+    edit = Editor(before)
+    constant = edit.constant(third, "w", np.ones(3), ir.DataType.FLOAT)
     value = edit.insert(
         third,
         "Add",
         [third.inputs[0], constant],
-        name="third",
+        name="sum",
         dtype=ir.DataType.FLOAT,
         shape=(2, 3),
     )
     edit.replace(third, "Neg", [value])
     assert support.body(before) == (
-        "a = Mul (x, w)\nb = Exp (a)\nthird = Add (b, a_1)\ny = Neg (third)"
+        '"third/w" = Mul (x, w)\nb = Exp ("third/w")\n'
+        '"third/sum" = Add (b, "third/w_1")\ny = Neg ("third/sum")'
     )
-    assert [node.name for node in before.graph] == ["first", "second", "third_1", "third"]
+    assert [node.name for node in before.graph] == ["first", "third/sum", "third/sum_1", "third"]
     assert provenance.origins(before.graph[2]) == ("third",)
     assert edit.grown == 12
 
