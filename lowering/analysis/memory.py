@@ -6,11 +6,9 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-import onnx_ir as ir
-
 from ..provenance import origins
 from .program import Program, Step, Storage, StorageKind
-from .tensors import dtype_of, op_of, shape_of
+from .tensors import dtype_name, op_of, shape_of
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -148,11 +146,6 @@ class Liveness:
             if producer in step.nodes:
                 return index
         return 0
-
-
-def dtype_name(value: ir.Value) -> str:
-    """Return the element type as numpy spells it: ``float32``, ``int8``."""
-    return str(dtype_of(value).numpy().name)
 
 
 def scratch_of(step: Step) -> int:

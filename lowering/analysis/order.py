@@ -144,10 +144,11 @@ class _Piece:
                 if overwritten:
                     reused = self.made[step]
         during = state.live + self.made[step] - reused + self.scratch[step]
-        ready = [other for other in state.ready if other != step]
-        ready += [other for other in self.followers[step] if not self.needs[other] & ~done]
+        # What has become ready comes first: a limited search then follows a branch to its end.
+        ready = [other for other in self.followers[step] if not self.needs[other] & ~done]
+        ready += [other for other in state.ready if other != step]
         live = state.live + self.made[step] - freed
-        return _State(max(state.peak, during), live, done, tuple(sorted(ready)), step, state)
+        return _State(max(state.peak, during), live, done, tuple(ready), step, state)
 
     def _next(self, state: _State, most: int | None = None) -> list[_State]:
         """Return what may follow; of the ready steps only the first `most` are tried.

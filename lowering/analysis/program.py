@@ -30,7 +30,17 @@ import onnx_ir as ir
 
 from .costs import is_view, traffic
 from .operators import Kind, kind_of
-from .tensors import bodies_of, bytes_of, inputs_of, op_of, outputs_of, require_static, shape_of
+from .tensors import (
+    bodies_of,
+    bytes_of,
+    dtype_name,
+    inputs_of,
+    op_of,
+    outputs_of,
+    present,
+    require_static,
+    shape_of,
+)
 
 Fusion = Literal["none", "activation", "elementwise"]
 Interface = Literal["apart", "arena"]
@@ -96,6 +106,7 @@ class Step:
         after: indices of the steps that must run before.
         overwrites: those of `reads` that the output may be written over if they die here.
         bodies: what If, Loop or Scan runs inside the step.
+        dtype: what it computes in: the element type, as it is stored, of its first input.
     """
 
     nodes: tuple[ir.Node, ...]
@@ -105,6 +116,7 @@ class Step:
     after: tuple[int, ...]
     overwrites: tuple[int, ...]
     bodies: tuple[Program, ...]
+    dtype: str
 
     @property
     def main(self) -> ir.Node:
@@ -264,7 +276,14 @@ class _Builder:
             tuple(after),
             self._overwrites(chain, reads, written, storages),
             self._bodies(chain),
+            self._dtype(chain[0], storages),
         )
+
+    def _dtype(self, node: ir.Node, storages: tuple[Storage, ...]) -> str:
+        value = next(iter(present(node.inputs)), outputs_of(node)[0])
+        if value in self.storage:
+            value = storages[self.storage[value]].values[0]
+        return dtype_name(self.constant.get(value, value))
 
     def _bodies(self, chain: tuple[ir.Node, ...]) -> tuple[Program, ...]:
         inner = dataclasses.replace(self.sharing, interface="arena")

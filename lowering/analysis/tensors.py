@@ -38,6 +38,11 @@ def dtype_of(value: ir.Value) -> ir.DataType:
     return dtype
 
 
+def dtype_name(value: ir.Value) -> str:
+    """Return the element type as numpy spells it: ``float32``, ``int8``."""
+    return str(dtype_of(value).numpy().name)
+
+
 def elements_of(value: ir.Value) -> int:
     """Return how many elements the value holds."""
     return math.prod(shape_of(value))

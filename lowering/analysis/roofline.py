@@ -1,0 +1,199 @@
+"""A latency estimate: each step takes as long as its arithmetic or its traffic, whichever is more.
+
+The roofline model (Williams, Waterman and Patterson, "Roofline: an insightful visual performance
+model for multicore architectures", 2009), with one roof for each cache. Where a tensor is read from
+follows from its reuse distance: the bytes moved since it was last touched have to fit into a cache
+for the tensor to be still there (Mattson and others, "Evaluation techniques for storage
+hierarchies", 1970). Parameters are touched once a run, so that all memory of the model lies between
+two reads of them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import onnx_ir as ir
+
+from ..provenance import origins
+from .costs import work_of
+from .memory import Liveness, liveness
+from .operators import Kind, kind_of
+from .program import DEFAULT, Sharing, Step
+from .program import of as program_of
+from .tensors import bytes_of, outputs_of
+
+Limit = Literal["compute", "memory", "overhead", "none"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Cache:
+    """One cache: its size in bytes and its bandwidth in bytes/s, as one run can use them."""
+
+    size: int
+    bandwidth: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Machine:
+    """What a run has at its disposal, with the threads that it uses.
+
+    Attributes:
+        peaks: operations/s by dtype (``float32``); one multiply-accumulate is two operations.
+        bandwidth: bytes/s of main memory.
+        caches: the smallest first.
+        efficiency: the fraction of the peak that the generated code reaches in each kind of
+            operator; 1 for a kind that is not there.
+        overhead: seconds to start one step.
+
+    Raises:
+        ValueError: no peak, or a figure that is not positive.
+    """
+
+    peaks: Mapping[str, float]
+    bandwidth: float
+    caches: tuple[Cache, ...] = ()
+    efficiency: Mapping[Kind, float] = dataclasses.field(default_factory=dict)
+    overhead: float = 0.0
+
+    def __post_init__(self) -> None:
+        figures = {
+            "bandwidth": self.bandwidth,
+            **{f"peak of {dtype}": peak for dtype, peak in self.peaks.items()},
+            **{f"efficiency of {kind}": part for kind, part in self.efficiency.items()},
+            **{f"bandwidth of the cache of {item.size} B": item.bandwidth for item in self.caches},
+        }
+        wrong = [f"{name} = {value!r}" for name, value in figures.items() if not value > 0]
+        if wrong or not self.peaks or self.overhead < 0:
+            raise ValueError(f"a machine needs positive figures and a peak: {', '.join(wrong)}")
+
+    def peak(self, dtype: str) -> float:
+        """Return operations/s; a dtype without a peak runs as float32, else at the lowest peak."""
+        return self.peaks.get(dtype) or self.peaks.get("float32") or min(self.peaks.values())
+
+    def bandwidth_at(self, distance: int) -> float:
+        """Return bytes/s for data that was last touched so many bytes of traffic ago."""
+        held = (cache.bandwidth for cache in self.caches if distance <= cache.size)
+        return next(held, self.bandwidth)
+
+
+@dataclasses.dataclass(frozen=True)
+class StepTime:
+    """The estimate for one step.
+
+    Attributes:
+        name, op, kind: of the step's first node; ``Conv+Clip`` where nodes are fused.
+        macs, ops: arithmetic of all its nodes.
+        bytes: read and written.
+        compute, memory: seconds of the arithmetic and of the traffic; the larger one counts.
+        seconds: that and the overhead.
+        limit: what takes the longest; none for a view, which does not run.
+    """
+
+    name: str
+    op: str
+    kind: Kind
+    origins: tuple[str, ...]
+    macs: int
+    ops: int
+    bytes: int
+    compute: float
+    memory: float
+    seconds: float
+    limit: Limit
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimate:
+    """The steps in the order they run; the whole takes the sum of them."""
+
+    steps: tuple[StepTime, ...]
+
+    @property
+    def seconds(self) -> float:
+        return sum(step.seconds for step in self.steps)
+
+    def share(self, step: StepTime) -> float:
+        """Return a step's part of the whole, from 0 to 1."""
+        return step.seconds / self.seconds if self.seconds else 0.0
+
+    def by_limit(self) -> dict[Limit, float]:
+        """Return the seconds of the steps that each limit holds back."""
+        found: dict[Limit, float] = {"compute": 0.0, "memory": 0.0, "overhead": 0.0}
+        for step in self.steps:
+            if step.limit != "none":
+                found[step.limit] += step.seconds
+        return found
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "seconds": self.seconds,
+            "by_limit": self.by_limit(),
+            "steps": [{**step.to_json(), "share": self.share(step)} for step in self.steps],
+        }
+
+
+def estimate(model: ir.Model, machine: Machine, sharing: Sharing = DEFAULT) -> Estimate:
+    """Estimate one inference of a checked, static model, in the order of its graph.
+
+    Raises:
+        ModelError: values without a static shape or an element type; all are named.
+    """
+    return of_liveness(liveness(program_of(model, sharing)), machine)
+
+
+def of_liveness(alive: Liveness, machine: Machine) -> Estimate:
+    """Estimate one run of a program in some order."""
+    constants = dict.fromkeys(value for step in alive.steps for value in step.constants)
+    footprint = sum(bytes_of(value) for value in constants) + alive.peak_bytes
+    moved = [_written(step) + sum((*step.reads.values(), *step.constants.values()))
+             for step in alive.steps]  # fmt: skip
+    so_far = [0, *itertools.accumulate(moved)]
+    touched: dict[int, int] = {}
+    steps = []
+    for now, step in enumerate(alive.steps):
+        memory = sum(step.constants.values()) / machine.bandwidth_at(footprint)
+        memory += _written(step) / machine.bandwidth_at(moved[now])
+        for index, size in step.reads.items():
+            since = so_far[now + 1] - so_far[touched[index]] if index in touched else footprint
+            memory += size / machine.bandwidth_at(min(since, footprint))
+        touched |= dict.fromkeys((*step.reads, *step.writes), now)
+        steps.append(_timed(step, machine, moved[now], memory))
+    return Estimate(tuple(steps))
+
+
+def _written(step: Step) -> int:
+    return sum(bytes_of(value) for value in outputs_of(step.nodes[-1])) if step.writes else 0
+
+
+def _timed(step: Step, machine: Machine, moved: int, memory: float) -> StepTime:
+    works = [(kind_of(node), work_of(node)[0]) for node in step.nodes]
+    peak = machine.peak(step.dtype)
+    compute = sum(
+        (2 * work.macs + work.ops) / (peak * machine.efficiency.get(kind, 1.0))
+        for kind, work in works
+    )
+    parts: dict[Limit, float] = {
+        "compute": compute,
+        "memory": memory,
+        "overhead": machine.overhead,
+    }
+    runs = bool(step.writes)
+    return StepTime(
+        str(step.main.name),
+        step.op,
+        kind_of(step.main),
+        tuple(dict.fromkeys(name for node in step.nodes for name in origins(node))),
+        sum(work.macs for _, work in works),
+        sum(work.ops for _, work in works),
+        moved,
+        compute if runs else 0.0,
+        memory if runs else 0.0,
+        max(compute, memory) + machine.overhead if runs else 0.0,
+        max(parts, key=lambda name: parts[name]) if runs else "none",
+    )
