@@ -203,8 +203,10 @@ def _mirror(recipe: Recipe) -> str:
     """Return the URI of the Debian mirror that apt is configured with."""
     if chosen := os.environ.get(_MIRROR):
         return chosen
-    wanted = ["Created-By: Packages", f"Codename: {recipe.suite}", "Component: main"]
-    targets = _call(["apt-get", "indextargets", "--format", "$(SITE)", *wanted])
+    # Without the release's information, so that no `apt-get update` must have been run before.
+    list_sites = ["apt-get", "indextargets", "--no-release-info", "--format", "$(SITE)"]
+    wanted = ["Created-By: Packages", f"Release: {recipe.suite}", "Component: main"]
+    targets = _call([*list_sites, *wanted])
     if not targets.strip():
         raise MissingToolError(
             f"apt knows no mirror of Debian {recipe.suite}",

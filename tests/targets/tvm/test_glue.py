@@ -1,0 +1,17 @@
+"""What a bundle carries to run its engine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tapeout.profiles import catalog
+from tapeout.targets.tvm.glue import RUN, write_glue
+
+
+def test_the_same_files_for_every_device(tmp_path: Path) -> None:
+    for device in ("raspberry-pi-5", "visionfive-2"):
+        (tmp_path / device).mkdir()
+        write_glue(tmp_path / device, catalog.load(device))
+        written = {path.name: path.read_bytes() for path in (tmp_path / device / "run").iterdir()}
+        assert sorted(written) == ["README.md", "main.cc", "run.py"]
+        assert written == {name: (RUN / name).read_bytes() for name in written}
