@@ -15,7 +15,7 @@ from typing import Final
 import onnx
 import onnx_ir as ir
 
-from .dialect import DOMAIN, WORKING_OPSET
+from .opset import DOMAIN, WORKING_OPSET
 
 #: Rank of the data -> the permutation that brings channels-first data to channels-last.
 CHANNELS_LAST: Final = {3: (0, 2, 1), 4: (0, 2, 3, 1)}
@@ -84,6 +84,16 @@ def operator_for(standard: str, rank: int) -> Operator | None:
 def is_channels_last(node: ir.Node) -> bool:
     """Whether the node is one of our operators."""
     return node.domain == DOMAIN and node.op_type in operators()
+
+
+def is_definition(function: ir.Function) -> bool:
+    """Whether a function is the definition of the operator it is named after."""
+    wanted = operators()[function.name].definition()
+    return _text(function) == _text(wanted)
+
+
+def _text(function: ir.Function) -> bytes:
+    return bytes(ir.serde.serialize_function(function).SerializeToString(deterministic=True))
 
 
 def define_used(model: ir.Model) -> bool:

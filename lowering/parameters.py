@@ -16,8 +16,8 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
-from .dialect import WORKING_OPSET
 from .matching import array_of, shape_of
+from .opset import WORKING_OPSET
 from .spatial import INDIRECT, is_windowed, window_attributes
 
 Constants = dict[int, np.ndarray]

@@ -7,10 +7,10 @@ import dataclasses
 import onnx_ir as ir
 
 from .. import nhwc
-from ..dialect import DOMAIN
 from ..editing import Editor
 from ..layouts import Move, apply
 from ..matching import shape_of
+from ..opset import DOMAIN
 from ..spatial import is_windowed, window_attributes
 
 
