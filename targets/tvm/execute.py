@@ -143,7 +143,7 @@ def _run(
             raise TapeoutError(
                 f"the engine of {bundle.name} did not finish in {timeout:g} s"
             ) from error
-    if done.returncode != 0:
+    if done.returncode != 0 or not (directory / "stats.json").is_file():
         _fail(done.returncode, _last_lines(errors), bundle)
 
 

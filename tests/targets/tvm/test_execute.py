@@ -105,6 +105,13 @@ def test_a_crash_of_the_engine_names_the_signal(device: str, tmp_path: Path) -> 
     assert caught.value.exit_code == 1
 
 
+def test_an_engine_that_ends_the_program_gives_no_outputs(tmp_path: Path) -> None:
+    source = "#include <unistd.h>\n" + ON_LOAD % "_exit(0)"
+    bundle = library_bundle(tmp_path, "host", source)
+    with pytest.raises(TapeoutError, match="failed with exit code 0"):
+        execute(bundle.directory, bundle.profile, bundle.feeds())
+
+
 def test_a_hanging_engine_is_ended(tmp_path: Path) -> None:
     bundle = library_bundle(
         tmp_path, "host", "#include <unistd.h>\n" + ON_LOAD % "for (;;) pause()"
