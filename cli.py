@@ -325,6 +325,7 @@ def explain(bundle: BundlePath, as_json: Json = False) -> None:
         from .bundle import opened
 
         with opened(bundle) as loaded:
+            loaded.require_digests()
             if as_json:
                 _write({"usage": loaded.manifest.usage, "report": loaded.manifest.report})
             else:

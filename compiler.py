@@ -22,7 +22,7 @@ from .bundle import Bundle, Device, Manifest, ModelFile, PlanRecord, Runtime, Te
 from .data import Data, pieces, read_data
 from .errors import BudgetError, Problem, UsageError
 from .lowering import dialect
-from .lowering.importers import load
+from .lowering.importers.onnx import load
 from .lowering.reference import Reference
 from .planner import Candidate, candidates
 from .profiles import catalog
@@ -265,7 +265,7 @@ class _Attempt:
             engine=built.engine,
             artifacts=bundles.describe_files(self.directory),
             toolchain=dict(sorted(built.toolchain.items())),
-            report=self.candidate.report(),
+            report=self.candidate.report(profile, built.usage).to_json(),
         )
 
 
@@ -275,13 +275,18 @@ def _nothing_fits(job: Job, missed: list[tuple[Candidate, Usage, Verdict]]) -> B
         Problem(str(candidate.plan), "; ".join(map(str, verdict.missed)))
         for candidate, _, verdict in missed
     ]
+    for candidate, usage, _ in missed[:1]:
+        limit = job.budget.memory
+        if limit is not None and usage.memory.value > limit:
+            explained = candidate.explain_memory(limit, usage)
+            problems += [Problem("", line) for line in explained.lines()]
     return BudgetError(f"no plan fits the budget on {job.profile.name}", problems)
 
 
 def _tensor(value: ir.Value) -> Tensor:
     if value.name is None or value.shape is None or value.dtype is None:
         raise ValueError(f"the importer left {value} without name, shape or dtype")
-    shape = tuple(int(dim) for dim in value.shape)
+    shape = value.shape.numpy()
     return Tensor(name=value.name, shape=shape, dtype=value.dtype.numpy().name)
 
 

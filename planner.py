@@ -9,6 +9,8 @@ import onnx_ir as ir
 
 from .budget import Budget, Usage, Verdict
 from .errors import ModelError, Problem, UsageError
+from .lowering.analysis import report
+from .lowering.analysis.report import MemoryReport, Report
 from .lowering.pipeline import Check, Pipeline
 from .profiles.schema import Profile
 from .targets.base import Plan, Precision, Target, target_for
@@ -29,6 +31,21 @@ class Candidate:
     model: ir.Model
     usage: Usage
     verdict: Verdict
+
+    def report(self, profile: Profile, needed: Usage) -> Report:
+        """Say where memory and time go, given the best figure known of what it needs."""
+        return report.of(
+            self.model,
+            self.target.machine(profile, self.plan),
+            needed=int(needed.memory.value),
+            levers=self.target.levers,
+        )
+
+    def explain_memory(self, limit: int, needed: Usage) -> MemoryReport:
+        """Say why the model needs more memory than `limit`, and what would help."""
+        return report.explain_memory(
+            self.model, limit, needed=int(needed.memory.value), levers=self.target.levers
+        )
 
 
 def plans(

@@ -12,11 +12,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from .budget import LINES, Usage, Verdict
+from .budget import LINES, Budget, Usage, Verdict
 from .errors import TapeoutError
 from .units import format_bytes, format_seconds
 
 if TYPE_CHECKING:
+    from .bundle import Bundle
     from .compiler import Compiled, Job
     from .planner import Candidate
     from .profiles.schema import Profile, Sourced
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from .targets.base import Progress
 
 _PIPED_WIDTH = 200
+_STEPS = 20  # rows of `explain`'s table
 
 
 def _console(stderr: bool = False) -> Console:
@@ -251,3 +253,47 @@ def measured(found: Measured) -> None:
     shown = ", ".join(f"{name} {format_seconds(value)}" for name, value in found.latency.items())
     console.print(f"latency (measured, {found.runs} runs): {shown}")
     console.print(f"peak memory of the process (measured): {format_bytes(found.peak_memory)}")
+
+
+def explained(bundle: Bundle) -> None:
+    """Show where memory and time go, the peak moment, and the cheapest fix."""
+    console = _console()
+    manifest = bundle.manifest
+    console.print(
+        f"{manifest.model.file} on {manifest.device.name}: {manifest.passes}", soft_wrap=True
+    )
+    console.print(_usage(bundle.usage, Verdict.of(bundle.usage, Budget(**manifest.budget))))
+    report = manifest.report
+    for line in report["memory"]["lines"]:
+        console.print(line, soft_wrap=True)
+    console.print(_steps(report["rows"]))
+    shown = format_seconds(report["seconds"])
+    console.print(
+        f"{report['macs']:,} MACs, {report['parameters']:,} parameters, {shown} (estimated)"
+    )
+
+
+def _steps(rows: Sequence[dict[str, Any]]) -> Table:
+    """List the steps that take the most time, and sum up the others."""
+    right = ["MACS", "BYTES", "LIVE", "TIME (estimated)", "SHARE"]
+    table = _table("STEP", "OPERATOR", "OUTPUT", *right, "LIMIT", right=right)
+    ranked = sorted(rows, key=lambda row: -row["seconds"])
+    for row in ranked[:_STEPS]:
+        table.add_row(
+            row["name"],
+            row["op"],
+            f"{'x'.join(map(str, row['shape'])) or 'scalar'} {row['dtype']}",
+            f"{row['macs']:,}",
+            format_bytes(row["bytes"]),
+            format_bytes(row["live"]),
+            format_seconds(row["seconds"]),
+            f"{row['share']:.1%}",
+            row["limit"],
+        )
+    if rest := ranked[_STEPS:]:
+        seconds = sum(row["seconds"] for row in rest)
+        share = sum(row["share"] for row in rest)
+        table.add_row(
+            f"{len(rest)} others", "", "", "", "", "", format_seconds(seconds), f"{share:.1%}"
+        )
+    return table

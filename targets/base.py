@@ -20,6 +20,8 @@ import onnx_ir as ir
 
 from ..budget import Usage
 from ..errors import Problem, UsageError
+from ..lowering.analysis.fixes import Lever
+from ..lowering.analysis.roofline import Machine
 from ..lowering.pipeline import Pipeline
 from ..profiles.schema import Profile
 
@@ -83,6 +85,9 @@ class Target(abc.ABC):
     #: The runtime names, as profiles list them, that this target builds for.
     runtimes: ClassVar[tuple[str, ...]]
 
+    #: The remedies against a missed memory budget that this target can build.
+    levers: ClassVar[tuple[Lever, ...]] = ()
+
     @abc.abstractmethod
     def require(self) -> None:
         """Raise MissingToolError, with the install command, if the toolchain is not installed."""
@@ -98,6 +103,10 @@ class Target(abc.ABC):
     @abc.abstractmethod
     def check(self, model: ir.Model, profile: Profile, plan: Plan) -> list[Problem]:
         """Return every reason why the lowered `model` cannot be built; builds nothing."""
+
+    @abc.abstractmethod
+    def machine(self, profile: Profile, plan: Plan) -> Machine:
+        """Return what one run has at its disposal, for the roofline model of latency."""
 
     @abc.abstractmethod
     def estimate(self, model: ir.Model, profile: Profile, plan: Plan) -> Usage:
