@@ -13,7 +13,7 @@ from __future__ import annotations
 import bisect
 import dataclasses
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, Protocol
 
 from ...errors import TapeoutError
@@ -81,7 +81,7 @@ def plan(buffers: Sequence[Interval], alignment: int = 1, work: int = WORK) -> A
     """
     search = _Search(buffers, alignment)
     arena = search.run(work)
-    if clashes := overlaps(buffers, arena.offsets):
+    if clashes := _clashes(buffers, arena.offsets, search.all_neighbours):
         a, b = clashes[0]
         raise TapeoutError(f"the memory plan puts buffers {a} and {b} into one place")
     return arena
@@ -104,9 +104,15 @@ def lower_bound(buffers: Sequence[Interval], alignment: int = 1) -> int:
 
 def overlaps(buffers: Sequence[Interval], offsets: Sequence[int]) -> list[tuple[int, int]]:
     """Return the pairs of buffers that share a byte while both are live: none in a good plan."""
+    return _clashes(buffers, offsets, _neighbours(buffers))
+
+
+def _clashes(
+    buffers: Sequence[Interval], offsets: Sequence[int], neighbours: list[list[int]]
+) -> list[tuple[int, int]]:
     return [
         (other, index)
-        for index, others in enumerate(_neighbours(buffers))
+        for index, others in enumerate(neighbours)
         for other in others
         if other < index
         and offsets[index] < offsets[other] + buffers[other].size
@@ -178,8 +184,9 @@ class _Search:
         self.free = [
             index for index, item in enumerate(buffers) if item.size and index not in always
         ]
+        self.all_neighbours = _neighbours(buffers)
         self.neighbours = [
-            [other for other in others if other not in always] for others in _neighbours(buffers)
+            [other for other in others if other not in always] for others in self.all_neighbours
         ]
 
     def run(self, work: int) -> Arena:
@@ -189,10 +196,9 @@ class _Search:
         method, best, order = "largest first", -1, self.free
         offsets: list[int] = []
         left = work
-        for name, ordered in self._orders():
-            placed, _ = self._placed(ordered, _tightest)
-            settled = sorted(ordered, key=lambda index: (placed[index], index))
-            placed, size = self._placed(settled, _lowest)
+        for name, placed in self._greedy(target):
+            settled = sorted(self.free, key=lambda index: (placed[index], index))
+            placed, size = self._placed(settled, _lowest)  # everything sinks as far as it can
             if best < 0 or size < best:
                 method, best, order, offsets = name, size, settled, placed
             left -= 2 * each
@@ -214,8 +220,39 @@ class _Search:
             offsets[index] = self.base + placed[index]
         return Arena(tuple(offsets), self.base + size, self.bound, self.alignment, method)
 
-    def _orders(self) -> list[tuple[str, list[int]]]:
-        """Return the orders of placement, the best on average first; ties go by other measures."""
+    def _greedy(self, target: int) -> Iterator[tuple[str, list[int]]]:
+        """Yield offsets by each rule, those that are the best on average first."""
+        orders = self._orders()
+        name, first = next(orders)
+        yield name, self._placed(first, _tightest)[0]
+        yield "from both ends, in order of time", self._from_both_ends(target)
+        for name, order in orders:
+            yield name, self._placed(order, _tightest)[0]
+
+    def _from_both_ends(self, target: int) -> list[int]:
+        """Return offsets that lie by turns at the bottom and under the lower bound.
+
+        Of a chain, where each buffer meets only the one before and the one after, it is optimal.
+        """
+        placed = [-1] * len(self.buffers)
+        order = sorted(self.free, key=lambda i: (self.buffers[i].first, self.buffers[i].last, i))
+        for turn, index in enumerate(order):
+            size, taken = self.size[index], self._taken(index, placed)
+            below = sorted((target - stop, target - start) for start, stop in taken)
+            offset = target - size - _lowest(size, below) if turn % 2 else -1
+            placed[index] = offset if offset >= 0 else _lowest(size, taken)
+        return placed
+
+    def _taken(self, index: int, placed: list[int]) -> list[tuple[int, int]]:
+        """Return the places of the neighbours that have one, sorted."""
+        return sorted(
+            (placed[other], placed[other] + self.size[other])
+            for other in self.neighbours[index]
+            if placed[other] >= 0
+        )
+
+    def _orders(self) -> Iterator[tuple[str, list[int]]]:
+        """Yield orders of placement; ties go by other measures."""
         span = [item.last - item.first for item in self.buffers]
         first = [item.first for item in self.buffers]
         breadth = self._breadth()
@@ -230,7 +267,8 @@ class _Search:
             "in order of time": lambda i: (first[i], -span[i], -size[i]),
             "in reverse order of time": lambda i: (-self.buffers[i].last, -span[i], -size[i]),
         }
-        return [(name, sorted(self.free, key=rule)) for name, rule in rules.items()]
+        for name, rule in rules.items():
+            yield name, sorted(self.free, key=rule)
 
     def _breadth(self) -> list[int]:
         """Return for each buffer the most that is live at a step of its life."""
@@ -257,12 +295,7 @@ class _Search:
         placed = [-1] * len(self.buffers)
         height = 0
         for index in order:
-            taken = sorted(
-                (placed[other], placed[other] + self.size[other])
-                for other in self.neighbours[index]
-                if placed[other] >= 0
-            )
-            offset = fit(self.size[index], taken)
+            offset = fit(self.size[index], self._taken(index, placed))
             placed[index] = offset
             height = max(height, offset + self.size[index])
             if most is not None and height > most:

@@ -113,7 +113,7 @@ class Liveness:
             step,
             str(node.name),
             self.steps[step].op,
-            tuple(dict.fromkeys(name for one in self.steps[step].nodes for name in origins(one))),
+            self.steps[step].origins,
             self.profile[step],
             sum(item.size for item in live if not item.storages),
             tuple(sorted(tensors, key=lambda tensor: (-tensor.bytes, tensor.first, tensor.name))),

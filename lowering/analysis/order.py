@@ -21,7 +21,7 @@ from .memory import given, scratch_of
 from .program import Program
 
 #: States that one call makes, about: a second's work.
-STATES: Final = 100_000
+STATES: Final = 30_000
 #: The widest beam, and the ready steps that it tries from each of its states.
 _WIDEST: Final = 64
 _TRIED: Final = 32

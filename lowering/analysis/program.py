@@ -28,6 +28,7 @@ from typing import Final, Literal
 
 import onnx_ir as ir
 
+from ..provenance import origins
 from .costs import is_view, traffic
 from .operators import Kind, kind_of
 from .tensors import (
@@ -127,6 +128,21 @@ class Step:
     def op(self) -> str:
         """The operators of the chain: ``Conv+Add+Clip``."""
         return "+".join(op_of(node) for node in self.nodes)
+
+    @property
+    def origins(self) -> tuple[str, ...]:
+        """The names of the nodes in the user's file that the step stands for."""
+        return tuple(dict.fromkeys(name for node in self.nodes for name in origins(node)))
+
+    @property
+    def written(self) -> int:
+        """Bytes it writes; a view writes nothing."""
+        return sum(bytes_of(value) for value in outputs_of(self.nodes[-1])) if self.writes else 0
+
+    @property
+    def moved(self) -> int:
+        """Bytes it reads and writes, constants included."""
+        return sum(self.reads.values()) + sum(self.constants.values()) + self.written
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -322,10 +338,11 @@ def _chains(
     """Return the nodes of each step; the steps in the order of their last nodes.
 
     A chain is acyclic when contracted, because each link is the only use of the value between.
+    A node without outputs does nothing, and is in no step.
     """
     chain_of: dict[ir.Node, list[ir.Node]] = {}
     position: dict[ir.Node, int] = {}
-    for index, node in enumerate(graph):
+    for index, node in enumerate(node for node in graph if outputs_of(node)):
         producers = [
             value.producer()
             for value in inputs_of(node)

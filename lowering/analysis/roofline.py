@@ -11,19 +11,19 @@ two reads of them.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 from collections.abc import Mapping
 from typing import Any, Literal
 
 import onnx_ir as ir
 
-from ..provenance import origins
 from .costs import work_of
 from .memory import Liveness, liveness
 from .operators import Kind, kind_of
 from .program import DEFAULT, Sharing, Step
 from .program import of as program_of
-from .tensors import bytes_of, outputs_of
+from .tensors import bytes_of
 
 Limit = Literal["compute", "memory", "overhead", "none"]
 
@@ -114,7 +114,7 @@ class Estimate:
 
     steps: tuple[StepTime, ...]
 
-    @property
+    @functools.cached_property
     def seconds(self) -> float:
         return sum(step.seconds for step in self.steps)
 
@@ -151,24 +151,19 @@ def of_liveness(alive: Liveness, machine: Machine) -> Estimate:
     """Estimate one run of a program in some order."""
     constants = dict.fromkeys(value for step in alive.steps for value in step.constants)
     footprint = sum(bytes_of(value) for value in constants) + alive.peak_bytes
-    moved = [_written(step) + sum((*step.reads.values(), *step.constants.values()))
-             for step in alive.steps]  # fmt: skip
+    moved = [step.moved for step in alive.steps]
     so_far = [0, *itertools.accumulate(moved)]
     touched: dict[int, int] = {}
     steps = []
     for now, step in enumerate(alive.steps):
         memory = sum(step.constants.values()) / machine.bandwidth_at(footprint)
-        memory += _written(step) / machine.bandwidth_at(moved[now])
+        memory += step.written / machine.bandwidth_at(moved[now])
         for index, size in step.reads.items():
             since = so_far[now + 1] - so_far[touched[index]] if index in touched else footprint
             memory += size / machine.bandwidth_at(min(since, footprint))
         touched |= dict.fromkeys((*step.reads, *step.writes), now)
         steps.append(_timed(step, machine, moved[now], memory))
     return Estimate(tuple(steps))
-
-
-def _written(step: Step) -> int:
-    return sum(bytes_of(value) for value in outputs_of(step.nodes[-1])) if step.writes else 0
 
 
 def _timed(step: Step, machine: Machine, moved: int, memory: float) -> StepTime:
@@ -188,7 +183,7 @@ def _timed(step: Step, machine: Machine, moved: int, memory: float) -> StepTime:
         str(step.main.name),
         step.op,
         kind_of(step.main),
-        tuple(dict.fromkeys(name for node in step.nodes for name in origins(node))),
+        step.origins,
         sum(work.macs for _, work in works),
         sum(work.ops for _, work in works),
         moved,
