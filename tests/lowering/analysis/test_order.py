@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import itertools
 
+import graphs
 import onnx_ir as ir
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import graphs
-import support
 from tapeout.lowering.analysis import memory, order, program
 from tapeout.lowering.analysis.program import Program, Sharing
+
+import support
 
 SHARINGS = [
     Sharing(views=views, in_place=in_place, fusion=fusion, interface=interface)
@@ -21,28 +22,25 @@ SHARINGS = [
     )
 ]
 
-#: Two branches: each widens x a lot, then narrows it; run one after the other they need less.
-BRANCHES = """
-<ir_version: 10, opset_import: ["" : 21]>
-g (float[100] x) => (float[10] y)
-<int64[1] up = {1000}, int64[1] zero = {0}, int64[1] end = {10}>
-{
-    [wide_a] a1 = Expand(one_a, up)
-    [wide_b] b1 = Expand(one_b, up)
-    [narrow_a] a2 = Slice(a1, zero, end)
-    [narrow_b] b2 = Slice(b1, zero, end)
-    [join] y = Add(a2, b2)
-}
-"""
-
 
 def branches() -> ir.Model:
-    """Return BRANCHES with its two sources, in an order that keeps both wide tensors at once."""
-    text = BRANCHES.replace(
-        "{\n    [wide_a]",
-        "{\n    one_a = ReduceSum<keepdims=1>(x)\n    one_b = ReduceMax<keepdims=1>(x)\n    [wide_a]",
-    )
-    return graphs.static_text(text)
+    """Return two branches, each of which widens a scalar a lot and then cuts most of it off.
+
+    They are listed in an order that keeps both wide tensors at once.
+    """
+    return graphs.static_text("""
+        <ir_version: 10, opset_import: ["" : 21]>
+        g (float[100] x) => (float[10] y)
+        <int64[1] up = {1000}, int64[1] zero = {0}, int64[1] end = {10}>
+        {
+            [sum] one_a = ReduceSum<keepdims=1>(x)
+            [max] one_b = ReduceMax<keepdims=1>(x)
+            [wide_a] a1 = Expand(one_a, up)
+            [wide_b] b1 = Expand(one_b, up)
+            [narrow_a] a2 = Slice(a1, zero, end)
+            [narrow_b] b2 = Slice(b1, zero, end)
+            [join] y = Add(a2, b2)
+        }""")
 
 
 def every_peak(subject: Program) -> list[int]:
