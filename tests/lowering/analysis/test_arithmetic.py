@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import graphs
 import onnx_ir as ir
 import pytest
 
 from tapeout.lowering.analysis.arithmetic import DIVISION, SIGMOID, SOFTMAX, TRANSCENDENTAL, Work
 from tapeout.lowering.analysis.costs import work_of
+
+import graphs
 
 #: Inputs, outputs, body -> MACs, other operations. The last node of the body is the one counted.
 CASES = {

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 
-import graphs
 import onnx_ir as ir
 import pytest
 
 from tapeout.errors import ModelError
 from tapeout.lowering.analysis import costs
 
+import graphs
 import support
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import graphs
 import numpy as np
 import onnx.defs
 import onnx.parser
@@ -13,6 +12,8 @@ import pytest
 from tapeout.lowering.analysis.costs import work_of
 from tapeout.lowering.analysis.operators import OPERATORS, kind_of
 from tapeout.lowering.nhwc import operators as channels_last
+
+import graphs
 
 #: Operators of ONNX that no row counts: strings, sequences, optionals, control flow (counted by its
 #: body), and two whose work depends on the data.
@@ -74,7 +75,8 @@ CALLS = {
     "Mod": "Mod<fmod=1>(x, z)", "BitShift": 'BitShift<direction="LEFT">(u, u)',
     "Cast": "Cast<to=7>(x)", "CastLike": "CastLike(x, i)", "PRelu": "PRelu(x, w)",
     "Clip": "Clip(x, s)", "BatchNormalization": "BatchNormalization(x, w, w, w, w)",
-    "Acosh": "Acosh(n)", "QuantizeLinear": "QuantizeLinear(x, s)", "DequantizeLinear": "DequantizeLinear(i, s)",
+    "Acosh": "Acosh(n)", "QuantizeLinear": "QuantizeLinear(x, s)",
+    "DequantizeLinear": "DequantizeLinear(i, s)",
 }  # fmt: skip
 
 
@@ -86,8 +88,8 @@ def test_an_elementwise_operator_reads_at_its_own_index_only(op: str) -> None:
     call = CALLS.get(op, "{op}(x)").format(op=op)
     model = onnx.parser.parse_model(f"""
         <ir_version: 13, opset_import: ["" : 28]>
-        g (float[1,2,6] x, float[1,2,6] z, float[1,2,6] n, float[2] w, float s, bool[1,2,6] c, int32[1,2,6] i,
-           uint8[1,2,6] u) => (float[1,2,6] y) {{ y = {call} }}""")
+        g (float[1,2,6] x, float[1,2,6] z, float[1,2,6] n, float[2] w, float s,
+           bool[1,2,6] c, int32[1,2,6] i, uint8[1,2,6] u) => (float[1,2,6] y) {{ y = {call} }}""")
     model.graph.output[0].type.Clear()
     evaluator = onnx.reference.ReferenceEvaluator(model)
     rng = np.random.default_rng(0)

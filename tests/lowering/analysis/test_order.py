@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 
-import graphs
 import onnx_ir as ir
 import pytest
 from hypothesis import given, settings
@@ -13,6 +12,7 @@ from hypothesis import strategies as st
 from tapeout.lowering.analysis import memory, order, program
 from tapeout.lowering.analysis.program import Program, Sharing
 
+import graphs
 import support
 
 SHARINGS = [

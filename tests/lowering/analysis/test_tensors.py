@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import graphs
 import onnx_ir as ir
 import pytest
 
 from tapeout.errors import ModelError
 from tapeout.lowering.analysis import tensors
+
+import graphs
 
 
 @pytest.mark.parametrize(
