@@ -47,15 +47,18 @@ def from_text(graph: str, **constants: np.ndarray) -> ir.Model:
     proto = onnx.parser.parse_model(f"{header}\n{graph}")
     for node in proto.graph.node:
         node.name = node.name or next(filter(None, node.output))
+    for value in [value for value in proto.graph.input if value.name in constants]:
+        proto.graph.input.remove(value)
+        array = constants[value.name]
+        proto.graph.initializer.append(onnx.numpy_helper.from_array(array, value.name))
     model = ir.from_proto(
         onnx.shape_inference.infer_shapes(
             proto, check_type=True, strict_mode=not proto.functions, data_prop=True
         )
     )
-    for value in [value for value in model.graph.inputs if value.name in constants]:
-        model.graph.inputs.remove(value)
-        value.const_value = ir.Tensor(constants[str(value.name)], name=value.name)
-        model.graph.register_initializer(value)
+    for name, array in constants.items():
+        if name in model.graph.initializers:
+            model.graph.initializers[name].const_value = ir.Tensor(array, name=name)
     return model
 
 
