@@ -16,6 +16,9 @@ from .matching import TOLERANCES, array_of, is_op, other_input, shape_of
 #: Operators that are linear in their first input, with a weight and an optional bias vector.
 LINEAR: Final = ("Conv", "ConvTranspose", "Gemm")
 
+#: Axes that are longer are not looked at: a few bytes may claim terabytes, no network has them.
+_CHANNELS: Final = 1 << 20
+
 
 @dataclasses.dataclass(frozen=True)
 class Affine:
@@ -59,7 +62,7 @@ def affine_of(node: ir.Node, value: ir.Value, axis: int) -> Affine | None:
 def vector_of(value: ir.Value | None, shape: tuple[int, ...], axis: int) -> np.ndarray | None:
     """Return a constant that varies along one axis of `shape` at most, as a float64 vector."""
     array = array_of(value)
-    if array is None or array.ndim > len(shape):
+    if array is None or array.ndim > len(shape) or shape[axis] > _CHANNELS:
         return None
     dims = (1,) * (len(shape) - array.ndim) + array.shape
     if any(dim != 1 for index, dim in enumerate(dims) if index != axis):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import numpy as np
 import onnx_ir as ir
@@ -28,10 +29,16 @@ class RestoreLayerNorm(ir.passes.InPlacePass):
 
     Mean and variance are ReduceMean over the last axes; the square is a Mul or Pow, the division a
     Div or a Mul by the reciprocal, x - mean may be computed twice, and scale and bias may be
-    missing (a missing scale is put as ones, along one axis). TensorFlow's form is known as well:
+    missing (a missing scale is put as ones). TensorFlow's form is known as well:
     with r = scale / sqrt(variance + epsilon), x r + (bias - mean r). No value in between may have
     another use.
+
+    Attributes:
+        limit: bytes; what a scale or bias may take that is made here because the operator wants
+            it in the shape of the normalized axes.
     """
+
+    limit: int = 1 << 20
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         edit = Editor(model)
@@ -42,7 +49,9 @@ class RestoreLayerNorm(ir.passes.InPlacePass):
                 continue
             absorbed = dict.fromkeys((*spread.nodes, *normal.nodes))
             inside = [item.outputs[0] for item in absorbed if item is not normal.root]
-            if all(is_interior(value, absorbed) for value in inside):
+            if not all(is_interior(value, absorbed) for value in inside):
+                continue
+            if all(size <= self.limit for size in _made(spread, normal)):
                 _put(spread, normal, list(absorbed), edit)
         return edit.result(model)
 
@@ -200,24 +209,25 @@ def _fits(value: ir.Value | None, spread: _Spread) -> bool:
     return len(lead) <= spread.axis and set(lead) <= {1} and all(a in (1, b) for a, b in pairs)
 
 
+def _made(spread: _Spread, normal: _Normal) -> list[int]:
+    """Return the bytes of each parameter that must be made, since none is there in that shape."""
+    size = math.prod(spread.dims) * (spread.x.dtype or ir.DataType.FLOAT).itemsize
+    values = [normal.scale] + ([normal.bias] if normal.bias is not None else [])
+    return [int(size) for value in values if shape_of(value) != spread.dims]
+
+
 def _put(spread: _Spread, normal: _Normal, absorbed: list[ir.Node], edit: Editor) -> None:
     root, dims = normal.root, spread.dims
-    if normal.scale is None and len(dims) > 1:
-        return
 
-    def parameter(value: ir.Value, name: str) -> ir.Value:
-        array = array_of(value)
-        if array is None or array.shape == dims:
+    def parameter(value: ir.Value | None, name: str) -> ir.Value:
+        if value is not None and shape_of(value) == dims:
             return value
-        flat = array.reshape(array.shape[max(0, array.ndim - len(dims)) :])
-        return edit.constant(root, name, np.broadcast_to(flat, dims).copy(), value.dtype)
+        array = array_of(value)
+        figures = np.ones(()) if array is None else array
+        flat = figures.reshape(figures.shape[max(0, figures.ndim - len(dims)) :])
+        return edit.constant(root, name, np.broadcast_to(flat, dims).copy(), spread.x.dtype)
 
-    scale = (
-        parameter(normal.scale, "scale")
-        if normal.scale is not None
-        else edit.constant(root, "scale", np.ones(dims), spread.x.dtype)
-    )
-    inputs = [spread.x, scale]
+    inputs = [spread.x, parameter(normal.scale, "scale")]
     if normal.bias is not None:
         inputs.append(parameter(normal.bias, "bias"))
     form: dict[str, int | float] = {"axis": spread.axis, "epsilon": spread.epsilon}

@@ -209,3 +209,14 @@ def test_half_precision() -> None:
     )
     after = support.assert_same_numbers(model, run, tolerance=2e-3)
     assert after.graph.initializers["a/bias"].dtype == ir.DataType.FLOAT16
+
+
+def test_a_shape_that_claims_terabytes_allocates_nothing() -> None:
+    model = support.from_text(
+        """g (float[1,1] x, float[1,1000000000000] w) => (float[1,1000000000000] y)
+            <float c = {1}, float d = {2}> {
+            a = Gemm<beta=2.0>(x, w, c)
+            y = Add(a, d)
+        }"""
+    )
+    assert [node.op_type for node in run(model).graph] == ["MatMul", "Mul", "Add", "Add"]

@@ -160,7 +160,6 @@ KEEPS = {
     "mean minus x": (FORMS["torch"].replace("Sub(x, m)", "Sub(m, x)"), {}),
     "epsilon that is not constant": (FORMS["torch"].replace("eps)", "b)"), {"constant": False}),
     "tensorflow, signs exchanged": (FORMS["tensorflow"].replace("Sub(b, w)", "Sub(w, b)"), {}),
-    "space, without scale": (MOMENTS + "y = Div(d, r)", {"axes": "1,2"}),
 }
 
 
@@ -168,3 +167,10 @@ KEEPS = {
 def test_keeps(name: str) -> None:
     nodes, options = KEEPS[name]
     assert not RestoreLayerNorm()(written_out(nodes, **options)).modified
+
+
+def test_parameters_that_must_be_made_are_bounded() -> None:
+    model = written_out(MOMENTS + "y = Div(d, r)", axes="1,2")
+    assert not RestoreLayerNorm(limit=79)(model).modified
+    after = support.assert_same_numbers(model, lambda m: RestoreLayerNorm(limit=80)(m).model)
+    assert [node.op_type for node in after.graph] == ["LayerNormalization"]
