@@ -1,0 +1,122 @@
+"""Import an ONNX file: from untrusted bytes to one graph in the working opset, all static."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import onnx
+import onnx_ir as ir
+from onnx_ir.passes import common
+
+from ...errors import ModelError, Problem
+from ..opset import IR_VERSION, SOURCE_OPSET, WORKING_OPSET
+from .elaboration import elaborate
+from .inference import REJECTIONS, reason
+from .input_shapes import fix_input_shapes
+from .onnx_file import read
+from .onnx_functions import inline
+from .onnx_proto import normalize, skeleton
+from .onnx_structure import Structure
+from .onnx_tensors import TensorReader
+
+
+def load(path: Path, shapes: Mapping[str, tuple[int, ...]] | None = None) -> ir.Model:
+    """Return the model of an ``.onnx`` file, ready for passes.
+
+    It is one graph in the working opset; its functions are inlined; every node has a unique name;
+    every value has a dtype and a static shape; constants are initializers, all used and none an
+    input; external data is mapped, not read. `Model.metadata_props` notes the opset of the file.
+
+    Args:
+        path: the file; its external data must lie in its folder.
+        shapes: shapes of inputs by name. A symbolic first dimension is 1 without it.
+
+    Raises:
+        ModelError: the file is no valid model or cannot be imported; lists every finding.
+        UsageError: `shapes` does not fit the model, or more of it is needed.
+    """
+    proto = read(path)
+    reader = TensorReader(path.parent)
+    try:
+        problems = Structure(proto, reader).problems
+        if not problems:
+            normalize(proto)
+            problems = list(_checked(proto))
+        if problems:
+            raise ModelError(f"{path.name} is not a valid ONNX model", problems)
+        model = _deserialized(proto, reader)
+    except UnicodeDecodeError as error:
+        raise ModelError(
+            f"{path.name} is not a valid ONNX model",
+            [Problem(str(path), f"a text in it is not UTF-8: {error.object[:40]!r}")],
+        ) from error
+    source = model.opset_imports.get("", 0)
+    _strip(model)
+    inline(model)
+    common.RemoveInitializersFromInputsPass()(model)
+    common.RemoveUnusedNodesPass()(model)
+    dimensions = fix_input_shapes(model, shapes or {})
+    problems = elaborate(model, dimensions)
+    if problems:
+        raise ModelError(f"{path.name} cannot be imported", problems)
+    return _finished(model, source)
+
+
+def _checked(proto: onnx.ModelProto) -> Iterator[Problem]:
+    """Yield the finding of onnx.checker, which sees the model without its weights."""
+    try:
+        onnx.checker.check_model(skeleton(proto))
+    except REJECTIONS as error:
+        yield Problem("onnx.checker", reason(error))
+
+
+def _deserialized(proto: onnx.ModelProto, reader: TensorReader) -> ir.Model:
+    try:
+        model = ir.serde.deserialize_model(proto)
+    except (ir.serde.SerdeError, *REJECTIONS) as error:
+        cause: BaseException = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        raise ModelError(
+            "the file is not a valid ONNX model", [Problem("model", reason(cause))]
+        ) from error
+    for graph in [model.graph, *(function.graph for function in model.functions.values())]:
+        _map_external(graph, reader)
+    return model
+
+
+def _map_external(graph: ir.Graph, reader: TensorReader) -> None:
+    """Replace external tensors by views of their mapped files."""
+    for inner in [graph, *graph.subgraphs()]:
+        for value in inner.initializers.values():
+            if isinstance(value.const_value, ir.ExternalTensor):
+                value.const_value = reader.map(value.const_value)
+    for node in graph.all_nodes():
+        for name, attribute in list(node.attributes.items()):
+            if isinstance(attribute.value, ir.ExternalTensor):
+                node.attributes[name] = ir.AttrTensor(name, reader.map(attribute.value))
+
+
+def _strip(model: ir.Model) -> None:
+    """Drop what a bundle must not carry, above all the traces of the exporter's source files."""
+    common.ClearMetadataAndDocStringPass()(model)
+    model.device_configurations = ()
+    for node in model.graph.all_nodes():
+        node.device_configurations = ()
+    for graph in model.graphs():
+        for value in ir.convenience.create_value_mapping(graph).values():
+            value.doc_string = None
+            value.metadata_props.clear()
+
+
+def _finished(model: ir.Model, source: int) -> ir.Model:
+    """Drop what the walk left unused, and say which ONNX the model is written in."""
+    common.RemoveUnusedNodesPass()(model)
+    model.opset_imports[""] = WORKING_OPSET
+    common.RemoveUnusedOpsetsPass()(model)
+    model.ir_version = IR_VERSION
+    model.metadata_props[SOURCE_OPSET] = str(source)
+    for node in model.graph:
+        node.version = None
+    return model
