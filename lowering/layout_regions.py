@@ -21,6 +21,7 @@ from .layouts import (
     invert,
     is_identity,
     keeps_order,
+    order_of,
     permutation,
     permuted,
     source,
@@ -172,8 +173,13 @@ class Region:
             layouts = {
                 layouts[0 if node is None else labels[node]]: None for node, layouts in wanted
             }
+            # Of layouts that store the same bytes, one is made by moving them, the others from it.
+            shape, stored = shape_of(value) or (), given[label]
+            made = {order_of(shape, stored): stored}
             for layout in layouts:
-                total += self._transpose(value, given[label], layout)
+                order = order_of(shape, layout)
+                total += self._transpose(value, made.get(order, stored), layout)
+                made[order] = layout
         return total
 
     def cheapest(self) -> dict[ir.Node, int]:

@@ -46,10 +46,14 @@ def permuted(items: Sequence[T], layout: Layout) -> tuple[T, ...]:
     return tuple(items[axis] for axis in layout)
 
 
+def order_of(shape: Sequence[int], layout: Layout) -> Layout:
+    """Return the order of the axes wider than 1: layouts that agree in it store the same bytes."""
+    return tuple(axis for axis in layout if shape[axis] != 1)
+
+
 def keeps_order(shape: Sequence[int], layout: Layout) -> bool:
     """Whether the stored bytes stay as they are: only axes of size 1 change places."""
-    wide = [axis for axis in layout if shape[axis] != 1]
-    return wide == sorted(wide)
+    return order_of(shape, layout) == order_of(shape, identity(len(shape)))
 
 
 def permutation(node: ir.Node | None) -> Layout | None:
@@ -127,10 +131,13 @@ def _transposed(editor: Editor, node: ir.Node, value: ir.Value, layout: Layout) 
 
 
 def transposed_constant(array: np.ndarray, layout: Layout) -> np.ndarray:
-    """Return a constant in the layout of the tensor it is broadcast to, without needless axes."""
+    """Return a constant in the layout of the tensor it is broadcast to.
+
+    One of a lower rank than that tensor gets no needless axes of size 1 in front.
+    """
     missing = len(layout) - array.ndim
     full = array.reshape((1,) * missing + array.shape).transpose(layout)
-    spare = 0
-    while spare < missing and full.shape[spare] == 1:
-        spare += 1
-    return np.ascontiguousarray(full.reshape(full.shape[spare:]))
+    if missing:
+        wide = [axis for axis, size in enumerate(full.shape) if size != 1]
+        full = full.reshape(full.shape[min(wide, default=full.ndim) :])
+    return np.ascontiguousarray(full)

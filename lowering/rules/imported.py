@@ -61,15 +61,11 @@ def known_operators(model: ir.Model) -> Iterator[Breach]:
     Replace the operator before export, or compute what it does outside the model.
     """
     for node in model.graph:
-        known = (
-            schema_of(node.op_type) is not None
-            if node.domain == ""
-            else nhwc.is_channels_last(node)
-        )
-        if not known:
+        standard = node.domain == "" and schema_of(node.op_type) is not None
+        if not standard and not nhwc.is_channels_last(node):
             called = f"{node.domain}.{node.op_type}" if node.domain else node.op_type
             yield place(node), f"no operator {called!r} is known at opset {WORKING_OPSET}"
-        elif node.domain == "" and node.op_type in REFUSED:
+        elif standard and node.op_type in REFUSED:
             yield place(node), f"{node.op_type} is not supported: {REFUSED[node.op_type]}"
 
 

@@ -9,7 +9,6 @@ _SEQUENCE: Final = "there are tensors only, no sequences"
 _OPTIONAL: Final = "there are tensors only, no optional values"
 _TEXT: Final = "there are numbers only, no text: prepare text outside the model"
 _RANDOM: Final = "the same input must give the same output"
-_TRAINING: Final = "models are compiled for inference: export the model without its loss"
 _FILE: Final = "images are decoded outside the model"
 
 REFUSED: Final[dict[str, str]] = {
@@ -49,6 +48,5 @@ REFUSED: Final[dict[str, str]] = {
         ),
         _RANDOM,
     ),
-    **dict.fromkeys(("NegativeLogLikelihoodLoss", "SoftmaxCrossEntropyLoss"), _TRAINING),
     "ImageDecoder": _FILE,
 }
