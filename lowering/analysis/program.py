@@ -10,8 +10,9 @@ it:
   a model output, or of two outputs.
 - Fusion. An elementwise node joins the step of the node that makes one of its inputs, when nothing
   else reads that value, it is no model output, and the shapes are equal; the value between them
-  never lies in memory. The step runs where its last node stood. With any fusion, DequantizeLinear
-  is a view: a quantized tensor is read as it is stored.
+  never lies in memory. The step runs where its last node stood. With any fusion, a quantized
+  tensor is written and read as it is stored: QuantizeLinear joins whatever makes its input, and
+  DequantizeLinear is a view.
 - In place. A step may write its output over an input that dies there, when all its nodes that read
   that input are elementwise, and shape and size in bytes are equal. Memory settles this, because it
   depends on the order.
