@@ -6,6 +6,7 @@ import dataclasses
 import math
 from typing import Final
 
+import numpy as np
 import onnx_ir as ir
 
 from .matching import array_of, is_op, shape_of
@@ -78,14 +79,22 @@ def clamp_of(node: ir.Node | None) -> tuple[ir.Value, Clamp] | None:
         ):
             return None
         return node.inputs[0], Clamp(low, high)
-    values, numbers = split_operands(node)
-    if len(values) != 1 or not numbers or shape_of(values[0]) != shape_of(node.outputs[0]):
+    operands = operands_and_numbers(node)
+    if operands is None or len(operands[0]) != 1:
         return None
-    return values[0], Clamp(low=max(numbers)) if node.op_type == "Max" else Clamp(high=min(numbers))
+    return operands[0][0], clamp_by(node, operands[1])
 
 
-def split_operands(node: ir.Node) -> tuple[list[ir.Value], list[Number]]:
-    """Return the operands of a Min or Max that are not single numbers, and those that are."""
+def clamp_by(node: ir.Node, numbers: list[Number]) -> Clamp:
+    """Return what a Min or Max with these numbers does to the other operands."""
+    return Clamp(low=max(numbers)) if node.op_type == "Max" else Clamp(high=min(numbers))
+
+
+def operands_and_numbers(node: ir.Node) -> tuple[list[ir.Value], list[Number]] | None:
+    """Return the tensors and the numbers that a Min or Max is of; None if it is not of both.
+
+    A constant of one element is a number where the other operands give the output its shape.
+    """
     values: list[ir.Value] = []
     numbers: list[Number] = []
     for value in node.inputs:
@@ -94,7 +103,11 @@ def split_operands(node: ir.Node) -> tuple[list[ir.Value], list[Number]]:
             numbers.append(number)
         elif value is not None:
             values.append(value)
-    return values, numbers
+    shapes = [shape for value in values if (shape := shape_of(value)) is not None]
+    if not numbers or not values or len(shapes) != len(values):
+        return None
+    same = np.broadcast_shapes(*shapes) == shape_of(node.outputs[0])
+    return (values, numbers) if same else None
 
 
 def is_canonical_clip(node: ir.Node) -> bool:

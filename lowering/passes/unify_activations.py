@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import onnx_ir as ir
 
-from ..clamps import CLAMPING, Clamp, clamp_of, is_canonical_clip, split_operands
+from ..clamps import CLAMPING, Clamp, clamp_by, clamp_of, is_canonical_clip, operands_and_numbers
 from ..editing import Editor
 from ..matching import is_op, nodes_of, shape_of, sole_user
 
@@ -37,9 +37,10 @@ def _split(editor: Editor, node: ir.Node) -> ir.Node:
     shape = shape_of(node.outputs[0])
     if node.op_type not in ("Min", "Max") or shape is None:
         return node
-    values, numbers = split_operands(node)
-    if not values or not numbers or clamp_of(node) is not None:
+    found = operands_and_numbers(node)
+    if found is None or len(found[0]) == 1:
         return node
+    values, numbers = found
     several = editor.insert(
         node,
         node.op_type,
@@ -48,8 +49,7 @@ def _split(editor: Editor, node: ir.Node) -> ir.Node:
         dtype=node.outputs[0].dtype,
         shape=shape,
     )
-    clamp = Clamp(low=max(numbers)) if node.op_type == "Max" else Clamp(high=min(numbers))
-    return _clip(editor, node, several, clamp)
+    return _clip(editor, node, several, clamp_by(node, numbers))
 
 
 def _unify(editor: Editor, node: ir.Node) -> None:

@@ -8,7 +8,7 @@ from typing import Final
 import onnx_ir as ir
 
 from .. import nhwc
-from ..clamps import CLAMPING, clamp_of, is_canonical_clip, split_operands
+from ..clamps import CLAMPING, clamp_of, is_canonical_clip, operands_and_numbers
 from ..layouts import is_identity, keeps_order, permutation
 from ..matching import array_of, is_op, shape_of, sole_user
 from ..parameters import corrections
@@ -47,7 +47,7 @@ def one_activation(model: ir.Model) -> Iterator[Breach]:
                 yield place(node), "a Clip with bounds that are no scalars or bound nothing"
             elif found is not None and _is_inner_clamp(found[0]):
                 yield place(node), "a Clip of what is bounded already"
-        elif found is not None or (split_operands(node)[0] and split_operands(node)[1]):
+        elif found is not None or (node.op_type != "Relu" and operands_and_numbers(node)):
             yield place(node), f"{node.op_type} with a number"
 
 
