@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import onnx
+import onnx_ir as ir
+import pytest
+
+from tapeout.lowering import nhwc
+from tapeout.lowering.dialect import DOMAIN, WORKING_OPSET
+
+
+def test_every_operator_has_a_name_and_a_valid_definition() -> None:
+    assert list(nhwc.operators()) == [
+        f"{standard}{suffix}"
+        for standard in (
+            "AveragePool",
+            "Conv",
+            "GlobalAveragePool",
+            "GlobalMaxPool",
+            "MaxPool",
+        )
+        for suffix in ("Nwc", "Nhwc")
+    ]
+    for operator in nhwc.operators().values():
+        function = ir.to_proto(operator.definition())
+        assert (function.domain, function.name) == (DOMAIN, operator.name)
+        assert nhwc.is_definition(operator.definition())
+
+
+@pytest.mark.parametrize("name", ["ConvNhwc", "AveragePoolNwc"])
+def test_attributes_are_those_of_the_standard_operator(name: str) -> None:
+    operator = nhwc.operators()[name]
+    schema = onnx.defs.get_schema(operator.standard, WORKING_OPSET)
+    assert set(operator.attributes) == set(schema.attributes) - {"auto_pad"}
+
+
+def test_a_changed_definition_is_noticed() -> None:
+    function = nhwc.operators()["ConvNhwc"].definition()
+    assert nhwc.is_definition(function)
+    function.graph[0].attributes.add(ir.AttrInt64s("perm", [0, 3, 2, 1]))
+    assert not nhwc.is_definition(function)
+
+
+def test_there_is_none_for_volumes_and_other_operators() -> None:
+    assert nhwc.operator_for("Conv", 5) is None
+    assert nhwc.operator_for("ConvTranspose", 4) is None
+    found = nhwc.operator_for("Conv", 3)
+    assert found is not None
+    assert found.name == "ConvNwc"
