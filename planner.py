@@ -37,6 +37,7 @@ class Candidate:
         return report.of(
             self.model,
             self.target.machine(profile, self.plan),
+            self.target.sharing,
             needed=int(needed.memory.value),
             levers=self.target.levers,
         )
@@ -44,7 +45,11 @@ class Candidate:
     def explain_memory(self, limit: int, needed: Usage) -> MemoryReport:
         """Say why the model needs more memory than `limit`, and what would help."""
         return report.explain_memory(
-            self.model, limit, needed=int(needed.memory.value), levers=self.target.levers
+            self.model,
+            limit,
+            self.target.sharing,
+            needed=int(needed.memory.value),
+            levers=self.target.levers,
         )
 
 

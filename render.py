@@ -77,7 +77,7 @@ def _table(*columns: str, right: Sequence[str] = ()) -> Table:
             column,
             justify="right" if column in right else "left",
             overflow="fold",
-            no_wrap=column != "NOTE",
+            no_wrap=column not in ("NOTE", "NODE"),
         )
     return table
 
@@ -276,11 +276,10 @@ def explained(bundle: Bundle) -> None:
 def _steps(rows: Sequence[dict[str, Any]]) -> Table:
     """List the steps that take the most time, and sum up the others."""
     right = ["MACS", "BYTES", "LIVE", "TIME (estimated)", "SHARE"]
-    table = _table("STEP", "OPERATOR", "OUTPUT", *right, "LIMIT", right=right)
+    table = _table("OPERATOR", "OUTPUT", *right, "LIMIT", "NODE", right=right)
     ranked = sorted(rows, key=lambda row: -row["seconds"])
     for row in ranked[:_STEPS]:
         table.add_row(
-            row["name"],
             row["op"],
             f"{'x'.join(map(str, row['shape'])) or 'scalar'} {row['dtype']}",
             f"{row['macs']:,}",
@@ -289,11 +288,11 @@ def _steps(rows: Sequence[dict[str, Any]]) -> Table:
             format_seconds(row["seconds"]),
             f"{row['share']:.1%}",
             row["limit"],
+            row["name"],
         )
     if rest := ranked[_STEPS:]:
         seconds = sum(row["seconds"] for row in rest)
         share = sum(row["share"] for row in rest)
-        table.add_row(
-            f"{len(rest)} others", "", "", "", "", "", format_seconds(seconds), f"{share:.1%}"
-        )
+        row = [f"{len(rest)} others", "", "", "", "", format_seconds(seconds), f"{share:.1%}"]
+        table.add_row(*row)
     return table

@@ -21,6 +21,7 @@ import onnx_ir as ir
 from ..budget import Usage
 from ..errors import Problem, UsageError
 from ..lowering.analysis.fixes import Lever
+from ..lowering.analysis.program import Sharing
 from ..lowering.analysis.roofline import Machine
 from ..lowering.pipeline import Pipeline
 from ..profiles.schema import Profile
@@ -87,6 +88,9 @@ class Target(abc.ABC):
 
     #: The remedies against a missed memory budget that this target can build.
     levers: ClassVar[tuple[Lever, ...]] = ()
+
+    #: Which tensors share memory in the engines that this target builds.
+    sharing: ClassVar[Sharing] = Sharing()
 
     @abc.abstractmethod
     def require(self) -> None:

@@ -1,0 +1,68 @@
+"""From the lowered model to an executable of TVM's Relax virtual machine, for one processor."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import onnx_ir as ir
+import tvm
+from tvm import relax, tirx
+
+from ...profiles.schema import Toolchain
+from .relax_import import to_relax
+
+
+@dataclasses.dataclass(frozen=True)
+class Compiled:
+    """What TVM made of a model.
+
+    Attributes:
+        executable: the virtual machine's program and the kernels; `link` writes it to a file.
+        planned: the Relax module whose memory is planned: its ``main`` allocates and calls.
+        kernels: the same kernels after lowering, whose own scratch memory can be read.
+    """
+
+    executable: Any
+    planned: tvm.IRModule
+    kernels: tvm.IRModule
+
+
+def compile_model(model: ir.Model, toolchain: Toolchain) -> Compiled:
+    """Compile a lowered model for the processor that a profile's toolchain describes.
+
+    Raises:
+        ModelError: TVM does not take a node; names it.
+    """
+    target = processor(toolchain)
+    with target:
+        planned = relax.get_default_pipeline(target)(to_relax(model))
+    executable = relax.build(planned, target, relax_pipeline=None)
+    return Compiled(executable, planned, _lowered(planned, target))
+
+
+def processor(toolchain: Toolchain) -> tvm.target.Target:
+    """Return TVM's description of the processor: LLVM triple, cpu, features and ABI."""
+    described: dict[str, Any] = {
+        "kind": "llvm",
+        "mtriple": toolchain.triple,
+        "mcpu": toolchain.cpu,
+        "mattr": list(toolchain.features),
+    }
+    if toolchain.abi is not None:
+        described["mabi"] = toolchain.abi
+    if toolchain.triple.endswith("hf"):
+        described["mfloat-abi"] = "hard"
+    return tvm.target.Target({name: value for name, value in described.items() if value})
+
+
+def _lowered(planned: tvm.IRModule, target: tvm.target.Target) -> tvm.IRModule:
+    """Lower the kernels as the build does, up to where their allocations are calls."""
+    kernels = {
+        name: function
+        for name, function in planned.functions.items()
+        if isinstance(function, tirx.PrimFunc)
+    }
+    module = tirx.transform.BindTarget(target.with_host(target))(tvm.IRModule(kernels))
+    pipeline, finalize_host, _ = tirx.get_default_tir_pipeline(target)
+    return finalize_host()(pipeline(module))

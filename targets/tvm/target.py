@@ -1,0 +1,123 @@
+"""The target: what `targets.base.Target` asks for, answered by the modules beside this one.
+
+TVM is imported where it is used, so that listing devices or targets costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import tempfile
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import ClassVar, Final
+
+import numpy as np
+import onnx_ir as ir
+
+from ...budget import Figure, Usage
+from ...errors import MissingToolError, Problem
+from ...lowering.analysis import report
+from ...lowering.analysis.fixes import Lever
+from ...lowering.analysis.program import Sharing
+from ...lowering.analysis.roofline import Machine, estimate
+from ...lowering.canonical import canonical
+from ...lowering.pipeline import Pipeline
+from ...profiles.schema import Profile
+from ..base import Built, Execution, Plan, Precision, Progress, Target
+from .cost import machine_of
+from .execute import cannot_run, execute
+from .glue import write_glue
+
+ENGINE: Final = "engine.so"
+
+#: What the target needs, by module; the versions are pinned by the extra ``cpu``.
+_PACKAGES: Final = {"tvm": "apache-tvm", "tvm_ffi": "apache-tvm-ffi", "ziglang": "ziglang"}
+
+_INSTALL: Final = "pip install 'tapeout[cpu]'"
+
+#: What an engine holds besides its weights: kernels, the program, tables. An estimate.
+_CODE: Final = 64 << 10
+
+
+class TvmTarget(Target):
+    """CPUs through Apache TVM's Relax."""
+
+    runtimes: ClassVar[tuple[str, ...]] = ("tvm",)
+    levers: ClassVar[tuple[Lever, ...]] = ("order", "batch")
+    sharing: ClassVar[Sharing] = Sharing(fusion="elementwise")
+
+    def require(self) -> None:
+        missing = [
+            Problem(package, "is not installed", _INSTALL)
+            for module, package in _PACKAGES.items()
+            if importlib.util.find_spec(module) is None
+        ]
+        if missing:
+            raise MissingToolError("the runtime 'tvm' needs packages that are missing", missing)
+
+    def plans(self, profile: Profile, precision: Precision) -> Sequence[Plan]:
+        if profile.cpu is None or precision not in ("auto", "fp32"):
+            return ()
+        return (Plan("tvm", "fp32", (("threads", 1),)),)
+
+    def pipeline(self, profile: Profile, plan: Plan) -> Pipeline:
+        return canonical("nhwc")
+
+    def check(self, model: ir.Model, profile: Profile, plan: Plan) -> list[Problem]:
+        from .constraints import check
+
+        return check(model)
+
+    def machine(self, profile: Profile, plan: Plan) -> Machine:
+        return machine_of(profile)
+
+    def estimate(self, model: ir.Model, profile: Profile, plan: Plan) -> Usage:
+        needed = report.explain_memory(model, None, self.sharing, levers=())
+        seconds = estimate(model, self.machine(profile, plan), self.sharing).seconds
+        return Usage(
+            memory=Figure(needed.needed, "B", "estimated", "weights and a static arena"),
+            storage=Figure(needed.weights + _CODE, "B", "estimated", "weights and 64 KiB of code"),
+            latency=Figure(seconds, "s", "estimated", "roofline of TVM's default code, one thread"),
+            parts=(
+                ("weights", Figure(needed.weights, "B", "estimated")),
+                ("activations", Figure(needed.arena, "B", "estimated")),
+            ),
+        )
+
+    def build(
+        self, model: ir.Model, profile: Profile, plan: Plan, directory: Path, progress: Progress
+    ) -> Built:
+        from .compile import compile_model
+        from .link import link
+        from .memory import memory_of
+
+        progress(f"compiling for {profile.toolchain.cpu}")
+        compiled = compile_model(model, profile.toolchain)
+        progress(f"linking for {profile.toolchain.triple}")
+        with tempfile.TemporaryDirectory(prefix="tapeout-link-") as scratch:
+            link(compiled.executable, profile.toolchain, directory / ENGINE, Path(scratch))
+        write_glue(directory, profile)
+        parts = memory_of(compiled).parts
+        memory = sum(figure.value for _, figure in parts)
+        size = (directory / ENGINE).stat().st_size
+        usage = Usage(
+            memory=Figure(memory, "B", "exact", "TVM's memory plan"),
+            storage=Figure(size, "B", "exact", ENGINE),
+            latency=self.estimate(model, profile, plan).latency,
+            parts=parts,
+        )
+        versions = {package: metadata.version(package) for package in _PACKAGES.values()}
+        return Built(ENGINE, usage, versions)
+
+    def cannot_run(self, profile: Profile) -> Problem | None:
+        return cannot_run(profile)
+
+    def execute(
+        self,
+        bundle: Path,
+        profile: Profile,
+        feeds: Mapping[str, np.ndarray],
+        repeat: int = 0,
+    ) -> Execution:
+        return execute(bundle, profile, feeds, repeat)
