@@ -1,0 +1,126 @@
+"""One operator on its way into Relax: what a converter is given, and how it asks for it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+import onnx_ir as ir
+from tvm import relax
+
+#: TVM has no type hints: an expression is whatever `relax.Expr` is.
+Expr: TypeAlias = Any
+Shape: TypeAlias = tuple[int, ...]
+
+#: Half precision: a way to store numbers, not to compute with them.
+HALF = ("float16", "bfloat16")
+
+#: What a converter returns: the node's output, or one expression for each of its outputs.
+Converted: TypeAlias = Expr | Sequence[Expr]
+
+
+@dataclasses.dataclass(frozen=True)
+class Call:
+    """One node, its inputs as Relax expressions, and the builder that gives results a name.
+
+    Shapes and dtypes are the model's own, static and inferred by ONNX: a converter never asks
+    Relax for them.
+
+    Attributes:
+        widened: half precision is computed in single: such inputs are given as float32, the dtypes
+            below say so, and the result is rounded by the caller.
+    """
+
+    node: ir.Node
+    inputs: tuple[Expr | None, ...]
+    builder: relax.BlockBuilder
+    widened: bool = False
+
+    def __getitem__(self, index: int) -> Expr:
+        """Return a required input."""
+        return self.inputs[index]
+
+    def has(self, index: int) -> bool:
+        """Whether an optional input is given."""
+        return index < len(self.inputs) and self.inputs[index] is not None
+
+    def emit(self, expression: Expr) -> relax.Var:
+        """Bind an expression that is used more than once, so that it is computed once."""
+        return self.builder.emit(expression)
+
+    def shape(self, index: int = 0) -> Shape:
+        """Return the shape of an input."""
+        return shape_of(self.node.inputs[index])
+
+    def rank(self, index: int = 0) -> int:
+        return len(self.shape(index))
+
+    def dtype(self, index: int = 0) -> str:
+        """Return the dtype of an input, as TVM spells it."""
+        return self._seen(dtype_of(self.node.inputs[index]))
+
+    def out_shape(self, index: int = 0) -> Shape:
+        return shape_of(self.node.outputs[index])
+
+    def out_dtype(self, index: int = 0) -> str:
+        return self._seen(dtype_of(self.node.outputs[index]))
+
+    def _seen(self, dtype: str) -> str:
+        return "float32" if self.widened and dtype in HALF else dtype
+
+    def array(self, index: int) -> np.ndarray:
+        """Return the value of a constant input."""
+        value = self.node.inputs[index]
+        if value is None or value.const_value is None:
+            raise ValueError(f"input {index} of {self.node.op_type} is not a constant")
+        return value.const_value.numpy().astype(self.dtype(index), copy=False)
+
+    def ints(self, index: int) -> Shape:
+        """Return the elements of a constant integer input."""
+        return tuple(int(item) for item in self.array(index).reshape(-1))
+
+    def attr(self, name: str, default: Any = None) -> Any:
+        """Return an attribute's value: int, float, str, tuple or tensor; `default` if not given."""
+        attribute = self.node.attributes.get(name)
+        return default if attribute is None else attribute.value
+
+    def axis(self, default: int, index: int = 0) -> int:
+        """Return the attribute ``axis``, counted from the front."""
+        return int(self.attr("axis", default)) % max(1, self.rank(index))
+
+
+Converter = Callable[[Call], Converted]
+
+
+def shape_of(value: ir.Value | None) -> Shape:
+    """Return a value's static shape."""
+    if value is None or value.shape is None or not value.shape.is_static():
+        raise ValueError(f"{value} has no static shape")
+    return tuple(int(dim) for dim in value.shape.numpy())
+
+
+def dtype_of(value: ir.Value | None) -> str:
+    """Return a value's dtype as TVM spells it: ``float32``, ``bool``."""
+    if value is None or value.dtype is None:
+        raise ValueError(f"{value} has no dtype")
+    return str(value.dtype.numpy())
+
+
+def scalar(value: float | bool, dtype: str) -> Expr:
+    """Return a constant of rank 0."""
+    return relax.const(value, dtype)
+
+
+def constant(array: np.ndarray) -> Expr:
+    """Return a constant tensor with the array's own dtype and shape."""
+    return relax.const(np.asarray(array, order="C"), str(array.dtype))
+
+
+def is_float(dtype: str) -> bool:
+    return dtype.startswith(("float", "bfloat"))
+
+
+def reshaped(expression: Expr, shape: Sequence[int]) -> Expr:
+    return relax.op.reshape(expression, tuple(shape))

@@ -1,0 +1,143 @@
+"""Quantized operators, computed exactly: integers are multiplied and added as int32."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from tvm import relax
+
+from .call import Call, Converter, Expr, reshaped, scalar
+from .elementwise import cast
+from .windows import convolve, window_of
+
+op = relax.op
+
+
+def _aligned(call: Call, index: int, axis: int) -> Expr:
+    """Return a scale or zero point so that it broadcasts with input 0.
+
+    It is one number, one for each position of `axis`, or one for each block along it.
+    """
+    shape = call.shape(index)
+    if math.prod(shape) == 1:
+        return reshaped(call[index], ())
+    block = call.attr("block_size", 0)
+    if block:
+        repeated = op.repeat(call[index], block, axis)
+        size = call.shape()[axis]
+        return op.strided_slice(repeated, [axis], [0], [size])
+    return reshaped(call[index], [-1 if k == axis else 1 for k in range(call.rank())])
+
+
+def rounded(call: Call, x: Expr, zero: Expr | None, dtype: str, wide: str) -> Expr:
+    """Return round(x) + zero, saturated to the range of an integer dtype; x is of dtype `wide`."""
+    low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
+    x = op.round(x)
+    if zero is not None:
+        x = op.add(x, zero)
+    return op.astype(op.minimum(op.maximum(x, scalar(low, wide)), scalar(high, wide)), dtype)
+
+
+def _quantize(call: Call) -> Expr:
+    axis = call.axis(1)
+    scale = cast(_aligned(call, 1, axis), call.dtype(1), "float32")
+    x = op.divide(cast(call[0], call.dtype(), "float32"), scale)
+    zero = None
+    if call.has(2):
+        zero = cast(_aligned(call, 2, axis), call.dtype(2), "float32")
+    return rounded(call, x, zero, call.out_dtype(), "float32")
+
+
+def _dequantize(call: Call) -> Expr:
+    axis, dtype = call.axis(1), call.out_dtype()
+    x = cast(call[0], call.dtype(), "int32")
+    if call.has(2):
+        x = op.subtract(x, cast(_aligned(call, 2, axis), call.dtype(2), "int32"))
+    scale = cast(_aligned(call, 1, axis), call.dtype(1), "float32")
+    return cast(op.multiply(op.astype(x, "float32"), scale), "float32", dtype)
+
+
+def _centred(call: Call, index: int, zero: int, shape: tuple[int, ...]) -> Expr:
+    """Return an integer input less its zero point, as int32; `shape` aligns a vector of them."""
+    x = cast(call[index], call.dtype(index), "int32")
+    if not call.has(zero):
+        return x
+    point = call.emit(cast(call[zero], call.dtype(zero), "int32"))
+    point = reshaped(point, () if math.prod(call.shape(zero)) == 1 else shape)
+    return call.emit(op.subtract(x, point))
+
+
+def _along(call: Call, index: int, axis: int) -> tuple[int, ...]:
+    """Return the shape that aligns a scale or zero point with an axis of a matrix (from the back).
+
+    A vector lies along it; a point of more dimensions already broadcasts.
+    """
+    if not call.has(index):
+        return ()
+    shape = call.shape(index)
+    if len(shape) != 1:
+        return shape
+    return (-1, 1) if axis == -2 else (-1,)
+
+
+def _matmul_integer(call: Call) -> Expr:
+    a = _centred(call, 0, 2, _along(call, 2, -2))
+    b = _centred(call, 1, 3, _along(call, 3, -1))
+    return reshaped(call.emit(op.matmul(a, b, "int32")), call.out_shape())
+
+
+def _requantized(call: Call, total: Expr, factor: Expr, zero: int) -> Expr:
+    """Return the int32 sums times a float32 factor as the output's integers."""
+    x = op.multiply(op.astype(total, "float32"), factor)
+    point = cast(reshaped(call[zero], ()), call.dtype(zero), "float32")
+    return rounded(call, x, point, call.out_dtype(), "float32")
+
+
+def _scale(call: Call, index: int, shape: tuple[int, ...]) -> Expr:
+    scale = cast(call[index], call.dtype(index), "float32")
+    return reshaped(scale, () if math.prod(call.shape(index)) == 1 else shape)
+
+
+def _qlinear_matmul(call: Call) -> Expr:
+    """a, a_scale, a_zero, b, b_scale, b_zero, y_scale, y_zero."""
+    a = _centred(call, 0, 2, _along(call, 2, -2))
+    b = _centred(call, 3, 5, _along(call, 5, -1))
+    factor = op.divide(
+        op.multiply(_scale(call, 1, _along(call, 1, -2)), _scale(call, 4, _along(call, 4, -1))),
+        _scale(call, 6, ()),
+    )
+    total = reshaped(call.emit(op.matmul(a, b, "int32")), call.out_shape())
+    return _requantized(call, total, factor, 7)
+
+
+def _conv_integer(call: Call) -> Expr:
+    window = window_of(call)
+    x = _centred(call, 0, 2, ())
+    w = _centred(call, 1, 3, (-1, *(1,) * (window.rank + 1)))
+    return convolve(call, window, x, w, "int32")
+
+
+def _qlinear_conv(call: Call) -> Expr:
+    """x, x_scale, x_zero, w, w_scale, w_zero, y_scale, y_zero, bias (int32)."""
+    window = window_of(call)
+    channels = (1, -1, *(1,) * window.rank)
+    x = _centred(call, 0, 2, ())
+    w = _centred(call, 3, 5, (-1, *(1,) * (window.rank + 1)))
+    total = convolve(call, window, x, w, "int32")
+    if call.has(8):
+        total = op.add(total, reshaped(call[8], (1, call.shape(8)[0], *(1,) * window.rank)))
+    factor = op.divide(
+        op.multiply(_scale(call, 1, ()), _scale(call, 4, channels)), _scale(call, 6, ())
+    )
+    return _requantized(call, total, factor, 7)
+
+
+QUANTIZED: dict[str, Converter] = {
+    "ConvInteger": _conv_integer,
+    "DequantizeLinear": _dequantize,
+    "MatMulInteger": _matmul_integer,
+    "QLinearConv": _qlinear_conv,
+    "QLinearMatMul": _qlinear_matmul,
+    "QuantizeLinear": _quantize,
+}

@@ -1,0 +1,311 @@
+"""Convolutions and poolings, channels first (ONNX) and channels last (our own domain)."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from tvm import relax, tirx
+
+from ....lowering.dialect import DOMAIN
+from ....lowering.spatial import window_attributes
+from .call import Call, Converter, Expr, Shape, constant, reshaped, scalar
+from .movement import padded
+from .reductions import extreme
+
+op = relax.op
+
+#: How layouts spell the axes of the space, by their number.
+_SPACE = {1: "W", 2: "HW", 3: "DHW"}
+
+Pools = Mapping[int, Callable[..., Expr]]
+
+_CONVOLUTIONS = {1: op.nn.conv1d, 2: op.nn.conv2d, 3: op.nn.conv3d}
+_MAX_POOLS = {1: op.nn.max_pool1d, 2: op.nn.max_pool2d, 3: op.nn.max_pool3d}
+_AVERAGE_POOLS = {1: op.nn.avg_pool1d, 2: op.nn.avg_pool2d, 3: op.nn.avg_pool3d}
+
+
+@dataclasses.dataclass(frozen=True)
+class Window:
+    """The window of one node, every attribute explicit; one number for each axis of the space."""
+
+    kernel: Shape
+    strides: Shape
+    dilations: Shape
+    begin: Shape
+    end: Shape
+    group: int = 1
+    channels_last: bool = False
+
+    @property
+    def rank(self) -> int:
+        return len(self.kernel)
+
+    @property
+    def extents(self) -> Shape:
+        """How far one window reaches."""
+        return tuple((k - 1) * d + 1 for k, d in zip(self.kernel, self.dilations, strict=True))
+
+    @property
+    def layout(self) -> str:
+        space = _SPACE[self.rank]
+        return f"N{space}C" if self.channels_last else f"NC{space}"
+
+    def space(self, shape: Shape) -> Shape:
+        """Return the extents of a tensor without batch and channels."""
+        return shape[1:-1] if self.channels_last else shape[2:]
+
+
+def window_of(call: Call) -> Window:
+    """Return the window of a convolution or pooling, in either domain."""
+    node = call.node
+    if node.domain == DOMAIN:
+        return _own_window(call)
+    found: Mapping[str, Any] | None = window_attributes(node)
+    if found is None:
+        raise ValueError(f"the window of {node.op_type} does not give its output's shape")
+    rank = len(found["kernel_shape"])
+    return Window(
+        kernel=found["kernel_shape"],
+        strides=found["strides"],
+        dilations=found["dilations"],
+        begin=found["pads"][:rank],
+        end=found["pads"][rank:],
+        group=found.get("group", 1),
+    )
+
+
+def _own_window(call: Call) -> Window:
+    kernel = tuple(call.attr("kernel_shape", call.shape(1)[2:] if call.has(1) else ()))
+    rank = len(kernel)
+    pads = tuple(call.attr("pads", (0,) * 2 * rank))
+    return Window(
+        kernel=kernel,
+        strides=tuple(call.attr("strides", (1,) * rank)),
+        dilations=tuple(call.attr("dilations", (1,) * rank)),
+        begin=pads[:rank],
+        end=pads[rank:],
+        group=call.attr("group", 1),
+        channels_last=True,
+    )
+
+
+def convolve(
+    call: Call, window: Window, data: Expr, weight: Expr | np.ndarray, out_dtype: str | None = None
+) -> Expr:
+    """Return the convolution of `data` with an OIHW `weight`, in the window's data layout.
+
+    A constant weight is repacked here, once; another one by the generated code.
+    """
+    space = _SPACE[window.rank]
+    kernel_layout = f"{space}IO" if window.channels_last else f"OI{space}"
+    order = (*range(2, 2 + window.rank), 1, 0)
+    if isinstance(weight, np.ndarray):
+        kernel = constant(weight.transpose(order) if window.channels_last else weight)
+    else:
+        kernel = op.permute_dims(weight, order) if window.channels_last else weight
+    return _CONVOLUTIONS[window.rank](
+        data,
+        kernel,
+        strides=window.strides,
+        padding=(*window.begin, *window.end),
+        dilation=window.dilations,
+        groups=window.group,
+        data_layout=window.layout,
+        kernel_layout=kernel_layout,
+        out_dtype=out_dtype,
+    )
+
+
+def weight_of(call: Call, index: int = 1) -> Expr | np.ndarray:
+    """Return the weight as an array if it is constant, else as an expression."""
+    value = call.node.inputs[index]
+    return call[index] if value is None or value.const_value is None else call.array(index)
+
+
+def add_bias(call: Call, window: Window, result: Expr, bias: Expr) -> Expr:
+    """Add one number for each channel."""
+    if window.channels_last:
+        return op.add(result, bias)
+    return op.add(result, reshaped(bias, (1, call.out_shape()[1], *(1,) * window.rank)))
+
+
+def _conv(call: Call) -> Expr:
+    window = window_of(call)
+    result = convolve(call, window, call[0], weight_of(call))
+    return add_bias(call, window, result, call[2]) if call.has(2) else result
+
+
+def _conv_transpose(call: Call) -> Expr:
+    """A convolution of the input, spread out by the strides, with the kernel turned around.
+
+    The weight is (in, out / group, ...); what `window_attributes` gives as pads cuts the output.
+    """
+    window = window_of(call)
+    data, sizes = _spread(call, window)
+    # out = size + low + high - extent + 1, and low is what the pads leave of a full convolution.
+    lows = [extent - 1 - low for extent, low in zip(window.extents, window.begin, strict=True)]
+    highs = [
+        out + extent - 1 - size - low
+        for out, extent, size, low in zip(
+            call.out_shape()[2:], window.extents, sizes, lows, strict=True
+        )
+    ]
+    if min(*lows, *highs) < 0:
+        begin = [max(0, -low) for low in lows]
+        end = [size - max(0, -high) for size, high in zip(sizes, highs, strict=True)]
+        data = op.strided_slice(data, list(range(2, 2 + window.rank)), begin, end)
+    plain = dataclasses.replace(
+        window,
+        strides=(1,) * window.rank,
+        begin=tuple(max(0, low) for low in lows),
+        end=tuple(max(0, high) for high in highs),
+    )
+    result = convolve(call, plain, data, _turned(call, window))
+    return add_bias(call, window, result, call[2]) if call.has(2) else result
+
+
+def _spread(call: Call, window: Window) -> tuple[Expr, Shape]:
+    """Put stride - 1 zeros between the elements; return the tensor and its extents in space."""
+    n, c, *space = call.shape()
+    if all(stride == 1 for stride in window.strides):
+        return call[0], tuple(space)
+    loose = (n, c, *(part for size in space for part in (size, 1)))
+    widths = [(0, 0), (0, 0)]
+    for stride in window.strides:
+        widths += [(0, 0), (0, stride - 1)]
+    zero = tirx.const(0, call.dtype())
+    with_zeros = padded(call, reshaped(call[0], loose), loose, widths, zero)
+    spread = [size * stride for size, stride in zip(space, window.strides, strict=True)]
+    ends = [size - stride + 1 for size, stride in zip(spread, window.strides, strict=True)]
+    axes = list(range(2, 2 + window.rank))
+    data = op.strided_slice(reshaped(with_zeros, (n, c, *spread)), axes, [0] * window.rank, ends)
+    return data, tuple(ends)
+
+
+def _turned(call: Call, window: Window) -> Expr | np.ndarray:
+    """Return the weight (in, out / group, ...) as (out, in / group, ...), reversed in space."""
+    groups, space = window.group, call.shape(1)[2:]
+    inputs, outputs = call.shape(1)[:2]
+    split = (groups, inputs // groups, outputs, *space)
+    joined = (groups * outputs, inputs // groups, *space)
+    order = (0, 2, 1, *range(3, 3 + window.rank))
+    weight = weight_of(call)
+    if isinstance(weight, np.ndarray):
+        turned = weight.reshape(split).transpose(order).reshape(joined)
+        return np.flip(turned, tuple(range(2, 2 + window.rank)))
+    turned = reshaped(op.permute_dims(reshaped(weight, split), order), joined)
+    for axis in range(2, 2 + window.rank):
+        turned = op.flip(turned, axis)
+    return turned
+
+
+def _reaching(call: Call, window: Window) -> Window:
+    """Return the window with end pads that make a plain pooling give the output's shape.
+
+    With ``ceil_mode`` the last window may reach beyond the pads.
+    """
+    sizes = window.space(call.shape())
+    outs = window.space(call.out_shape())
+    end = tuple(
+        (out - 1) * stride + extent - size - low
+        for out, stride, extent, size, low in zip(
+            outs, window.strides, window.extents, sizes, window.begin, strict=True
+        )
+    )
+    # A window that does not reach the end needs no pad; a negative one is allowed to be 0.
+    return dataclasses.replace(window, end=tuple(max(0, pad) for pad in end))
+
+
+def _pool(call: Call, pools: Pools, window: Window, data: Expr, **more: bool) -> Expr:
+    reaching = _reaching(call, window)
+    return pools[window.rank](
+        data,
+        pool_size=window.kernel,
+        strides=window.strides,
+        padding=(*reaching.begin, *reaching.end),
+        dilation=window.dilations,
+        layout=window.layout,
+        **more,
+    )
+
+
+def _max_pool(call: Call) -> Expr:
+    return _pool(call, _MAX_POOLS, window_of(call), call[0])
+
+
+def _average_pool(call: Call) -> Expr:
+    window = window_of(call)
+    mean = _pool(call, _AVERAGE_POOLS, window, call[0], count_include_pad=True)
+    counts = _counts(call, window, bool(call.attr("count_include_pad", 0)))
+    taps = math.prod(window.kernel)
+    if (counts == taps).all():
+        return mean
+    return op.multiply(mean, constant((taps / counts).astype(call.dtype())))
+
+
+def _counts(call: Call, window: Window, with_pads: bool) -> np.ndarray:
+    """Return how many elements each mean is of; its shape broadcasts with the output's."""
+    counts = np.ones((1,) * (window.rank + 2))
+    first = 1 if window.channels_last else 2
+    axes = zip(
+        window.space(call.shape()), window.space(call.out_shape()), window.kernel, window.strides,
+        window.dilations, window.begin, window.end, strict=True,
+    )  # fmt: skip
+    for axis, (size, out, kernel, stride, dilation, low, high) in enumerate(axes):
+        taps = np.arange(out)[:, None] * stride - low + np.arange(kernel)[None, :] * dilation
+        first_valid, end_valid = (-low, size + high) if with_pads else (0, size)
+        valid = ((taps >= first_valid) & (taps < end_valid)).sum(axis=1)
+        shape = [-1 if k == first + axis else 1 for k in range(window.rank + 2)]
+        counts = counts * np.maximum(valid, 1).reshape(shape)
+    return counts
+
+
+def _lp_pool(call: Call) -> Expr:
+    """(sum |x|^p)^(1/p), through the mean."""
+    window, p = window_of(call), call.attr("p", 2)
+    power = op.power(op.abs(call[0]), scalar(p, call.dtype()))
+    mean = _pool(call, _AVERAGE_POOLS, window, power, count_include_pad=True)
+    total = op.multiply(mean, scalar(math.prod(window.kernel), call.dtype()))
+    return op.power(total, scalar(1 / p, call.dtype()))
+
+
+def _space_axes(call: Call) -> list[int]:
+    rank = call.rank()
+    return list(range(1, rank - 1)) if call.node.domain == DOMAIN else list(range(2, rank))
+
+
+def _global_lp_pool(call: Call) -> Expr:
+    p, dtype = call.attr("p", 2), call.dtype()
+    power = op.power(op.abs(call[0]), scalar(p, dtype))
+    return op.power(op.sum(power, _space_axes(call), keepdims=True), scalar(1 / p, dtype))
+
+
+def _global_average(call: Call) -> Expr:
+    return op.mean(call[0], _space_axes(call), keepdims=True)
+
+
+def _global_max(call: Call) -> Expr:
+    return extreme(call, call[0], _space_axes(call), largest=True)
+
+
+WINDOWS: dict[str, Converter] = {
+    "AveragePool": _average_pool,
+    "Conv": _conv,
+    "ConvTranspose": _conv_transpose,
+    "GlobalAveragePool": _global_average,
+    "GlobalLpPool": _global_lp_pool,
+    "GlobalMaxPool": _global_max,
+    "LpPool": _lp_pool,
+    "MaxPool": _max_pool,
+}
+
+#: The operators of our own domain: the same, with data channels-last.
+CHANNELS_LAST: dict[str, Converter] = {
+    f"{name}{layout}": WINDOWS[name]
+    for name in ("AveragePool", "Conv", "GlobalAveragePool", "GlobalMaxPool", "MaxPool")
+    for layout in ("Nhwc", "Nwc")
+}
