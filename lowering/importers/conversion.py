@@ -17,7 +17,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
-from ..expansion import NotFollowed, expand
+from ..expansion import definition_of
 from ..matching import array_of, shape_of
 from ..opset import IR_VERSION, WORKING_OPSET
 from .inference import REJECTIONS, InvalidNodeError, infer, reason, type_proto
@@ -63,6 +63,7 @@ _CHANGED: Final = {
 }
 
 
+_GRAPH: Final = ir.AttributeType.GRAPH
 _BATCH_NORM: Final = ("epsilon", "momentum")
 
 
@@ -167,13 +168,51 @@ def _converted(model: bytes) -> bytes:
 
 def _by_definition(node: ir.Node, version: int) -> Replacement:
     """Take an operator apart that ONNX defines by others."""
-    try:
-        expanded = expand(node, version)
-    except NotFollowed as error:
-        raise InvalidNodeError(str(error)) from error
-    except REJECTIONS as error:
-        raise InvalidNodeError(reason(error)) from error
-    return Replacement(expanded.nodes, expanded.outputs, version)
+    definition = definition_of(node, version)
+    if definition is None:
+        raise InvalidNodeError("there it is not known, and ONNX does not define it by others")
+    function = definition.function
+    attributes = {**definition.defaults, **node.attributes}
+    for inner in function.all_nodes():
+        for name, attribute in list(inner.attributes.items()):
+            if not attribute.is_ref():
+                continue
+            found = attributes.get(attribute.ref_attr_name or "")
+            if found is None:
+                del inner.attributes[name]
+            else:
+                inner.attributes[name] = ir.Attr(name, found.type, found.value)
+    given = (*node.inputs, *(None,) * len(function.inputs))
+    for formal, value in zip(function.inputs, given, strict=False):
+        for user, index in tuple(formal.uses()):
+            user.replace_input_with(index, value)
+    outputs = tuple(
+        inner if outer.uses() or outer.is_graph_output() else None
+        for outer, inner in zip(node.outputs, definition.outputs, strict=False)
+    )
+    nodes = _needed(function, outputs)
+    function.outputs.clear()
+    function.remove(nodes)
+    return Replacement(nodes, outputs, function.opset_imports.get("", version))
+
+
+def _needed(function: ir.Function, outputs: tuple[ir.Value | None, ...]) -> tuple[ir.Node, ...]:
+    """Return the nodes that outputs depend on; the others are removed from the function."""
+    wanted = set(outputs)
+    for node in reversed(function):
+        if wanted.isdisjoint(node.outputs):
+            function.remove(node, safe=False)
+            for inner in [node, *_inside(node)]:
+                inner.resize_inputs(0)
+        else:
+            wanted.update(value for inner in [node, *_inside(node)] for value in inner.inputs)
+    return tuple(function)
+
+
+def _inside(node: ir.Node) -> list[ir.Node]:
+    """Return the nodes of the graphs that a node holds."""
+    graphs = [attr.as_graph() for attr in node.attributes.values() if attr.type == _GRAPH]
+    return [inner for graph in graphs for inner in graph.all_nodes()]
 
 
 def _batch_normalization(node: ir.Node, version: int) -> Replacement:

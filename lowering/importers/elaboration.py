@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import collections
 from collections.abc import Mapping, Sequence
+from math import prod
 from typing import Final
 
 import numpy as np
@@ -132,6 +133,9 @@ class _Walk:
                 raise InvalidNodeError(_not_static(node, value, merged))
             if fault := size_fault(dtype, tuple(shape)):
                 raise InvalidNodeError(f"its output {value.name!r} {fault}")
+            if is_op(node, "Reshape") and prod(shape) != prod(shape_of(node.inputs[0]) or ()):
+                before = list(shape_of(node.inputs[0]) or ())
+                raise InvalidNodeError(f"{before} cannot be reshaped to {shape}")
             value.type = ir.TensorType(dtype)
             value.shape = ir.Shape(shape)
 
@@ -152,7 +156,7 @@ class _Walk:
         """Return the outputs of a typed node if they are small and all it reads is known."""
         if node.domain != "" or is_random(node) or _gives_output(node):
             return None
-        sizes = [int(np.prod(shape_of(value) or ())) for value in node.outputs if value.name]
+        sizes = [prod(shape_of(value) or ()) for value in node.outputs if value.name]
         if max(sizes, default=0) > MAX_FOLDED_ELEMENTS:
             return None
         if node.op_type in _SHAPES_OF:
@@ -166,7 +170,10 @@ class _Walk:
         results = foresee(node, tensors, WORKING_OPSET)
         if results is None:
             return None
-        found = iter(compute(node, tensors, results, WORKING_OPSET) or ())
+        try:
+            found = iter(compute(node, tensors, results, WORKING_OPSET) or ())
+        except ValueError as error:  # numpy, for what inference let through
+            raise InvalidNodeError(f"it cannot be computed: {error}") from error
         empty = ir.Tensor(np.zeros(0, np.float32))  # stands for an output that is left out
         outputs = tuple(next(found, None) if v.name else empty for v in node.outputs)
         known = tuple(tensor for tensor in outputs if tensor is not None)

@@ -38,23 +38,17 @@ def load(path: Path, shapes: Mapping[str, tuple[int, ...]] | None = None) -> ir.
     """
     proto = read(path)
     reader = TensorReader(path.parent)
-    try:
-        problems = Structure(proto, reader).problems
-        if not problems:
-            normalize(proto)
-            problems = list(_checked(proto))
-        if problems:
-            raise ModelError(f"{path.name} is not a valid ONNX model", problems)
-        model = _deserialized(proto, reader)
-    except UnicodeDecodeError as error:
-        raise ModelError(
-            f"{path.name} is not a valid ONNX model",
-            [Problem(str(path), f"a text in it is not UTF-8: {error.object[:40]!r}")],
-        ) from error
+    problems = Structure(proto, reader).problems
+    if not problems:
+        normalize(proto)
+        problems = list(_checked(proto))
+    if problems:
+        raise ModelError(f"{path.name} is not a valid ONNX model", problems)
+    model = _deserialized(proto, reader)
     source = model.opset_imports.get("", 0)
     _strip(model)
     inline(model)
-    common.RemoveInitializersFromInputsPass()(model)
+    _settle_constants(model)
     common.RemoveUnusedNodesPass()(model)
     dimensions = fix_input_shapes(model, shapes or {})
     problems = elaborate(model, dimensions)
@@ -108,6 +102,15 @@ def _strip(model: ir.Model) -> None:
         for value in ir.convenience.create_value_mapping(graph).values():
             value.doc_string = None
             value.metadata_props.clear()
+
+
+def _settle_constants(model: ir.Model) -> None:
+    """Make initializers that are inputs constants; a constant's own type is what counts."""
+    common.RemoveInitializersFromInputsPass()(model)
+    for value in model.graph.initializers.values():
+        if value.const_value is not None:
+            value.type = ir.TensorType(value.const_value.dtype)
+            value.shape = ir.Shape(value.const_value.shape.numpy())
 
 
 def _finished(model: ir.Model, source: int) -> ir.Model:

@@ -19,10 +19,12 @@ from ...errors import Problem
 from .onnx_functions import Functions, domain_of, opsets_of
 from .onnx_tensors import TensorReader
 
-OLDEST_OPSET: Final = 7
-NEWEST_OPSET: Final = onnx.defs.onnx_opset_version()
+#: Domain -> the oldest and the newest version of it that can be imported.
+VERSIONS: Final = {
+    domain_of(domain): (7 if domain_of(domain) == "" else 1, newest)
+    for domain, newest in sorted(onnx.helper.OP_SET_ID_VERSION_MAP)
+}
 _OLDEST_IR: Final = 3  # the first that names its opsets
-_KNOWN_DOMAINS: Final = frozenset(schema.domain for schema in onnx.defs.get_all_schemas())
 _TYPES: Final = dict(onnx.AttributeProto.AttributeType.items())
 _FEW: Final = 20  # names listed of a long cycle
 
@@ -43,7 +45,6 @@ class Structure:
         self._functions = Functions(model)
         self.problems: list[Problem] = []
         self._versions(model)
-        self._opsets = opsets_of(model.opset_import)
         self._graph(model.graph, "", ChainMap(), main=True)
         self.problems += self._functions.problems(model.graph)
         for function in self._functions.used(model.graph):
@@ -63,20 +64,24 @@ class Structure:
         for domain, count in counts.items():
             if count > 1:
                 self._report("model", f"imports domain {domain or 'ai.onnx'!r} {count} times")
-        version = opsets_of(model.opset_import).get("")
-        if version is not None and not OLDEST_OPSET <= version <= NEWEST_OPSET:
-            self._report(
-                "model",
-                f"opset {version} is not known",
-                f"export it with opset {OLDEST_OPSET} to {NEWEST_OPSET}",
-            )
+        self._imports(model.opset_import, "model")
+
+    def _imports(self, imports: Iterable[onnx.OperatorSetIdProto], where: str) -> None:
+        """Set the opsets of the nodes that are checked next."""
+        self._opsets = opsets_of(imports)
+        for domain, version in self._opsets.items():
+            oldest, newest = VERSIONS.get(domain, (version, version))
+            if not oldest <= version <= newest:
+                self._report(
+                    where,
+                    f"opset {version} of domain {domain or 'ai.onnx'!r} is not known",
+                    f"export it with opset {oldest} to {newest}",
+                )
+                self._opsets[domain] = min(max(oldest, version), newest)
 
     def _function(self, function: onnx.FunctionProto) -> None:
         name = f"function {function.domain}::{function.name}, "
-        self._opsets = opsets_of(function.opset_import)
-        version = self._opsets.get("")
-        if version is not None and not OLDEST_OPSET <= version <= NEWEST_OPSET:
-            self._report(f"{name}opset", f"opset {version} is not known")
+        self._imports(function.opset_import, f"function {function.domain}::{function.name}")
         scope = dict.fromkeys(function.input, "input")
         attributes = {*function.attribute, *(attr.name for attr in function.attribute_proto)}
         for default in function.attribute_proto:
@@ -234,7 +239,7 @@ class Structure:
         version = self._opsets[domain]
         schema = schema_of(domain, node.op_type, version)
         if schema is None:
-            known = f"opset {version}" if domain in _KNOWN_DOMAINS else "any opset"
+            known = f"opset {version}" if domain in VERSIONS else "any opset"
             self._report(
                 where,
                 f"operator {title!r} is not known in {known}",
@@ -251,6 +256,8 @@ class Structure:
 @functools.cache
 def schema_of(domain: str, op_type: str, version: int) -> OpSchema | None:
     """Return the definition of an operator at an opset; None if there is none."""
+    if domain not in VERSIONS:
+        return None
     try:
         return onnx.defs.get_schema(op_type, version, domain)
     except onnx.defs.SchemaError:

@@ -111,6 +111,7 @@ def _put(node: ir.Node, replacement: Replacement, names: Names) -> tuple[ir.Node
             identity = ir.node("Identity", [new], name=names.of_node(f"{node.name}/Identity"))
             graph.insert_before(node, identity)
             steps.append(identity)
+            identity.outputs[0].type, identity.outputs[0].shape = new.type, new.shape
             new, is_new = identity.outputs[0], True
         new.shape = old.shape if new.shape is None else new.shape
         old.replace_all_uses_with(new, replace_graph_outputs=True)
