@@ -40,14 +40,17 @@ class EliminateCommonSubexpressions(ir.passes.InPlacePass):
 
 def _merge_nodes(graph: ir.Graph, edit: Editor) -> None:
     first: dict[Hashable, ir.Node] = {}
+    alike: dict[ir.Node, list[ir.Node]] = {}
     for node in graph:
         if node.domain not in ("", DOMAIN) or has_body(node) or is_random(node):
             continue
         kept = first.setdefault(_identity(node), node)
         if kept is not node:
-            provenance.record(kept, [kept, node])
+            alike.setdefault(kept, [kept]).append(node)
             for old, value in zip(node.outputs, kept.outputs, strict=True):
                 edit.bypass(old, value)
+    for kept, nodes in alike.items():
+        provenance.record(kept, nodes)
 
 
 def _identity(node: ir.Node) -> Hashable:
