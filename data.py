@@ -90,6 +90,15 @@ def _check(archive: zipfile.ZipFile) -> list[Problem]:
     return problems
 
 
+def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write arrays under any names; the same arrays give the same bytes (np.savez keeps a few)."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, array in arrays.items():
+            member = zipfile.ZipInfo(f"{name}.npy")  # has a fixed date
+            with archive.open(member, "w", force_zip64=True) as stream:
+                np.lib.format.write_array(stream, np.asanyarray(array), allow_pickle=False)
+
+
 def read_data(argument: str, inputs: Sequence[InputSpec]) -> Data:
     """Read ``FILE.npz`` or ``FILE.npz:KEY`` as data for a model.
 
@@ -200,7 +209,10 @@ def pieces(
 
 
 def stack(outputs: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """Join the outputs of pieces along the first dimension; one piece stays as it is."""
+    """Join the outputs of pieces along the first dimension, scalars to a vector; one stays."""
     if len(outputs) == 1:
         return dict(outputs[0])
-    return {name: np.concatenate([piece[name] for piece in outputs]) for name in outputs[0]}
+    return {
+        name: np.concatenate([np.atleast_1d(piece[name]) for piece in outputs])
+        for name in outputs[0]
+    }

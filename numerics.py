@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .data import InputSpec, pieces, stack
+from .data import InputSpec, pieces, stack, write_npz
 from .errors import Problem, UsageError, VerificationError
 from .lowering.reference import Reference
 
@@ -33,8 +33,7 @@ class Vectors:
     def save(self, path: Path) -> None:
         """Write an ``.npz`` whose inputs `tapeout run` takes; same arrays, same bytes."""
         outputs = {_EXPECTED + name: array for name, array in self.expected.items()}
-        with path.open("wb") as stream:
-            np.savez(stream, allow_pickle=False, **self.inputs, **outputs)
+        write_npz(path, self.inputs | outputs)
 
     @classmethod
     def of(cls, arrays: Mapping[str, np.ndarray]) -> Vectors:

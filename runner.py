@@ -11,7 +11,7 @@ import numpy as np
 
 from . import numerics
 from .bundle import VECTORS, Bundle
-from .data import read_data, read_npz
+from .data import read_data, read_npz, write_npz
 from .errors import Problem, UsageError
 from .numerics import Accuracy, Difference, Vectors
 from .profiles.schema import Profile
@@ -151,8 +151,7 @@ def save_outputs(path: Path, outputs: Mapping[str, np.ndarray]) -> None:
     """Write the outputs as an ``.npz``; it appears whole or not at all."""
     partial = path.with_name(f".{path.name}.partial")
     try:
-        with partial.open("wb") as stream:
-            np.savez(stream, allow_pickle=False, **dict(outputs))
+        write_npz(partial, outputs)
         partial.replace(path)
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror}") from error
