@@ -196,7 +196,7 @@ class TensorReader:
             )
         if dtype == ir.DataType.STRING or dtype.bitwidth < 8:
             raise _TensorError(f"is sparse with values of {dtype.name}, which is not possible")
-        self._dense_bytes += math.prod(dims) * dtype.itemsize
+        self._dense_bytes += _packed(math.prod(dims), dtype)
         if fault := size_fault(dtype, dims):
             raise _TensorError(fault)
         if self._dense_bytes > MAX_DENSIFIED_BYTES:
