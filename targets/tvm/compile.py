@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, Final
 
 import onnx_ir as ir
 import tvm
 from tvm import relax, tirx
 
 from ...profiles.schema import Toolchain
-from .relax_import import to_relax
+from .relax_import import ENTRY, to_relax
+
+#: A kernel is only called by the program, with the tensors that were planned for it, and the
+#: program checks the caller's: checking them once more in each kernel would triple the code.
+_CONFIG: Final = {"tirx.disable_assert": True}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,7 +22,7 @@ class Compiled:
     """What TVM made of a model.
 
     Attributes:
-        executable: the virtual machine's program and the kernels; `link` writes it to a file.
+        executable: the virtual machine's program and the kernels.
         planned: the Relax module whose memory is planned: its ``main`` allocates and calls.
         kernels: the same kernels after lowering, whose own scratch memory can be read.
     """
@@ -35,10 +39,10 @@ def compile_model(model: ir.Model, toolchain: Toolchain) -> Compiled:
         ModelError: TVM does not take a node; names it.
     """
     target = processor(toolchain)
-    with target:
-        planned = relax.get_default_pipeline(target)(to_relax(model))
-    executable = relax.build(planned, target, relax_pipeline=None)
-    return Compiled(executable, planned, _lowered(planned, target))
+    with target, tvm.transform.PassContext(config=_CONFIG):
+        planned = _reachable(relax.get_default_pipeline(target)(to_relax(model)))
+        executable = relax.build(planned, target, relax_pipeline=None)
+        return Compiled(executable, planned, _lowered(planned, target))
 
 
 def processor(toolchain: Toolchain) -> tvm.target.Target:
@@ -54,6 +58,28 @@ def processor(toolchain: Toolchain) -> tvm.target.Target:
     if toolchain.triple.endswith("hf"):
         described["mfloat-abi"] = "hard"
     return tvm.target.Target({name: value for name, value in described.items() if value})
+
+
+def calls_of(main: relax.Function) -> list[Any]:
+    """Return the bindings of the planned ``main``, in the order in which they run."""
+    return [binding for block in main.body.blocks for binding in block.bindings]
+
+
+def kernel_of(call: Any) -> str | None:
+    """Return the name of the kernel that a binding's value calls; None if it calls none."""
+    name = getattr(getattr(call, "op", None), "name_hint", None)
+    return None if name is None else str(name)
+
+
+def _reachable(planned: tvm.IRModule) -> tvm.IRModule:
+    """Drop kernels that nothing calls: reshapes that became views, mostly."""
+    called = {kernel_of(binding.value) for binding in calls_of(planned[ENTRY])}
+    functions = {
+        name: function
+        for name, function in planned.functions.items()
+        if name.name_hint == ENTRY or name.name_hint in called
+    }
+    return tvm.IRModule(functions, attrs=planned.attrs)
 
 
 def _lowered(planned: tvm.IRModule, target: tvm.target.Target) -> tvm.IRModule:

@@ -3,97 +3,72 @@
 The virtual machine takes storages from its pooled allocator (``pooled_allocator.h``: sizes rounded
 up to pages, a freed block reused for the same size only), and a kernel takes scratch memory from
 the thread's workspace pool (``workspace_pool.cc``: rounded up to pages, kept for the next kernel).
-Both are replayed here, so that the figures are the bytes that the runtime asks the system for.
+Both are replayed here, inference after inference until nothing changes any more, so that the
+figures are the bytes that the runtime asks the system for.
 """
 
 from __future__ import annotations
 
 import bisect
-import dataclasses
 import math
-import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
+import numpy as np
 import tvm
 from tvm import relax
 
-from ...budget import Figure
 from ...errors import TapeoutError
-from .compile import Compiled
+from .build import Memory
+from .compile import Compiled, calls_of, kernel_of
 from .relax_import import ENTRY
 
 _PAGE: Final = 4096
 
-# Kernels can only be walked through their text: TVM has no visitor of them in Python.
-_ALLOCATE_SCRATCH: Final = re.compile(
-    r"^\s*(\w+)\b.*\bT\.TVMBackendAllocWorkspace\(\d+, \w+, T\.uint64\((\d+)\), "
-)
-_FREE_SCRATCH: Final = re.compile(r"\bT\.TVMBackendFreeWorkspace\(\d+, \w+, (\w+)")
+#: After so many inferences both pools have settled, if they ever do.
+_RUNS: Final = 16
 
-
-@dataclasses.dataclass(frozen=True)
-class Memory:
-    """Bytes by what they hold.
-
-    Attributes:
-        weights: the constants of the executable.
-        workspace: storages of intermediate values.
-        scratch: what the kernels themselves need.
-        inputs, outputs: the tensors that the caller gives and gets.
-    """
-
-    weights: int
-    workspace: int
-    scratch: int
-    inputs: int
-    outputs: int
-
-    @property
-    def parts(self) -> tuple[tuple[str, Figure], ...]:
-        """Return the terms of a usage's memory, by name."""
-        return (
-            ("weights", Figure(self.weights, "B", "exact")),
-            ("workspace", Figure(self.workspace, "B", "exact", "between the kernels")),
-            ("scratch", Figure(self.scratch, "B", "exact", "inside the kernels")),
-            ("inputs and outputs", Figure(self.inputs + self.outputs, "B", "exact")),
-        )
+#: (buffer, bytes) where a kernel takes scratch memory, (buffer, None) where it gives it back.
+Event = tuple[str, int | None]
 
 
 def memory_of(compiled: Compiled) -> Memory:
-    """Return what an engine holds, exactly, once it has run."""
+    """Return what an engine holds, exactly, once it has run a few times.
+
+    Raises:
+        TapeoutError: the plan is not understood: better no figure than a wrong one.
+    """
     main = compiled.planned[ENTRY]
-    steps = [binding for block in main.body.blocks for binding in block.bindings]
-    workspace, outputs = _storages(steps, _returned(main.body.body))
+    workspace, outputs = _storages(main)
     return Memory(
-        weights=sum(_constants(steps)),
+        weights=_constants(main),
         workspace=workspace,
-        scratch=_scratch(compiled.kernels, steps),
+        scratch=_scratch(compiled.kernels, calls_of(main)),
         inputs=sum(_bytes(parameter.ty) for parameter in main.params),
         outputs=outputs,
     )
 
 
 def _bytes(tensor: relax.TensorType) -> int:
-    bits = re.search(r"\d+", str(tensor.dtype))
-    return _product(tensor.shape) * (-(-int(bits[0]) // 8) if bits else 1)  # bool has no number
+    return _product(tensor.shape) * np.dtype(str(tensor.dtype)).itemsize
 
 
-def _returned(result: relax.Expr) -> list[Any]:
-    return list(result.fields) if isinstance(result, relax.Tuple) else [result]
+def _product(dims: Iterable[Any]) -> int:
+    return math.prod(int(dim) for dim in dims)
 
 
-def _operator(value: Any) -> str:
-    return str(getattr(getattr(value, "op", None), "name", ""))
+def _constants(main: relax.Function) -> int:
+    """Return the bytes of the constants that the executable keeps; it keeps equal ones once."""
+    kept: dict[Any, int] = {}
 
+    def visit(expression: Any) -> None:
+        if type(expression).__name__ == "GenericConst" and hasattr(expression.value, "numpy"):
+            array = expression.value.numpy()
+            kept[str(array.dtype), array.shape, array.tobytes()] = array.nbytes
 
-def _constants(steps: Iterable[Any]) -> Iterator[int]:
-    """Yield the bytes of every constant that the executable keeps."""
-    for step in steps:
-        for argument in getattr(step.value, "args", ()):
-            if type(argument).__name__ == "GenericConst" and hasattr(argument.value, "numpy"):
-                yield argument.value.numpy().nbytes
+    relax.analysis.post_order_visit(main, visit)
+    return sum(kept.values())
 
 
 class _Pool:
@@ -116,41 +91,84 @@ class _Pool:
         self._free[block] += 1
 
 
-def _storages(steps: Iterable[Any], returned: Iterable[Any]) -> tuple[int, int]:
-    """Replay ``main``: the bytes of storages of intermediate values, and of those of outputs.
+class _Registers:
+    """Which storages the virtual machine's registers hold; one that none holds goes to the pool."""
 
-    A storage goes back to the pool once it and all tensors in it are killed; those of the outputs
-    are the caller's.
-    """
+    def __init__(self, pool: _Pool) -> None:
+        self.held: dict[Any, frozenset[int]] = {}
+        self._blocks: dict[int, int] = {}
+        self._users: Counter[int] = Counter()
+        self._pool = pool
+
+    def allocate(self, register: Any, size: int) -> None:
+        storage = len(self._blocks)
+        self._blocks[storage] = self._pool.take(size)
+        self.hold(register, frozenset([storage]))
+
+    def hold(self, register: Any, storages: frozenset[int]) -> None:
+        self._users.update(storages)
+        self.drop(register)
+        self.held[register] = storages
+
+    def drop(self, register: Any) -> None:
+        for storage in self.held.pop(register, ()):
+            self._users[storage] -= 1
+            if not self._users[storage]:
+                self._pool.give(self._blocks[storage])
+
+    def size(self, storages: Iterable[int]) -> int:
+        return sum(self._blocks[storage] for storage in storages)
+
+
+def _storages(main: relax.Function) -> tuple[int, int]:
+    """Replay ``main``: bytes of all storages but those of the outputs, and of those."""
     pool = _Pool()
-    blocks: dict[Any, int] = {}
-    holders: Counter[Any] = Counter()
-    storage_of: dict[Any, Any] = {}
-    for step in steps:
-        call = step.value
-        match _operator(call):
-            case "relax.vm.alloc_storage":
-                blocks[step.var] = pool.take(_product(call.args[0].values))
-                storage_of[step.var] = step.var
-                holders[step.var] = 1
-            case "relax.vm.alloc_tensor":
-                storage_of[step.var] = storage_of[call.args[0]]
-                holders[storage_of[step.var]] += 1
-            case "relax.vm.kill_object" if call.args[0] in storage_of:
-                storage = storage_of[call.args[0]]
-                holders[storage] -= 1
-                if holders[storage] == 0:
-                    pool.give(blocks[storage])
-    given = {storage_of[value] for value in returned if value in storage_of}
-    outputs = sum(blocks[storage] for storage in given)
-    return pool.used - outputs, outputs
+    registers = _Registers(pool)
+    settled = -1
+    for _ in range(_RUNS):
+        for binding in calls_of(main):
+            _replay(binding, registers)
+        result = _held(main.body.body, registers)
+        # The register of the last result is written once the new one is there.
+        registers.hold("result", result)
+        for register in [register for register in registers.held if register != "result"]:
+            registers.drop(register)
+        if pool.used == settled:
+            outputs = registers.size(result)
+            return pool.used - outputs, outputs
+        settled = pool.used
+    raise TapeoutError("the storages of the engine grow with every inference")
+
+
+def _replay(binding: Any, registers: _Registers) -> None:
+    call = binding.value
+    match str(getattr(getattr(call, "op", None), "name", "")):
+        case "relax.vm.alloc_storage":
+            registers.allocate(binding.var, _product(call.args[0].values))
+        case "relax.vm.alloc_tensor":
+            registers.hold(binding.var, _held(call.args[0], registers))
+        case "relax.vm.kill_object":
+            registers.drop(call.args[0])
+        case _:
+            # A kernel returns nothing; a view, a tuple or an item holds what it is made from.
+            if kernel_of(call) is None:
+                registers.hold(binding.var, _held(call, registers))
+
+
+def _held(expression: Any, registers: _Registers) -> frozenset[int]:
+    """Return the storages that the value of an expression keeps."""
+    if isinstance(expression, relax.Var):
+        return registers.held.get(expression, frozenset())
+    if isinstance(expression, relax.TupleGetItem):
+        return _held(expression.tuple_value, registers)
+    parts: Iterable[Any] = getattr(expression, "fields", None) or getattr(expression, "args", ())
+    return frozenset().union(*(_held(part, registers) for part in parts))
 
 
 class _WorkspacePool:
     """The pool that kernels take scratch memory from: a free list sorted by size, which only grows.
 
-    The largest free block serves a request, or is replaced by a larger one; a smaller block does
-    where there are several and it is large enough.
+    The smallest block that is large enough serves a request; if none is, the largest is replaced.
     """
 
     def __init__(self) -> None:
@@ -171,42 +189,58 @@ class _WorkspacePool:
         bisect.insort(self._free, block)
 
 
-def _scratch(kernels: tvm.IRModule, steps: Iterable[Any]) -> int:
+def _scratch(kernels: tvm.IRModule, bindings: Iterable[Any]) -> int:
     """Replay the scratch memory of the kernels, in the order in which ``main`` calls them."""
-    named = {name.name_hint: function for name, function in kernels.functions.items()}
-    events: dict[str, list[tuple[str, int | None]]] = {}
-    pool = _WorkspacePool()
-    for step in steps:
-        name = getattr(getattr(step.value, "op", None), "name_hint", None)
-        if name not in named:
-            continue
-        if name not in events:
-            events[name] = _scratch_events(name, named[name].script())
-        taken: dict[str, int] = {}
-        for buffer, size in events[name]:
-            if size is None:
-                pool.give(taken.pop(buffer))
-            else:
-                taken[buffer] = pool.take(size)
-    return pool.used
+    functions = {name.name_hint: function for name, function in kernels.functions.items()}
+    names = [name for binding in bindings if (name := kernel_of(binding.value)) in functions]
+    events = {name: _scratch_of(name, functions) for name in dict.fromkeys(names)}
+    pool, settled = _WorkspacePool(), -1
+    for _ in range(_RUNS):
+        for name in names:
+            taken: list[tuple[str, int]] = []
+            for buffer, size in events[name]:
+                if size is not None:
+                    taken.append((buffer, pool.take(size)))
+                    continue
+                last, block = taken.pop() if taken else ("", 0)
+                if last != buffer:
+                    raise TapeoutError(f"kernel {name} frees {buffer} and not {last}")
+                pool.give(block)
+        if pool.used == settled:
+            return pool.used
+        settled = pool.used
+    raise TapeoutError("the scratch memory of the kernels grows with every inference")
 
 
-def _scratch_events(name: str, script: str) -> list[tuple[str, int | None]]:
-    """Return (buffer, bytes) for each allocation of a kernel and (buffer, None) for each free.
-
-    Raises:
-        TapeoutError: the text is not understood: better no figure than a wrong one.
-    """
-    events: list[tuple[str, int | None]] = []
-    for line in script.splitlines():
-        if found := _ALLOCATE_SCRATCH.search(line):
-            events.append((found[1], int(found[2])))
-        elif found := _FREE_SCRATCH.search(line):
-            events.append((found[1], None))
-        elif "BackendAllocWorkspace" in line or "BackendFreeWorkspace" in line:
-            raise TapeoutError(f"cannot read the scratch memory of kernel {name}: {line.strip()!r}")
+def _scratch_of(name: str | None, functions: Mapping[str, Any]) -> list[Event]:
+    function = functions[str(name)]
+    events = list(_events(function.body))
+    if not events and "BackendAllocWorkspace" in str(function):
+        raise TapeoutError(f"cannot read the scratch memory of kernel {name}")
     return events
 
 
-def _product(dims: Iterable[Any]) -> int:
-    return math.prod(int(dim) for dim in dims)
+def _events(statement: Any) -> Iterator[Event]:
+    """Yield the allocations of a statement of a lowered kernel, and what it frees, in order."""
+    if (call := _call(getattr(statement, "data", None))) and call[0] == "TVMBackendAllocWorkspace":
+        yield str(statement.buffer.data), int(call[1][2])
+    condition = getattr(statement, "condition", None)
+    if (call := _call(getattr(condition, "a", None))) and call[0] == "TVMBackendFreeWorkspace":
+        yield str(call[1][2]), None
+        return
+    inner = [getattr(statement, part, None) for part in ("body", "then_case", "else_case")]
+    found = [
+        event
+        for part in [*getattr(statement, "seq", ()), *filter(None, inner)]
+        for event in _events(part)
+    ]
+    # A loop that allocates in its body does the same in every round.
+    rounds = int(statement.extent) if found and hasattr(statement, "loop_var") else 1
+    for _ in range(rounds):
+        yield from found
+
+
+def _call(expression: Any) -> tuple[str, Any] | None:
+    """Return the name and arguments of a call of the runtime; None if it is not one."""
+    name = str(getattr(getattr(expression, "op", None), "name", ""))
+    return (name.removeprefix("tirx."), expression.args) if name.startswith("tirx.") else None

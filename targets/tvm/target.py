@@ -6,6 +6,7 @@ TVM is imported where it is used, so that listing devices or targets costs nothi
 from __future__ import annotations
 
 import importlib.util
+import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from importlib import metadata
@@ -22,14 +23,14 @@ from ...lowering.analysis.fixes import Lever
 from ...lowering.analysis.program import Sharing
 from ...lowering.analysis.roofline import Machine, estimate
 from ...lowering.canonical import canonical
+from ...lowering.passes.expand_functions import ExpandFunctions
 from ...lowering.pipeline import Pipeline
 from ...profiles.schema import Profile
 from ..base import Built, Execution, Plan, Precision, Progress, Target
+from .build import ENGINE, build_plan, execute_plan, memory_in, write_inputs
 from .cost import machine_of
 from .execute import cannot_run, execute
 from .glue import write_glue
-
-ENGINE: Final = "engine.so"
 
 #: What the target needs, by module; the versions are pinned by the extra ``cpu``.
 _PACKAGES: Final = {"tvm": "apache-tvm", "tvm_ffi": "apache-tvm-ffi", "ziglang": "ziglang"}
@@ -62,7 +63,7 @@ class TvmTarget(Target):
         return (Plan("tvm", "fp32", (("threads", 1),)),)
 
     def pipeline(self, profile: Profile, plan: Plan) -> Pipeline:
-        return canonical("nhwc")
+        return Pipeline((ExpandFunctions(),)) + canonical("nhwc")
 
     def check(self, model: ir.Model, profile: Profile, plan: Plan) -> list[Problem]:
         from .constraints import check
@@ -88,17 +89,14 @@ class TvmTarget(Target):
     def build(
         self, model: ir.Model, profile: Profile, plan: Plan, directory: Path, progress: Progress
     ) -> Built:
-        from .compile import compile_model
-        from .link import link
-        from .memory import memory_of
-
-        progress(f"compiling for {profile.toolchain.cpu}")
-        compiled = compile_model(model, profile.toolchain)
-        progress(f"linking for {profile.toolchain.triple}")
-        with tempfile.TemporaryDirectory(prefix="tapeout-link-") as scratch:
-            link(compiled.executable, profile.toolchain, directory / ENGINE, Path(scratch))
+        versions = {package: metadata.version(package) for package in _PACKAGES.values()}
+        with tempfile.TemporaryDirectory(prefix="tapeout-build-") as scratch:
+            folder = Path(scratch)
+            write_inputs(model, profile.toolchain, folder)
+            execute_plan(build_plan(profile.toolchain, versions, folder), folder, progress)
+            shutil.copyfile(folder / ENGINE, directory / ENGINE)
+            parts = memory_in(folder).parts
         write_glue(directory, profile)
-        parts = memory_of(compiled).parts
         memory = sum(figure.value for _, figure in parts)
         size = (directory / ENGINE).stat().st_size
         usage = Usage(
@@ -107,7 +105,6 @@ class TvmTarget(Target):
             latency=self.estimate(model, profile, plan).latency,
             parts=parts,
         )
-        versions = {package: metadata.version(package) for package in _PACKAGES.values()}
         return Built(ENGINE, usage, versions)
 
     def cannot_run(self, profile: Profile) -> Problem | None:

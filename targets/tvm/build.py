@@ -1,0 +1,177 @@
+"""Building an engine: first a plan, which is data, then its execution in processes of their own.
+
+TVM and LLVM are native code that a strange model can bring down; in a process of its own that is an
+error message. The plan names every file and command, so that the same plan gives the same engine.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import onnx_ir as ir
+
+from ...budget import Figure
+from ...errors import ModelError, Problem, TapeoutError
+from ...profiles.schema import Toolchain
+from ..base import Progress
+from .link import link_command
+
+ENGINE: Final = "engine.so"
+
+#: What the compiler's process reads and writes, in the folder where it runs.
+MODEL: Final = "model.onnx"
+WEIGHTS: Final = "model.weights"
+REQUEST: Final = "request.json"
+OBJECTS: Final = ("kernels.o", "program.o")
+MEMORY: Final = "memory.json"
+REFUSAL: Final = "refusal.json"
+
+_TAIL: Final = 20  # lines of what a failed command printed that are shown
+
+
+@dataclasses.dataclass(frozen=True)
+class BuildPlan:
+    """What builds an engine.
+
+    Attributes:
+        files: name -> SHA-256 of what the commands find in their folder.
+        commands: in order; ``python`` is the interpreter that runs tapeout, paths are relative.
+        versions: name -> version of the tools.
+    """
+
+    files: Mapping[str, str]
+    commands: tuple[tuple[str, ...], ...]
+    versions: Mapping[str, str]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all of it: equal digests give equal engines."""
+        text = json.dumps(dataclasses.asdict(self), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+@dataclasses.dataclass(frozen=True)
+class Memory:
+    """Bytes by what they hold.
+
+    Attributes:
+        weights: the constants of the executable.
+        workspace: storages of intermediate values, and of the previous result, which the virtual
+            machine keeps until it has the next.
+        scratch: what the kernels themselves need.
+        inputs, outputs: the tensors that the caller gives and gets.
+    """
+
+    weights: int
+    workspace: int
+    scratch: int
+    inputs: int
+    outputs: int
+
+    @property
+    def parts(self) -> tuple[tuple[str, Figure], ...]:
+        """Return the terms of a usage's memory, by name."""
+        between = "between the kernels, and the previous outputs"
+        return (
+            ("weights", Figure(self.weights, "B", "exact")),
+            ("workspace", Figure(self.workspace, "B", "exact", between)),
+            ("scratch", Figure(self.scratch, "B", "exact", "inside the kernels")),
+            ("inputs and outputs", Figure(self.inputs + self.outputs, "B", "exact")),
+        )
+
+
+def write_inputs(model: ir.Model, toolchain: Toolchain, folder: Path) -> None:
+    """Write what the compiler reads: the model, its weights beside it, and what it is for."""
+    ir.save(model, folder / MODEL, external_data=WEIGHTS)
+    (folder / REQUEST).write_text(toolchain.model_dump_json(), encoding="utf-8")
+
+
+def build_plan(toolchain: Toolchain, versions: Mapping[str, str], folder: Path) -> BuildPlan:
+    """Return the plan for the inputs that lie in a folder; runs nothing."""
+    names = [name for name in (MODEL, WEIGHTS, REQUEST) if (folder / name).exists()]
+    compiler = ("python", "-P", "-m", "tapeout.targets.tvm.compiler_process")
+    return BuildPlan(
+        files={name: _sha256(folder / name) for name in names},
+        commands=(compiler, link_command(toolchain, ENGINE, OBJECTS)),
+        versions=dict(versions),
+    )
+
+
+def execute_plan(plan: BuildPlan, folder: Path, progress: Progress) -> None:
+    """Run the commands of a plan in the folder of its inputs; the engine lies there afterwards.
+
+    Raises:
+        ModelError: TVM does not take the model; names the node.
+        TapeoutError: a command failed or crashed; shows it, and what it printed.
+    """
+    for command, what in zip(plan.commands, ("compiling", "linking"), strict=True):
+        progress(f"{what} (build {plan.digest[:12]})")
+        done = subprocess.run(
+            [sys.executable, *command[1:]],
+            cwd=folder,
+            env=_environment(folder),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        if (folder / REFUSAL).exists():
+            refusal = json.loads((folder / REFUSAL).read_text(encoding="utf-8"))
+            problems = [Problem(**problem) for problem in refusal["problems"]]
+            raise ModelError(refusal["summary"], problems)
+        if done.returncode != 0:
+            raise _failure(what, command, plan, done)
+
+
+def memory_in(folder: Path) -> Memory:
+    """Return what the engine that was built in the folder allocates at run time."""
+    return Memory(**json.loads((folder / MEMORY).read_text(encoding="utf-8")))
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    """Return the environment: this process's modules, and a cache that zig can write."""
+    environment = dict(os.environ) | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    environment["ZIG_LOCAL_CACHE_DIR"] = str(folder)
+    if "ZIG_GLOBAL_CACHE_DIR" not in environment:
+        environment["ZIG_GLOBAL_CACHE_DIR"] = str(_zig_cache())
+    return environment
+
+
+def _zig_cache() -> Path:
+    """Return where zig keeps the C libraries it has made: zig locks it against parallel runs."""
+    base = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+    cache = base / "tapeout" / "zig"
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=cache):
+            return cache
+    except OSError:  # a home that is not there, or read-only
+        return Path(tempfile.gettempdir()) / f"tapeout-zig-{os.getuid()}"
+
+
+def _failure(
+    what: str, command: tuple[str, ...], plan: BuildPlan, done: subprocess.CompletedProcess[Any]
+) -> TapeoutError:
+    if done.returncode < 0:
+        how = f"crashed ({signal.Signals(-done.returncode).name})"
+    else:
+        how = f"failed with exit code {done.returncode}"
+    said = done.stdout.decode(errors="replace").strip().splitlines()[-_TAIL:]
+    return TapeoutError(
+        f"{what} {how} in build {plan.digest[:12]}: {' '.join(command)}",
+        [Problem("", line) for line in said],
+    )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
