@@ -70,7 +70,9 @@ def _contradictions(
     """Yield what speaks against a shape that the user asked for; note its named dimensions."""
     where = f"--shape {value.name}={_text(wanted)}"
     declared = _declared(value)
-    if value.dtype is not None and (fault := size_fault(value.dtype, wanted)):
+    if any(size < 0 for size in wanted):
+        yield Problem(where, "has a negative dimension")
+    elif value.dtype is not None and (fault := size_fault(value.dtype, wanted)):
         yield Problem(where, fault)
     if declared is None:
         return

@@ -118,5 +118,30 @@ def inline(model: ir.Model) -> None:
         function.opset_imports.update(model.opset_imports)
     if problems:
         raise ModelError("the model cannot be imported", problems)
+    for function in model.functions.values():
+        _own_outputs(function)
+    for graph in [model.graph, *(function.graph for function in model.functions.values())]:
+        for node in graph.all_nodes():
+            if (called := model.functions.get(node.op_identifier())) is not None:
+                _all_outputs(node, called)
     InlinePass()(model)
     model.functions.clear()
+
+
+def _own_outputs(function: ir.Function) -> None:
+    """Let a node of its own give each output of a function.
+
+    The inliner gives outputs the names of the call's, and would rename an input passed through.
+    """
+    for index, value in enumerate(function.outputs):
+        if value in function.inputs:
+            identity = ir.node("Identity", [value])
+            function.append(identity)
+            function.outputs[index] = identity.outputs[0]
+
+
+def _all_outputs(node: ir.Node, function: ir.Function) -> None:
+    """Give a call those outputs that it leaves out: the inliner expects all of them."""
+    node.resize_outputs(len(function.outputs))
+    for value in node.outputs:
+        value.name = value.name or None

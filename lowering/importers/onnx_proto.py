@@ -59,6 +59,8 @@ def _is_tensor(value: onnx.ValueInfoProto) -> bool:
 
 def _normalize_nodes(owner: onnx.GraphProto | onnx.FunctionProto) -> None:
     for node in owner.node:
+        if node.domain:
+            node.domain = domain_of(node.domain)
         for attribute in node.attribute:
             if attribute.HasField("sparse_tensor"):
                 dense = densify(attribute.sparse_tensor)
