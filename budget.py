@@ -7,6 +7,7 @@ Every figure carries how it is known: ``exact`` (read out of the artifact or its
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
 from .units import format_bytes, format_seconds
@@ -68,6 +69,17 @@ class Budget:
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, float | None]) -> Budget:
+        """Rebuild a budget from what `to_json` gave."""
+        memory, storage, latency, drop = (data.get(line) for line in LINES)
+        return cls(
+            None if memory is None else round(memory),
+            None if storage is None else round(storage),
+            latency,
+            drop,
+        )
 
     def or_default(self, default: Budget) -> Budget:
         """Return this budget with the lines that are not set taken from `default`."""

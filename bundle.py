@@ -105,7 +105,7 @@ class Manifest(_Data):
     plan: PlanRecord
     passes: str
     usage: dict[str, Any]
-    budget: dict[str, float | None]
+    budget: dict[str, int | float | None]
     verdict: dict[str, Any]
     tolerance: float = Field(gt=0, description="relative to the largest absolute expected output")
     inputs: tuple[Tensor, ...]

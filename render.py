@@ -262,7 +262,7 @@ def explained(bundle: Bundle) -> None:
     console.print(
         f"{manifest.model.file} on {manifest.device.name}: {manifest.passes}", soft_wrap=True
     )
-    console.print(_usage(bundle.usage, Verdict.of(bundle.usage, Budget(**manifest.budget))))
+    console.print(_usage(bundle.usage, Verdict.of(bundle.usage, Budget.from_json(manifest.budget))))
     report = manifest.report
     for line in report["memory"]["lines"]:
         console.print(line, soft_wrap=True)
@@ -293,6 +293,6 @@ def _steps(rows: Sequence[dict[str, Any]]) -> Table:
     if rest := ranked[_STEPS:]:
         seconds = sum(row["seconds"] for row in rest)
         share = sum(row["share"] for row in rest)
-        row = [f"{len(rest)} others", "", "", "", "", format_seconds(seconds), f"{share:.1%}"]
-        table.add_row(*row)
+        blank = ("",) * 4
+        table.add_row(f"{len(rest)} others", *blank, format_seconds(seconds), f"{share:.1%}")
     return table

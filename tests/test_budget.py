@@ -47,6 +47,11 @@ def test_usage_goes_through_json() -> None:
     assert Usage.from_json(USAGE.to_json()) == USAGE
 
 
+def test_a_budget_goes_through_json() -> None:
+    budget = Budget(memory=1024, latency=0.5)
+    assert Budget.from_json(budget.to_json()) == budget
+
+
 @pytest.mark.parametrize(
     "change", [{"value": "1"}, {"unit": "kg"}, {"known": "guessed"}, {"value": None}]
 )

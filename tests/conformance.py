@@ -1,0 +1,386 @@
+"""ONNX's own backend node tests through our way: what passes, what is refused and why.
+
+    python tests/conformance.py > tests/conformance.md
+
+Each case is imported, brought through the canonical pipeline, run by the reference and compared
+with the outputs that ONNX states; then it is checked, compiled and run by the TVM target. A case
+runs in a process of its own: a crash is an outcome, not the end.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import importlib
+import json
+import os
+import re
+import select
+import signal
+import sys
+import tempfile
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+from onnx import numpy_helper
+
+from tapeout.errors import ModelError, TapeoutError
+from tapeout.lowering import dialect
+from tapeout.lowering.canonical import canonical
+from tapeout.lowering.importers.onnx import load
+from tapeout.lowering.reference import Reference
+from tapeout.profiles import catalog
+from tapeout.targets.base import Plan, target_for
+
+#: Seconds for one case.
+_TIMEOUT = 120
+
+#: Smaller than this the outputs of narrow dtypes cannot agree: one step of bfloat16 or float16.
+_STEPS = {"bfloat16": 2.0**-7, "float16": 2.0**-10}
+
+Verdict = Literal["passed", "unsupported", "failed"]
+Stage = Literal["reference", "tvm"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """How one case went in one stage; `reason` says why it did not pass."""
+
+    verdict: Verdict
+    reason: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """How one case went: through import, passes and reference, and through the target."""
+
+    case: str
+    operator: str
+    reference: Outcome
+    tvm: Outcome
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """A node test with tensors only."""
+
+    name: str
+    model: onnx.ModelProto
+    inputs: tuple[np.ndarray, ...]
+    outputs: tuple[np.ndarray, ...]
+    rtol: float
+    atol: float
+
+
+class Unsuitable(Exception):  # noqa: N818 - an outcome, not an error
+    """The case is none of ours: it is not about tensors of static shape."""
+
+
+@functools.cache
+def node_tests() -> list[Any]:
+    """Return ONNX's own node tests, in their order."""
+    from onnx.backend.test.case.node import collect_testcases
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # overflow in the making of the expected values
+        return list(collect_testcases(None))
+
+
+def operators_of(tests: Iterable[Any]) -> dict[str, str]:
+    """Return the operator of each test; an expanded one has that of the test it was made from."""
+    single = {
+        test.name: str(test.model.graph.node[0].op_type)
+        for test in tests
+        if len(test.model.graph.node) == 1
+    }
+    found = {}
+    for test in tests:
+        origin = test.name.partition("_expanded")[0]
+        found[test.name] = single.get(origin) or single.get(test.name) or _main_operator(test)
+    return found
+
+
+def _main_operator(test: Any) -> str:
+    kinds = {str(node.op_type) for node in test.model.graph.node} - {"Constant"}
+    return "+".join(sorted(kinds)) if len(kinds) <= 3 else str(test.model.graph.node[-1].op_type)
+
+
+def _case(test: Any) -> Case:
+    graph = test.model.graph
+    for value in [*graph.input, *graph.output]:
+        if value.type.WhichOneof("value") != "tensor_type":
+            raise Unsuitable(f"{value.name} is no tensor but a {value.type.WhichOneof('value')}")
+        if value.type.tensor_type.elem_type == onnx.TensorProto.STRING:
+            raise Unsuitable("it is about strings")
+    inputs, outputs = test.data_sets[0]
+    return Case(
+        test.name,
+        test.model,
+        tuple(map(_array, inputs)),
+        tuple(map(_array, outputs)),
+        test.rtol,
+        test.atol,
+    )
+
+
+def _array(value: Any) -> np.ndarray:
+    if isinstance(value, onnx.TensorProto):
+        return numpy_helper.to_array(value)
+    return np.asarray(value)
+
+
+def _import(case: Case) -> tuple[ir.Model, dict[str, np.ndarray]]:
+    """Import a case; where its shapes depend on the data of inputs, those become constants."""
+    feeds = dict(zip((item.name for item in case.model.graph.input), case.inputs, strict=True))
+    shapes = {name: array.shape for name, array in feeds.items()}
+    try:
+        return _load(case.model, shapes), feeds
+    except ModelError as error:
+        fixed = {name for name, array in feeds.items() if array.ndim <= 1 and array.size <= 64}
+        if not fixed or len(fixed) == len(feeds):
+            raise
+        try:
+            model = _load(
+                _with_constants(case.model, feeds, fixed),
+                {name: shape for name, shape in shapes.items() if name not in fixed},
+            )
+        except ModelError:
+            raise error from None
+        return model, {name: array for name, array in feeds.items() if name not in fixed}
+
+
+def _with_constants(
+    model: onnx.ModelProto, feeds: dict[str, np.ndarray], fixed: set[str]
+) -> onnx.ModelProto:
+    changed = onnx.ModelProto()
+    changed.CopyFrom(model)
+    kept = [item for item in changed.graph.input if item.name not in fixed]
+    del changed.graph.input[:]
+    changed.graph.input.extend(kept)
+    tensors = (numpy_helper.from_array(feeds[name], name) for name in sorted(fixed))
+    changed.graph.initializer.extend(tensors)
+    return changed
+
+
+def _load(model: onnx.ModelProto, shapes: dict[str, tuple[int, ...]]) -> ir.Model:
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / "model.onnx"
+        path.write_bytes(model.SerializeToString())
+        return load(path, shapes)
+
+
+def run(test: Any) -> tuple[Outcome, Outcome]:
+    """Run one node test in both stages; raises nothing that the test itself causes."""
+
+    def both(verdict: Verdict, reason: str) -> tuple[Outcome, Outcome]:
+        return Outcome(verdict, reason), Outcome(verdict, reason)
+
+    try:
+        case = _case(test)
+        model, feeds = _import(case)
+        feeds = {name: feeds[name] for name in (str(item.name) for item in model.graph.inputs)}
+    except Unsuitable as error:
+        return both("unsupported", str(error))
+    except TapeoutError as error:
+        return both("unsupported", _first(error))
+    if problems := dialect.check(model):
+        return both("unsupported", problems[0].what)
+    reference = _outcome(case, lambda: _run_reference(model, feeds))
+    tvm = _outcome(case, lambda: _run_tvm(model, feeds))
+    return reference, tvm
+
+
+def _first(error: TapeoutError) -> str:
+    if not error.problems:
+        return error.summary
+    return f"{error.problems[0].what}"
+
+
+def _outcome(case: Case, outputs: Any) -> Outcome:
+    try:
+        found: Sequence[np.ndarray] = outputs()
+    except ModelError as error:
+        return Outcome("unsupported", _first(error))
+    except Exception as error:  # noqa: BLE001 - whatever else it is, the case failed
+        return Outcome("failed", f"{type(error).__name__}: {error}")
+    if len(found) != len(case.outputs):
+        return Outcome("failed", f"{len(found)} outputs instead of {len(case.outputs)}")
+    for actual, expected in zip(found, case.outputs, strict=True):
+        if wrong := _difference(case, actual, expected):
+            return Outcome("failed", wrong)
+    return Outcome("passed")
+
+
+def _difference(case: Case, actual: np.ndarray, expected: np.ndarray) -> str:
+    if (actual.dtype, actual.shape) != (expected.dtype, expected.shape):
+        return f"{actual.dtype}{actual.shape} instead of {expected.dtype}{expected.shape}"
+    step = _STEPS.get(str(expected.dtype), 0.0)
+    left, right = (
+        array.astype(np.complex128 if array.dtype.kind == "c" else np.float64)
+        for array in (actual, expected)
+    )
+    close = np.isclose(
+        left, right, rtol=max(case.rtol, step), atol=max(case.atol, step), equal_nan=True
+    )
+    return "" if close.all() else f"{int((~close).sum())} of {close.size} values are wrong"
+
+
+def _run_reference(model: ir.Model, feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
+    lowered = canonical("nhwc").run(model.clone(), dialect.check)
+    if problems := dialect.check(lowered, "canonical"):
+        raise TapeoutError("the canonical pipeline left what is not canonical", problems)
+    return list(Reference(lowered).run(feeds).values())
+
+
+def _run_tvm(model: ir.Model, feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
+    """Lower, check and compile as the compiler does; run in this process, which saves the link."""
+    import tvm
+    from tvm import relax
+
+    from tapeout.targets.tvm.compile import compile_model
+
+    profile = catalog.load(catalog.HOST)
+    plan = Plan("tvm", "fp32")
+    target = target_for("tvm")
+    lowered = target.pipeline(profile, plan).run(model.clone())
+    if problems := target.check(lowered, profile, plan):
+        raise ModelError("refused", problems)
+    compiled = compile_model(lowered, profile.toolchain)
+    machine = relax.VirtualMachine(compiled.executable, tvm.cpu())
+    arguments = [
+        tvm.runtime.tensor(np.asarray(feeds[str(item.name)], order="C"))
+        for item in lowered.graph.inputs
+    ]
+    found = machine["main"](*arguments)
+    tensors = [found] if isinstance(found, tvm.runtime.Tensor) else list(found)
+    return [tensor.numpy() for tensor in tensors]
+
+
+def run_all(tests: Iterable[Any], workers: int) -> Iterator[Result]:
+    """Run tests in forked processes, `workers` at a time; yields the results as they come."""
+    _preload()
+    operators = operators_of(node_tests())
+    waiting = list(reversed(list(tests)))
+    running: dict[int, tuple[int, Any]] = {}
+    while waiting or running:
+        while waiting and len(running) < workers:
+            test = waiting.pop()
+            running |= _forked(test)
+        ready, _, _ = select.select(list(running), [], [])
+        for reader in ready:
+            process, test = running.pop(reader)
+            with os.fdopen(reader, "rb") as stream:
+                said = stream.read()
+            _, status = os.waitpid(process, 0)
+            yield Result(test.name, operators[test.name], *_outcomes(said, status))
+
+
+def _preload() -> None:
+    """Import what every process will need, once, before they part."""
+    for name in ("onnxruntime", "tvm", "tapeout.targets.tvm.compile"):
+        importlib.import_module(name)
+
+
+def _forked(test: Any) -> dict[int, tuple[int, Any]]:
+    reader, writer = os.pipe()
+    process = os.fork()
+    if process:
+        os.close(writer)
+        return {reader: (process, test)}
+    os.close(reader)
+    signal.alarm(_TIMEOUT)
+    quiet = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(quiet, 1)
+    os.dup2(quiet, 2)
+    with os.fdopen(writer, "wb") as stream:
+        stream.write(json.dumps([dataclasses.asdict(outcome) for outcome in run(test)]).encode())
+    os._exit(0)
+
+
+def _outcomes(said: bytes, status: int) -> tuple[Outcome, Outcome]:
+    if not said:
+        crashed = Outcome("failed", f"crashed (wait status {status})")
+        return crashed, crashed
+    reference, tvm = json.loads(said)
+    return Outcome(**reference), Outcome(**tvm)
+
+
+def table(results: Iterable[Result]) -> dict[str, str]:
+    """Return the table's row of each operator, in the order of their names."""
+    by_operator: dict[str, list[Result]] = {}
+    for result in results:
+        by_operator.setdefault(result.operator, []).append(result)
+    return {name: _row(name, by_operator[name]) for name in sorted(by_operator)}
+
+
+def _row(operator: str, results: list[Result]) -> str:
+    results = sorted(results, key=lambda result: result.case)
+    cells = [operator, str(len(results))]
+    for stage in ("reference", "tvm"):
+        verdicts = Counter(getattr(result, stage).verdict for result in results)
+        cells += [str(verdicts[key]) for key in ("passed", "unsupported", "failed")]
+    reasons = dict.fromkeys(
+        _plain(outcome.reason)
+        for result in results
+        for outcome in (result.reference, result.tvm)
+        if outcome.verdict != "passed"
+    )
+    return f"| {' | '.join(cells)} | {'; '.join(reasons)} |"
+
+
+def _plain(reason: str) -> str:
+    """Return a reason in one line, without what differs from case to case."""
+    line = re.sub(r"\s+", " ", reason.replace("|", "\\|")).strip()
+    return line if len(line) <= 160 else f"{line[:157]}..."
+
+
+def summary(results: Sequence[Result]) -> list[str]:
+    """Return the totals, a line for each stage."""
+    lines = []
+    for stage in ("reference", "tvm"):
+        verdicts = Counter(getattr(result, stage).verdict for result in results)
+        lines.append(
+            f"- {stage}: "
+            + ", ".join(f"{verdicts[key]} {key}" for key in ("passed", "unsupported", "failed"))
+        )
+    return lines
+
+
+HEADER = """# Conformance
+
+ONNX's own backend node tests ({version}): imported, brought through the canonical
+pipeline, and run by ONNX Runtime, the reference; then compiled and run by the TVM target.
+Made by `python tests/conformance.py > tests/conformance.md`; a test holds it to be true.
+
+"""
+
+COLUMNS = (
+    "| operator | cases | reference: passed | unsupported | failed "
+    "| tvm: passed | unsupported | failed | reasons |\n|---|---|---|---|---|---|---|---|---|"
+)
+
+
+def main() -> None:
+    chosen = sys.argv[1:]
+    tests = [
+        test for test in node_tests() if not chosen or any(word in test.name for word in chosen)
+    ]
+    results = list(run_all(tests, workers=os.cpu_count() or 1))
+    write = sys.stdout.write
+    write(HEADER.format(version=f"onnx {onnx.__version__}, {len(tests)} cases"))
+    write("\n".join([*summary(results), "", COLUMNS, *table(results).values(), ""]))
+    for result in sorted(results, key=lambda item: item.case):
+        for stage in ("reference", "tvm"):
+            outcome = getattr(result, stage)
+            if outcome.verdict == "failed":
+                sys.stderr.write(f"{stage} {result.case}: {outcome.reason[:300]}\n")
+
+
+if __name__ == "__main__":
+    main()
