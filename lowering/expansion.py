@@ -7,6 +7,7 @@ and attributes is computed here, and branches on it are decided. What is left is
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -14,13 +15,11 @@ import numpy as np
 import onnx_ir as ir
 
 from . import evaluation
+from .importers.inference import InvalidNodeError, infer
 from .matching import shape_of
 
 if TYPE_CHECKING:
     import onnx
-
-#: Constants of so many elements at most are shown to shape inference.
-_SHOWN = 1024
 
 Scope = dict[ir.Value, ir.Value | None]
 
@@ -120,37 +119,56 @@ def expand(node: ir.Node, opset: int) -> Expanded:
     given = (*node.inputs, *(None,) * (len(formal) - len(node.inputs)))
     scope: Scope = dict(zip(formal, given, strict=True))
     follower = _Follower(opset, {**definition.defaults, **node.attributes})
-    follower.follow(definition.function, scope)
-    outputs = tuple(
-        scope[inner] if inner is not None and (outer.uses() or outer.is_graph_output()) else None
-        for inner, outer in zip(definition.outputs, node.outputs, strict=False)
-    )
-    return Expanded(_needed(follower.nodes, outputs), outputs)
+    try:
+        follower.follow(definition.function, scope)
+        outputs = tuple(
+            scope[inner]
+            if inner is not None and (outer.uses() or outer.is_graph_output())
+            else None
+            for inner, outer in zip(definition.outputs, node.outputs, strict=False)
+        )
+        return Expanded(follower.keep(outputs), outputs)
+    finally:
+        follower.release()
 
 
 class _Follower:
+    """Follows a body, step by step; `nodes` is what is left to compute at run time."""
+
     def __init__(self, opset: int, attributes: Mapping[str, ir.Attr]) -> None:
-        self.nodes: list[ir.Node] = []
+        self._steps: list[ir.Node] = []
+        self._kept: set[ir.Node] = set()
+        # Constants are initializers of a graph of their own while the body is followed.
+        self._constants = ir.Graph([], [], nodes=[])
         self._opset = opset
         self._attributes = attributes
 
     def follow(self, body: Iterable[ir.Node], scope: Scope) -> None:
+        """Follow nodes; `scope` says what stands for each value, and learns their outputs."""
         for node in body:
             inputs = [None if value is None else scope[value] for value in node.inputs]
-            attributes = list(self._resolved(node))
             if node.op_type == "If":
                 outputs = self._branch(node, inputs[0], scope)
             else:
-                outputs = self._step(node, inputs, attributes)
+                outputs = self._step(node, inputs)
             scope.update(zip(node.outputs, outputs, strict=True))
 
-    def _resolved(self, node: ir.Node) -> Iterable[ir.Attr]:
-        """Yield the attributes, those that refer to the function's own taken from the call."""
-        for attr in node.attributes.values():
-            if not attr.is_ref():
-                yield attr
-            elif found := self._attributes.get(str(attr.ref_attr_name)):
-                yield ir.Attr(attr.name, found.type, found.value)
+    def keep(self, outputs: Sequence[ir.Value | None]) -> tuple[ir.Node, ...]:
+        """Return the steps that the outputs depend on, in order."""
+        wanted = {value for value in outputs if value is not None}
+        for step in reversed(self._steps):
+            if not wanted.isdisjoint(step.outputs):
+                self._kept.add(step)
+                wanted.update(value for value in step.inputs if value is not None)
+        return tuple(step for step in self._steps if step in self._kept)
+
+    def release(self) -> None:
+        """Let go of the constants, and let steps that are not kept use nothing any longer."""
+        for name in list(self._constants.initializers):
+            del self._constants.initializers[name]
+        for step in self._steps:
+            if step not in self._kept:
+                step.resize_inputs(0)
 
     def _branch(
         self, node: ir.Node, condition: ir.Value | None, scope: Scope
@@ -163,35 +181,39 @@ class _Follower:
         self.follow(branch, inner)
         return [inner[value] for value in branch.outputs]
 
-    def _step(
-        self, node: ir.Node, inputs: Sequence[ir.Value | None], attributes: Sequence[ir.Attr]
-    ) -> Sequence[ir.Value | None]:
-        """Compute the node if all it reads is known; else add it to what is left."""
+    def _step(self, node: ir.Node, inputs: Sequence[ir.Value | None]) -> Sequence[ir.Value]:
+        """Compute a node if all it reads is known; else add it to what is left."""
         outputs = [ir.Value(name=value.name) for value in node.outputs]
+        attributes = list(self._resolved(node))
         step = ir.Node(node.domain, node.op_type, inputs, attributes, outputs=outputs)
+        self._steps.append(step)
         tensors = self._computed(step)
         if tensors is not None:
-            step.graph = None
-            for index in range(len(inputs)):
-                step.replace_input_with(index, None)
-            return [_constant(str(v.name), t) for v, t in zip(outputs, tensors, strict=True)]
+            return [self._constant(tensor) for tensor in tensors]
         self._infer(step)
-        self.nodes.append(step)
         return outputs
 
+    def _resolved(self, node: ir.Node) -> Iterable[ir.Attr]:
+        """Yield the attributes, those that refer to the function's own taken from the call."""
+        for attr in node.attributes.values():
+            if not attr.is_ref():
+                yield attr
+            elif found := self._attributes.get(str(attr.ref_attr_name)):
+                yield ir.Attr(attr.name, found.type, found.value)
+
+    def _constant(self, tensor: ir.TensorProtocol) -> ir.Value:
+        name = f"constant_{len(self._constants.initializers)}"
+        value = ir.val(name, const_value=tensor)
+        self._constants.register_initializer(value)
+        return value
+
     def _computed(self, step: ir.Node) -> Sequence[ir.TensorProtocol] | None:
+        """Return the outputs of a step if all that it reads is known, and it is computed here."""
         if step.op_type == "Constant":
             tensor = ir.convenience.get_const_tensor(step.outputs[0])
             return None if tensor is None else [tensor]
         if step.op_type in ("Shape", "Size"):
-            shape = shape_of(step.inputs[0])
-            if shape is None:
-                return None
-            if step.op_type == "Size":
-                return [ir.Tensor(np.array(np.prod(shape), np.int64))]
-            start = step.attributes.get_int("start", 0)
-            end = step.attributes.get_int("end", len(shape))
-            return [ir.Tensor(np.array(shape[start:end], np.int64))]
+            return _shape_read(step)
         tensors = [None if value is None else value.const_value for value in step.inputs]
         pairs = zip(step.inputs, tensors, strict=True)
         if any(value is not None and tensor is None for value, tensor in pairs):
@@ -204,64 +226,23 @@ class _Follower:
         return evaluation.compute(step, tensors, results, self._opset)
 
     def _infer(self, step: ir.Node) -> None:
-        """Give the node's outputs their dtypes and static shapes."""
-        import onnx
-
-        proto = ir.serde.serialize_node(step)
-        types, data = {}, {}
-        for index, value in enumerate(step.inputs):
-            if value is None:
-                continue
-            shape = shape_of(value)
-            if value.dtype is None or shape is None:
-                raise NotFollowedError(f"its input {value.name!r} has no static shape")
-            name = proto.input[index] = f"i{index}"
-            types[name] = onnx.helper.make_tensor_type_proto(value.dtype, shape)
-            if value.const_value is not None and value.const_value.size <= _SHOWN:
-                data[name] = ir.serde.serialize_tensor(value.const_value)
-        names = [f"o{index}" if name else "" for index, name in enumerate(proto.output)]
-        proto.output[:] = names
-        schema = onnx.defs.get_schema(step.op_type, self._opset, step.domain)
-        imports = [onnx.helper.make_opsetid("", self._opset)]
+        """Give the step's outputs their dtypes and static shapes."""
         try:
-            found = onnx.shape_inference.infer_node_outputs(
-                schema, proto, types, data, opset_imports=imports
-            )
-        except onnx.shape_inference.InferenceError as error:
+            inferred = infer(step, {"": self._opset})
+        except InvalidNodeError as error:
             raise NotFollowedError(f"{step.op_type} in its definition: {error}") from error
-        for name, value in zip(names, step.outputs, strict=True):
-            if name:
-                _set_type(step, value, found.get(name))
+        for value, (dtype, dims) in zip(step.outputs, inferred, strict=True):
+            known = [dim for dim in dims or () if dim is not None]
+            if dims is None or len(known) < len(dims) or dtype == ir.DataType.UNDEFINED:
+                raise NotFollowedError(f"{step.op_type} in its definition gives an unknown shape")
+            value.type, value.shape = ir.TensorType(dtype), ir.Shape(known)
 
 
-def _set_type(step: ir.Node, value: ir.Value, found: onnx.TypeProto | None) -> None:
-    if found is not None:
-        value.shape = ir.serde.deserialize_type_proto_for_shape(found)
-        value.type = ir.serde.deserialize_type_proto_for_type(found)
-    if value.dtype is None or shape_of(value) is None:
-        raise NotFollowedError(
-            f"{step.op_type} in its definition gives a shape that depends on data"
-        )
-
-
-def _constant(name: str, tensor: ir.TensorProtocol) -> ir.Value:
-    return ir.Value(
-        name=name,
-        shape=ir.Shape(tensor.shape.numpy()),
-        type=ir.TensorType(tensor.dtype),
-        const_value=tensor,
-    )
-
-
-def _needed(nodes: Sequence[ir.Node], outputs: Sequence[ir.Value | None]) -> tuple[ir.Node, ...]:
-    """Return the nodes that the outputs depend on, in order."""
-    wanted = {value for value in outputs if value is not None}
-    kept = []
-    for node in reversed(nodes):
-        if any(value in wanted for value in node.outputs):
-            kept.append(node)
-            wanted.update(value for value in node.inputs if value is not None)
-        else:
-            for index in range(len(node.inputs)):
-                node.replace_input_with(index, None)
-    return tuple(reversed(kept))
+def _shape_read(step: ir.Node) -> Sequence[ir.TensorProtocol] | None:
+    shape = shape_of(step.inputs[0])
+    if shape is None:
+        return None
+    if step.op_type == "Size":
+        return [ir.Tensor(np.array(math.prod(shape), np.int64))]
+    start, end = step.attributes.get_int("start", 0), step.attributes.get_int("end", len(shape))
+    return [ir.Tensor(np.array(shape[start:end], np.int64))]
