@@ -1,17 +1,277 @@
-"""What TVM cannot take, or would compute wrongly: every such node, with the reason."""
+"""What TVM cannot take, or would compute wrongly: every such node, with the reason.
+
+A constraint is a small function of a node: it returns what breaks it, or None if it holds. Its
+docstring is the reason, in the message and in the documentation. Nothing here imports TVM.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Final
 
 import onnx_ir as ir
 
 from ...errors import Problem
-from .converters import CONVERTERS
+from ...lowering.dialect import DOMAIN
+from ...lowering.matching import array_of, ints_of, shape_of
+from ...lowering.spatial import window_attributes
+
+Constraint = Callable[[ir.Node], str | None]
+
+#: Dtypes that code for CPUs is generated for; half precision is computed in single precision.
+DTYPES: Final = (
+    ir.DataType.FLOAT,
+    ir.DataType.DOUBLE,
+    ir.DataType.FLOAT16,
+    ir.DataType.BFLOAT16,
+    ir.DataType.INT8,
+    ir.DataType.INT16,
+    ir.DataType.INT32,
+    ir.DataType.INT64,
+    ir.DataType.UINT8,
+    ir.DataType.UINT16,
+    ir.DataType.UINT32,
+    ir.DataType.UINT64,
+    ir.DataType.BOOL,
+)
+
+#: Steps of all directions of a recurrent operator, each of which becomes code of its own.
+MAX_STEPS: Final = 512
+
+#: Along the axis of TopK; its work grows with the square.
+MAX_RANKED: Final = 1 << 15
+
+#: Bytes of all constants: the engine holds them in one object, addressed with 31 bits.
+MAX_WEIGHTS: Final = (1 << 31) - (1 << 24)
+
+
+def supported_dtypes(node: ir.Node) -> str | None:
+    """Code for CPUs computes with booleans, integers of 8 to 64 bits and floats of 16 to 64."""
+    for value in _values(node):
+        if value.dtype not in DTYPES:
+            return f"{value.name!r} is {value.dtype.name if value.dtype else 'of no dtype'}"
+    return None
+
+
+def some_elements(node: ir.Node) -> str | None:
+    """A tensor without elements has no memory, which TVM's kernels cannot be given."""
+    for value in _values(node):
+        if 0 in (shape_of(value) or ()):
+            return f"{value.name!r} has shape {list(shape_of(value) or ())}"
+    return None
+
+
+def constant(*indices: int) -> Constraint:
+    """Return the constraint that these inputs, if given, are constants."""
+
+    def constant_inputs(node: ir.Node) -> str | None:
+        """What steers an operator is compiled into its code, so it must be a constant."""
+        for index in indices:
+            value = _input(node, index)
+            if value is not None and array_of(value) is None:
+                return f"input {index}, {value.name!r}, is computed"
+        return None
+
+    return constant_inputs
+
+
+def no_output(index: int, reason: str) -> Constraint:
+    """Return the constraint that an optional output is not used."""
+
+    def unused_output(node: ir.Node) -> str | None:
+        if index < len(node.outputs) and node.outputs[index].name:
+            return f"output {index}, {node.outputs[index].name!r}, is asked for"
+        return None
+
+    unused_output.__doc__ = reason
+    return unused_output
+
+
+def one_of(attribute: str, default: str, *allowed: str, reason: str) -> Constraint:
+    """Return the constraint that an attribute has one of these values."""
+
+    def allowed_value(node: ir.Node) -> str | None:
+        value = node.attributes.get_string(attribute, default)
+        return None if value in allowed else f"{attribute} = {value!r}"
+
+    allowed_value.__doc__ = reason
+    return allowed_value
+
+
+def known_window(node: ir.Node) -> str | None:
+    """Pads must lead from the input's shape to the output's, and must not be negative."""
+    if window_attributes(node) is not None:
+        return None
+    pads = node.attributes.get_ints("pads", None)
+    return f"pads = {list(pads) if pads else 'those of auto_pad or output_shape'}"
+
+
+def space_of_one_to_three(node: ir.Node) -> str | None:
+    """Windows slide over one, two or three dimensions."""
+    rank = len(shape_of(node.inputs[0]) or ()) - 2
+    return None if 1 <= rank <= 3 else f"there are {rank}"
+
+
+def floats_to_interpolate(node: ir.Node) -> str | None:
+    """How integers are rounded between two neighbours is not specified: cast to float before."""
+    mode = node.attributes.get_string("mode", "nearest")
+    dtype = node.inputs[0].dtype if node.inputs[0] is not None else None
+    if mode == "nearest" or dtype is None or dtype.is_floating_point():
+        return None
+    return f"mode = {mode!r} of {dtype.name}"
+
+
+def constant_region(node: ir.Node) -> str | None:
+    """The region of tf_crop_and_resize is compiled into the code, so it must be a constant."""
+    mode = node.attributes.get_string("coordinate_transformation_mode", "half_pixel")
+    return constant(1)(node) if mode == "tf_crop_and_resize" else None
+
+
+def image_or_volume(node: ir.Node) -> str | None:
+    """TVM samples images, and volumes without cubic interpolation."""
+    rank = len(shape_of(node.inputs[0]) or ())
+    mode = node.attributes.get_string("mode", "linear")
+    allowed = rank == 4 or (rank == 5 and mode != "cubic")
+    return None if allowed else f"rank {rank} with mode = {mode!r}"
+
+
+def fixed_samples(node: ir.Node) -> str | None:
+    """How many samples a region takes must not depend on its size, which is data."""
+    ratio = node.attributes.get_int("sampling_ratio", 0)
+    return None if ratio > 0 else f"sampling_ratio = {ratio}"
+
+
+def few_steps(node: ir.Node) -> str | None:
+    """Every step becomes code of its own: run a long sequence in pieces, with the state between."""
+    shape = shape_of(node.inputs[0]) or (0, 0)
+    directions = (shape_of(node.inputs[1]) or (1,))[0]
+    steps = shape[1 if node.attributes.get_int("layout", 0) else 0] * directions
+    return None if steps <= MAX_STEPS else f"{steps} steps, and {MAX_STEPS} are the most"
+
+
+def whole_sequences(node: ir.Node) -> str | None:
+    """All sequences of a batch run to the end: lengths are left out, or say just that."""
+    value = _input(node, 4)
+    if value is None:
+        return None
+    shape = shape_of(node.inputs[0]) or (0, 0)
+    steps = shape[1 if node.attributes.get_int("layout", 0) else 0]
+    lengths = ints_of(value)
+    if lengths is not None and all(length == steps for length in lengths):
+        return None
+    return f"sequence_lens, {value.name!r}, is {'data' if lengths is None else list(lengths)}"
+
+
+def plain_activations(node: ir.Node) -> str | None:
+    """The activations of a cell are Sigmoid, Tanh and Relu, without parameters."""
+    named = node.attributes.get_strings("activations", ())
+    for name in named:
+        if name not in ("Sigmoid", "Tanh", "Relu"):
+            return f"activation {name!r}"
+    for name in ("activation_alpha", "activation_beta"):
+        if name in node.attributes:
+            return f"{name} = {list(node.attributes.get_floats(name, ()))}"
+    return None
+
+
+def few_ranked(node: ir.Node) -> str | None:
+    """Ranking compares every element with every other, which takes seconds for more."""
+    shape = shape_of(node.inputs[0]) or ()
+    size = shape[node.attributes.get_int("axis", -1)] if shape else 1
+    return None if size <= MAX_RANKED else f"{size} elements, and {MAX_RANKED} are the most"
+
+
+def integers_out(node: ir.Node) -> str | None:
+    """Quantized values are integers of 8 or 16 bits; TVM has no code for others."""
+    dtype = node.outputs[0].dtype
+    if dtype in (ir.DataType.INT8, ir.DataType.UINT8, ir.DataType.INT16, ir.DataType.UINT16):
+        return None
+    return f"it gives {dtype.name if dtype else None}"
+
+
+_WINDOW: Final = (known_window, space_of_one_to_three)
+_CELL: Final = (few_steps, whole_sequences, plain_activations)
+_NO_INDICES: Final = "The kernels of poolings give values, not where they were found."
+_NO_MAXIMUM: Final = "ONNX takes the maximum of weighted neighbours, TVM that of sampled points."
+
+#: Operators without constraints of their own.
+_FREE: Final = """
+Abs Acos Acosh Add And ArgMax ArgMin Asin Asinh Atan Atanh BatchNormalization BitCast BitShift
+BitwiseAnd BitwiseNot BitwiseOr BitwiseXor Cast CastLike Ceil Celu Clip Concat Cos Cosh
+DepthToSpace DequantizeLinear Div Dropout Einsum Elu Equal Erf Exp Expand EyeLike Flatten Floor
+Gather GatherElements GatherND Gelu Gemm GlobalAveragePool GlobalLpPool GlobalMaxPool Greater
+GreaterOrEqual GroupNormalization HardSigmoid HardSwish Hardmax Identity InstanceNormalization
+IsInf IsNaN LRN LayerNormalization LeakyRelu Less LessOrEqual Log LogSoftmax LpNormalization
+MatMul MatMulInteger Max MaxUnpool Mean MeanVarianceNormalization Min Mish Mod Mul Neg Not Or
+PRelu Pow QLinearMatMul RMSNormalization Reciprocal Relu Reshape ReverseSequence Round
+ScatterElements ScatterND Selu Shape Shrink Sigmoid Sign Sin Sinh Size Softmax Softplus Softsign
+SpaceToDepth Split Sqrt Squeeze Sub Sum Swish Tan Tanh ThresholdedRelu Transpose Unsqueeze Where
+Xor
+"""
+
+_REDUCTIONS: Final = """
+ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum
+ReduceSumSquare
+"""
+
+#: Operator -> what must hold besides the constraints of all operators. Every operator with a
+#: converter is here, and no other: `tests/targets/tvm/test_constraints.py` holds the two together.
+OPERATORS: Final[dict[str, tuple[Constraint, ...]]] = {
+    **dict.fromkeys(_FREE.split(), ()),
+    **dict.fromkeys(_REDUCTIONS.split(), (constant(1),)),
+    **dict.fromkeys(("CumProd", "CumSum", "OneHot", "Tile", "Trilu", "AffineGrid"), (constant(1),)),
+    **dict.fromkeys(("AveragePool", "Conv", "ConvInteger", "ConvTranspose", "LpPool"), _WINDOW),
+    **dict.fromkeys(("GRU", "LSTM", "RNN"), _CELL),
+    "Compress": (constant(1),),
+    "GridSample": (image_or_volume,),
+    "MaxPool": (*_WINDOW, no_output(1, _NO_INDICES)),
+    "Pad": (constant(1, 3),),
+    "QLinearConv": _WINDOW,
+    "QuantizeLinear": (integers_out,),
+    "Resize": (constant(2, 3), constant_region, floats_to_interpolate),
+    "RoiAlign": (one_of("mode", "avg", "avg", reason=_NO_MAXIMUM), fixed_samples),
+    "Slice": (constant(1, 2, 3, 4),),
+    "TopK": (few_ranked,),
+}
+
+#: Operators of our own domain, which the canonical pipeline writes; what it writes, we take.
+CHANNELS_LAST: Final = tuple(
+    f"{name}{layout}"
+    for name in ("AveragePool", "Conv", "GlobalAveragePool", "GlobalMaxPool", "MaxPool")
+    for layout in ("Nhwc", "Nwc")
+)
 
 
 def check(model: ir.Model) -> list[Problem]:
-    """Return a problem for each node of the lowered model that has no converter."""
-    return [
-        Problem(f"node {node.name!r}", f"TVM cannot take the operator {node.op_type!r}")
-        for node in model.graph
-        if (node.domain, node.op_type) not in CONVERTERS
-    ]
+    """Return every reason why TVM cannot take the lowered model, in the order of the graph."""
+    problems = [problem for node in model.graph for problem in _problems(node)]
+    weights = sum(
+        value.const_value.nbytes
+        for value in model.graph.initializers.values()
+        if value.const_value is not None
+    )
+    if weights > MAX_WEIGHTS:
+        what = f"its constants take {weights} bytes, and {MAX_WEIGHTS} are the most"
+        problems.append(Problem("model", what, "quantize it, or split it in two"))
+    return problems
+
+
+def _problems(node: ir.Node) -> Iterator[Problem]:
+    where = f"node {node.name!r} ({node.op_type})"
+    constraints = () if node.domain == DOMAIN else OPERATORS.get(node.op_type)
+    known = node.op_type in (CHANNELS_LAST if node.domain == DOMAIN else OPERATORS)
+    if constraints is None or not known or node.domain not in ("", DOMAIN):
+        yield Problem(where, f"TVM cannot take the operator {node.op_type!r}")
+        return
+    for constraint in (supported_dtypes, some_elements, *constraints):
+        if (found := constraint(node)) is not None:
+            yield Problem(where, found, " ".join((constraint.__doc__ or "").split()).rstrip("."))
+
+
+def _values(node: ir.Node) -> Iterator[ir.Value]:
+    yield from (value for value in node.inputs if value is not None)
+    yield from (value for value in node.outputs if value.name)
+
+
+def _input(node: ir.Node, index: int) -> ir.Value | None:
+    return node.inputs[index] if index < len(node.inputs) else None

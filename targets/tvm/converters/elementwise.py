@@ -57,14 +57,31 @@ def _mod(call: Call) -> Expr:
 
 
 def _power(call: Call) -> Expr:
+    """The base's dtype is the result's; the exponent may have another."""
+    dtype, exponent = call.dtype(), call.dtype(1)
+    if is_float(dtype):
+        return op.power(call[0], cast(call[1], exponent, dtype))
+    if is_float(exponent):
+        doubles = (cast(call[k], call.dtype(k), "float64") for k in (0, 1))
+        return cast(op.power(*doubles), "float64", dtype)
+    return _integer_power(call)
+
+
+def _integer_power(call: Call) -> Expr:
+    """Square and multiply; beyond the 63rd power only 0, 1 and -1 do not overflow."""
     dtype = call.dtype()
-    # Integers are raised in double precision, which is exact below 2**53.
-    wide = dtype if is_float(dtype) else "float64"
-    base, exponent = (
-        x if call.dtype(i) == wide else op.astype(x, wide) for i, x in enumerate(call.inputs[:2])
-    )
-    result = op.power(base, exponent)
-    return result if wide == dtype else op.astype(op.round(result), dtype)
+    exponent = call.emit(cast(call[1], call.dtype(1), "int64"))
+    parity = op.bitwise_and(exponent, scalar(1, "int64"))
+    large = op.greater(exponent, scalar(63, "int64"))
+    exponent = call.emit(op.where(large, op.add(scalar(62, "int64"), parity), exponent))
+    square, result = call[0], scalar(1, dtype)
+    for bit in range(6):
+        square = call.emit(square if bit == 0 else op.multiply(square, square))
+        is_set = op.not_equal(
+            op.bitwise_and(exponent, scalar(1 << bit, "int64")), scalar(0, "int64")
+        )
+        result = call.emit(op.multiply(result, op.where(is_set, square, scalar(1, dtype))))
+    return op.broadcast_to(result, call.out_shape())
 
 
 def _shift(call: Call) -> Expr:
