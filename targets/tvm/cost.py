@@ -16,16 +16,16 @@ from ...profiles.schema import Profile
 #: The fraction of one scalar multiply-add a cycle that each kind of operator reaches. Measured on
 #: one Cascade Lake core; `benchmarks/cpu.py` prints how far the estimate is from the measurement.
 _EFFICIENCY: Final[dict[Kind, float]] = {
-    "convolution": 0.3,
-    "depthwise": 0.3,
-    "matmul": 0.3,
+    "convolution": 0.25,
+    "depthwise": 0.25,
+    "matmul": 0.26,
     "pool": 0.3,
     "reduction": 0.3,
     "normalization": 0.3,
     "softmax": 0.3,
     "elementwise": 1.0,
-    "attention": 0.3,
-    "recurrent": 0.3,
+    "attention": 0.26,
+    "recurrent": 0.26,
 }
 
 #: Seconds from one kernel to the next in the virtual machine, measured on the same core.
