@@ -151,6 +151,7 @@ def _by_onnx(node: ir.Node, version: int) -> Replacement:
     found = {str(value.name): value for value in graph.outputs}
     nodes = tuple(graph)
     graph.outputs.clear()
+    graph.initializers.clear()  # the values stay, and become constants of the other graph
     graph.remove(nodes)
     return Replacement(nodes, tuple(found.get(f"o{index}") for index in range(len(node.outputs))))
 

@@ -14,6 +14,16 @@ from .onnx_tensors import densify
 #: Bytes of a tensor that `skeleton` keeps.
 _SMALL: Final = 256
 
+#: A domain that onnx.checker does not know, and so leaves alone.
+_UNCHECKED: Final = "unchecked"
+
+#: Operators with a definition that was replaced: the checker calls the old one deprecated.
+_REPLACED: Final = frozenset(
+    schema.name
+    for schema in onnx.defs.get_all_schemas_with_history()
+    if schema.deprecated and not schema.domain and not onnx.defs.get_schema(schema.name).deprecated
+)
+
 
 def graphs_of(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
     """Yield the graphs in the attributes of a node."""
@@ -118,10 +128,12 @@ def skeleton(model: onnx.ModelProto) -> onnx.ModelProto:
 
     In the place of each weight stands an empty tensor: the checker looks at their data alone,
     which is checked already, and never at their shapes. What it demands of declared types beyond
-    the specification is filled in.
+    the specification is filled in, and nodes whose definition was replaced, which it refuses, are
+    said to be of a domain that it does not know.
     """
     bare = onnx.ModelProto(ir_version=model.ir_version)
     bare.opset_import.extend(model.opset_import)
+    bare.opset_import.add(domain=_UNCHECKED, version=1)
     for function in model.functions:
         copy = bare.functions.add(
             name=function.name, domain=function.domain, overload=function.overload
@@ -130,6 +142,7 @@ def skeleton(model: onnx.ModelProto) -> onnx.ModelProto:
         copy.output.extend(function.output)
         copy.attribute.extend(function.attribute)
         copy.opset_import.extend(function.opset_import)
+        copy.opset_import.add(domain=_UNCHECKED, version=1)
         for default in function.attribute_proto:
             _copy_attribute(default, copy.attribute_proto.add())
         for node in function.node:
@@ -154,6 +167,8 @@ def _copy_graph(graph: onnx.GraphProto, copy: onnx.GraphProto) -> None:
 
 def _copy_node(node: onnx.NodeProto, copy: onnx.NodeProto) -> None:
     copy.name, copy.op_type, copy.domain = node.name, node.op_type, node.domain
+    if not node.domain and node.op_type in _REPLACED:
+        copy.domain = _UNCHECKED
     copy.overload = node.overload
     copy.input.extend(node.input)
     copy.output.extend(node.output)

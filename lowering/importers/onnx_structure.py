@@ -245,7 +245,7 @@ class Structure:
                 f"operator {title!r} is not known in {known}",
                 "export with standard ONNX operators, or define it as a function in the model",
             )
-        elif schema.deprecated:
+        elif schema.deprecated and not is_replaced(domain, node.op_type):
             self._report(
                 where, f"operator {title!r} is deprecated since opset {schema.since_version}"
             )
@@ -262,6 +262,12 @@ def schema_of(domain: str, op_type: str, version: int) -> OpSchema | None:
         return onnx.defs.get_schema(op_type, version, domain)
     except onnx.defs.SchemaError:
         return None
+
+
+def is_replaced(domain: str, op_type: str) -> bool:
+    """Whether an operator is still there in the newest opset, however it was defined before."""
+    newest = schema_of(domain, op_type, VERSIONS[domain][1])
+    return newest is not None and not newest.deprecated
 
 
 def _against_function(

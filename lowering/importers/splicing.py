@@ -127,7 +127,7 @@ def _register(graph: ir.Graph, value: ir.Value | None, name: str, names: Names) 
         return False
     if value.producer() is not None:
         return False
-    value.name = names.of_value(value.name or name)
+    value.name = names.of_value(name)
     graph.register_initializer(value)
     return True
 
