@@ -71,13 +71,13 @@ def take_branch(node: ir.Node, branch: ir.Graph, names: Names) -> tuple[ir.Node,
         if attribute.type == ir.AttributeType.GRAPH and attribute.as_graph() is not branch:
             _detach(attribute.as_graph())
     outputs = tuple(branch.outputs)
+    branch.outputs.clear()
     for name, constant in list(branch.initializers.items()):
         del branch.initializers[name]
         constant.name = names.of_value(name)
         if node.graph is not None:
             node.graph.register_initializer(constant)
     steps = tuple(branch)
-    branch.outputs.clear()
     branch.remove(steps)
     for step in steps:
         step.version = step.version or node.version
