@@ -161,7 +161,7 @@ def _held(expression: Any, registers: _Registers) -> frozenset[int]:
         return registers.held.get(expression, frozenset())
     if isinstance(expression, relax.TupleGetItem):
         return _held(expression.tuple_value, registers)
-    parts: Iterable[Any] = getattr(expression, "fields", None) or getattr(expression, "args", ())
+    parts = getattr(expression, "fields", None) or getattr(expression, "args", None) or ()
     return frozenset().union(*(_held(part, registers) for part in parts))
 
 

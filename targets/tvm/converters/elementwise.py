@@ -112,11 +112,18 @@ def cast(expression: Expr, source: str, target: str) -> Expr:
     if source == target:
         return expression
     if target == "bool":
-        return op.not_equal(expression, scalar(0, source))
+        # Not "not equal", which is false of NaN.
+        return op.logical_not(op.equal(expression, scalar(0, source)))
     if {source, target} & {"float64"} and {source, target} & set(HALF):
         # No CPU converts these in one step, and the compiler's helper is missing at run time.
         expression = op.astype(expression, "float32")
     return op.astype(expression, target)
+
+
+def _equal(call: Call) -> Expr:
+    if call.dtype() == "bool":
+        return op.logical_not(op.logical_xor(call[0], call[1]))
+    return op.equal(call[0], call[1])
 
 
 def _bit_cast(call: Call) -> Expr:
@@ -252,7 +259,7 @@ ELEMENTWISE: dict[str, Converter] = {
     "BitwiseAnd": binary(op.bitwise_and),
     "BitwiseOr": binary(op.bitwise_or),
     "BitwiseXor": binary(op.bitwise_xor),
-    "Equal": binary(op.equal),
+    "Equal": _equal,
     "Greater": binary(op.greater),
     "GreaterOrEqual": binary(op.greater_equal),
     "Less": binary(op.less),

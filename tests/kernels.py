@@ -1,0 +1,111 @@
+"""TVM's code for a model, compiled and run in this process, beside ONNX Runtime."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+
+from tapeout.lowering import dialect
+from tapeout.lowering.reference import Reference
+from tapeout.profiles import catalog
+from tapeout.targets.tvm import constraints
+
+import support
+
+
+def run(model: ir.Model, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the outputs of a lowered model, compiled for this machine, by name."""
+    import tvm
+    from tvm import relax
+
+    from tapeout.targets.tvm.compile import compile_model
+
+    assert constraints.check(model) == []
+    compiled = compile_model(model, catalog.load(catalog.HOST).toolchain)
+    machine = relax.VirtualMachine(compiled.executable, tvm.cpu())
+    inputs = [np.asarray(feeds[str(value.name)], order="C") for value in model.graph.inputs]
+    found = machine["main"](*map(tvm.runtime.tensor, inputs))
+    tensors = [found] if isinstance(found, tvm.runtime.Tensor) else list(found)
+    names = [str(value.name) for value in model.graph.outputs]
+    return dict(zip(names, (tensor.numpy() for tensor in tensors), strict=True))
+
+
+def assert_same(
+    model: ir.Model, feeds: Mapping[str, np.ndarray] | None = None, tolerance: float = 1e-5
+) -> None:
+    """Compare with ONNX Runtime; `tolerance` is relative to each output's largest finite value."""
+    feeds = support.random_feeds(model) if feeds is None else feeds
+    expected = Reference(model).run(feeds)
+    actual = run(model, feeds)
+    assert list(actual) == list(expected)
+    for name, wanted in expected.items():
+        found = actual[name]
+        assert (found.dtype, found.shape) == (wanted.dtype, wanted.shape), name
+        if wanted.dtype.kind in "iub":
+            np.testing.assert_array_equal(found, wanted, err_msg=name)
+            continue
+        sizes = np.abs(wanted.astype(np.float64))
+        scale = float(np.max(sizes, initial=0.0, where=np.isfinite(sizes))) or 1.0
+        np.testing.assert_allclose(
+            found.astype(np.float64),
+            wanted.astype(np.float64),
+            rtol=0,
+            atol=tolerance * scale,
+            err_msg=name,
+        )
+
+
+@dataclasses.dataclass
+class Collection:
+    """Many nodes that do not depend on each other, in one model: compiled at once."""
+
+    inputs: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    constants: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    nodes: list[onnx.NodeProto] = dataclasses.field(default_factory=list)
+
+    def input(self, array: np.ndarray) -> str:
+        name = f"x{len(self.inputs)}"
+        self.inputs[name] = array
+        return name
+
+    def constant(self, array: np.ndarray) -> str:
+        name = f"c{len(self.constants)}"
+        self.constants[name] = array
+        return name
+
+    def add(self, op_type: str, inputs: Sequence[str], outputs: int = 1, **attributes: Any) -> None:
+        number = len(self.nodes)
+        names = [f"{op_type}_{number}_{k}" for k in range(outputs)]
+        self.nodes.append(onnx.helper.make_node(op_type, inputs, names, names[0], **attributes))
+
+    def model(self) -> ir.Model:
+        def info(name: str, array: np.ndarray) -> onnx.ValueInfoProto:
+            dtype = onnx.helper.np_dtype_to_tensor_dtype(array.dtype)
+            return onnx.helper.make_tensor_value_info(name, dtype, array.shape)
+
+        outputs = [onnx.ValueInfoProto(name=name) for node in self.nodes for name in node.output]
+        graph = onnx.helper.make_graph(
+            self.nodes,
+            "collection",
+            [info(name, array) for name, array in self.inputs.items()],
+            outputs,
+            [onnx.numpy_helper.from_array(array, name) for name, array in self.constants.items()],
+        )
+        proto = onnx.helper.make_model(
+            graph,
+            opset_imports=[onnx.helper.make_opsetid("", dialect.WORKING_OPSET)],
+            ir_version=dialect.IR_VERSION,
+        )
+        return ir.from_proto(
+            onnx.shape_inference.infer_shapes(
+                proto, check_type=True, strict_mode=True, data_prop=True
+            )
+        )
+
+    def assert_same(self, tolerance: float = 1e-5) -> None:
+        assert_same(self.model(), self.inputs, tolerance)
