@@ -8,31 +8,48 @@ from .pipeline import Pipeline
 
 Layout = Literal["nhwc", "nchw"]
 
-#: One form for each thing, and the folding and fusing that need it.
+#: One form for each thing; what is equal is computed once.
 _UNIFY: Final = (
     "eliminate-identities",
     "fold-constants",
     "normalize-attributes",
     "unify-reshapes",
     "unify-activations",
-    "fuse-pad",
-    "fold-batch-norm",
-    "fuse-gemm",
+    "eliminate-common-subexpressions",
 )
 
-#: Transposes moved, merged, folded into weights; it comes after the layout is chosen.
+#: What exporters took apart; before anything folds a part of it into a neighbour.
+_RESTORE: Final = (
+    "restore-gelu",
+    "restore-silu",
+    "restore-hard-swish",
+    "restore-layer-norm",
+)
+
+#: Operators that others do the work of.
+_FUSE: Final = (
+    "fuse-pad",
+    "fuse-gemm",
+    "fold-batch-norm",
+    "fuse-global-pool",
+)
+
+#: Transposes moved, merged and folded into weights, after the layout is chosen. In the same layout,
+#: more nodes are equal; sharing them may let more transposes go.
 _LAY_OUT: Final = (
     "push-transposes",
     "fold-transpose-into-gemm",
+    "eliminate-common-subexpressions",
+    "push-transposes",
     "cancel-transposes",
 )
 
-#: What the passes before leave behind.
+#: The one form for what the passes before have made.
 _TIDY: Final = (
     "unify-activations",
-    "normalize-attributes",
     "eliminate-common-subexpressions",
     "eliminate-dead-code",
+    "normalize-attributes",
 )
 
 
@@ -46,4 +63,4 @@ def canonical(layout: Layout = "nhwc") -> Pipeline:
             operators of `lowering.nhwc`, or channels-first, as ONNX has them.
     """
     chosen = ("to-nhwc",) if layout == "nhwc" else ()
-    return Pipeline.parse(",".join((*_UNIFY, *chosen, *_LAY_OUT, *_TIDY)))
+    return Pipeline.parse(",".join((*_UNIFY, *_RESTORE, *_FUSE, *chosen, *_LAY_OUT, *_TIDY)))

@@ -14,6 +14,7 @@ from typing import TypeVar
 import numpy as np
 import onnx_ir as ir
 
+from .attributes import attribute
 from .editing import Editor
 from .matching import array_of, is_op, shape_of
 
@@ -102,12 +103,12 @@ def apply(editor: Editor, node: ir.Node, move: Move) -> None:
             editor.set_input(node, index, _transposed(editor, node, value, layout))
     for index, array in move.constants.items():
         editor.set_input(node, index, editor.constant(node, f"input_{index}", array))
-    for name, attribute in move.attributes.items():
-        node.attributes.add(ir.convenience.convert_attribute(name, attribute))
+    for name, plain in move.attributes.items():
+        node.attributes.add(attribute(name, plain))
     for value, layout in zip(node.outputs, move.outputs, strict=True):
         shape = shape_of(value)
         if shape is not None and not is_identity(layout):
-            perm = {"perm": invert(layout)}
+            perm = {"perm": attribute("perm", invert(layout))}
             name = f"{value.name}/transpose"
             editor.interpose(value, "Transpose", perm, name=name, shape=shape)
             value.shape = ir.Shape(permuted(shape, layout))
@@ -123,7 +124,7 @@ def _transposed(editor: Editor, node: ir.Node, value: ir.Value, layout: Layout) 
         node,
         "Transpose",
         [value],
-        {"perm": layout},
+        {"perm": attribute("perm", layout)},
         name="transpose",
         dtype=value.dtype,
         shape=permuted(shape_of(value) or (), layout),

@@ -1,8 +1,9 @@
 """The canonical parameters of standard operators: attributes, and constant inputs that steer.
 
-ONNX has several ways to say the same: defaults that are left out, axes counted from the end, pads
-by name, a number of equal parts. Here is one: everything is said, and axes count from the front.
-The pass ``normalize-attributes`` writes it, and the dialect holds a model against it.
+ONNX has several ways to say the same: defaults said or left out, axes counted from the end, pads by
+name, a number of equal parts. Here is one: axes, which count from the front, and windows are always
+said in full, and any other attribute is left out where it has its default value. The pass
+``normalize-attributes`` writes it, and the dialect holds a model against it.
 """
 
 from __future__ import annotations
@@ -59,19 +60,16 @@ def corrections(node: ir.Node) -> Parameters | None:
     if schema is None:
         return None
     given = {name: attribute.value for name, attribute in node.attributes.items()}
-    wanted = {name: value for name, value in _defaults(node.op_type).items() if name not in given}
-    wanted |= _counted_from_front(node, given | wanted)
-    if node.op_type == "Transpose" and "perm" not in given:
-        wanted["perm"] = tuple(reversed(range(_rank(node.inputs[0]))))
+    defaults = _defaults(node.op_type)
     window = window_attributes(node) if is_windowed(node) else None
-    if window is not None:
-        wanted |= {name: value for name, value in window.items() if given.get(name) != value}
+    said = _axes_said(node, defaults | given) | (window or {})
+    needless = [name for name in given if name not in said and _is_default(name, given, defaults)]
     absent = [*(INDIRECT if window is not None else ()), *_REDUNDANT.get(node.op_type, ())]
     row = _CONSTANTS.get(node.op_type)
     constants = row(node) if row is not None else {}
     found = Parameters(
-        attributes={name: value for name, value in wanted.items() if given.get(name) != value},
-        absent=tuple(name for name in absent if name in given),
+        attributes={name: value for name, value in said.items() if given.get(name) != value},
+        absent=tuple(sorted({*needless, *(name for name in absent if name in given)})),
         constants={i: array for i, array in constants.items() if not _equals(node, i, array)},
         inputs=_input_count(node, constants),
         outputs=_output_count(node, schema),
@@ -91,29 +89,36 @@ def schema_of(op_type: str) -> onnx.defs.OpSchema | None:
 
 @functools.cache
 def _defaults(op_type: str) -> dict[str, Any]:
-    """Return the attributes with a default, but for those that only ask for others."""
+    """Return the attributes that have a default value."""
     schema = schema_of(op_type)
     found = {}
     for name, attribute in (schema.attributes if schema is not None else {}).items():
-        default = attribute.default_value
-        if default.type and name not in INDIRECT:
-            found[name] = ir.serde.deserialize_attribute(default).value
-    return dict(sorted(found.items()))
+        if attribute.default_value.type:
+            found[name] = ir.serde.deserialize_attribute(attribute.default_value).value
+    return found
+
+
+def _is_default(name: str, given: dict[str, Any], defaults: dict[str, Any]) -> bool:
+    value, default = given[name], defaults.get(name)
+    if isinstance(default, float):  # attributes are stored in single precision
+        return bool(np.float32(value) == np.float32(default))
+    return bool(value == default)
 
 
 def _rank(value: ir.Value | None) -> int:
     return len(shape_of(value) or ())
 
 
-def _counted_from_front(node: ir.Node, given: dict[str, Any]) -> dict[str, Any]:
-    """Return the attributes that count an axis from the end, counted from the front."""
+def _axes_said(node: ir.Node, given: dict[str, Any]) -> dict[str, Any]:
+    """Return the attributes that count axes, defaults too, counted from the front."""
     rank = _rank(node.outputs[0] if node.op_type in _AXIS_OF_OUTPUT else node.inputs[0])
     found: dict[str, Any] = {}
-    axis = given.get("axis")
-    if isinstance(axis, int) and -rank <= axis < 0:
-        found["axis"] = axis + rank
-    if node.op_type in _AXIS_LISTS and any(axis < 0 for axis in given.get("axes", ())):
+    if isinstance(given.get("axis"), int):
+        found["axis"] = given["axis"] % rank if -rank <= given["axis"] < 0 else given["axis"]
+    if node.op_type in _AXIS_LISTS and "axes" in given:
         found["axes"] = tuple(axis % rank for axis in given["axes"])
+    if node.op_type == "Transpose":
+        found["perm"] = tuple(given.get("perm", reversed(range(rank))))
     return found
 
 

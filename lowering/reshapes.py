@@ -25,7 +25,9 @@ def reshape_instead(editor: Editor, node: ir.Node) -> None:
     if shape is None:
         return
     target = editor.constant(node, "shape", np.array(shape, np.int64))
-    editor.replace(node, "Reshape", [node.inputs[0], target], {"allowzero": int(0 in shape)})
+    editor.replace(
+        node, "Reshape", [node.inputs[0], target], {"allowzero": 1} if 0 in shape else None
+    )
 
 
 def merge_reshapes(editor: Editor, graph: ir.Graph) -> None:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
+from .attributes import attribute
 from .editing import Editor
 from .layouts import (
     Layout,
     compose,
+    identity,
     invert,
     is_identity,
     keeps_order,
     order_of,
     permutation,
-    source,
     transposed_constant,
 )
 from .matching import array_of, shape_of
@@ -28,18 +29,15 @@ def merge_transposes(editor: Editor, graph: ir.Graph) -> None:
     A transposed constant becomes a constant. Of several layouts of a value that store the same
     bytes, the first is made by moving them, and the others from it: they only move axes of size 1.
     """
-    needed = {
-        source(node.outputs[0])
-        for node in graph
-        if permutation(node) is not None and _is_read(node.outputs[0])
-    }
+    views = _views(graph)
+    needed = {view for value, view in views.items() if _is_read(value)}
     equal: dict[_View, ir.Value] = {}
     first: dict[_View, ir.Value] = {}
     for node in graph:
-        if permutation(node) is None:
+        value = node.outputs[0] if node.outputs else None
+        if value is None or value not in views:
             continue
-        value = node.outputs[0]
-        base, layout = source(value)
+        base, layout = views[value]
         if is_identity(layout):
             editor.bypass(value, base)
         elif (base, layout) in equal:
@@ -50,12 +48,25 @@ def merge_transposes(editor: Editor, graph: ir.Graph) -> None:
             equal[base, layout] = value
             near, shape = base, shape_of(base) or ()
             if (base, layout) in needed and not keeps_order(shape, layout):
-                order = order_of(shape, layout)
-                near = first.setdefault((base, order), value)
-            _read(editor, node, base if near is value else near)
+                near = first.setdefault((base, order_of(shape, layout)), value)
+            near = base if near is value else near
+            given = views[near][1] if near is not base else identity(len(layout))
+            _read(editor, node, near, compose(invert(given), layout))
     for node in reversed(graph):
         if permutation(node) is not None:
             editor.remove_unused(node)
+
+
+def _views(graph: ir.Graph) -> dict[ir.Value, _View]:
+    """Return what every Transpose gives, as a layout of the value before all transposes."""
+    found: dict[ir.Value, _View] = {}
+    for node in graph:
+        step = permutation(node)
+        before = node.inputs[0] if step is not None else None
+        if step is not None and before is not None:
+            base, layout = found.get(before, (before, identity(len(step))))
+            found[node.outputs[0]] = base, compose(layout, step)
+    return found
 
 
 def _is_read(value: ir.Value) -> bool:
@@ -63,11 +74,9 @@ def _is_read(value: ir.Value) -> bool:
     return value.is_graph_output() or any(permutation(use.node) is None for use in value.uses())
 
 
-def _read(editor: Editor, node: ir.Node, value: ir.Value) -> None:
-    """Let a Transpose give the same from another value of the same base."""
-    if node.inputs[0] is value:
-        return
-    layout, given = source(node.outputs[0])[1], source(value)[1]
-    node.replace_input_with(0, value)
-    node.attributes.add(ir.AttrInt64s("perm", compose(invert(given), layout)))
-    editor.modified = True
+def _read(editor: Editor, node: ir.Node, value: ir.Value, layout: Layout) -> None:
+    """Let a Transpose give a layout of a value."""
+    if node.inputs[0] is not value:
+        node.replace_input_with(0, value)
+        node.attributes.add(attribute("perm", layout))
+        editor.modified = True

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import onnx_ir as ir
 
+from ..attributes import attribute
 from ..clamps import clamp_of, number_of
 from ..editing import Editor
 from ..matching import ints_of, is_op, nodes_of, shape_of, sole_user
@@ -53,7 +54,7 @@ def _fuse(editor: Editor, node: ir.Node) -> None:
     for name in INDIRECT:
         node.attributes.pop(name, None)
     for name, value in (window | {"pads": pads}).items():
-        node.attributes.add(ir.convenience.convert_attribute(name, value))
+        node.attributes.add(attribute(name, value))
     if node.op_type == "AveragePool":
         node.attributes.add(ir.AttrInt64("count_include_pad", 1))
     editor.bypass(padded, pad.inputs[0])

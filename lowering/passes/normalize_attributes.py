@@ -6,6 +6,7 @@ import dataclasses
 
 import onnx_ir as ir
 
+from ..attributes import attribute
 from ..editing import Editor
 from ..matching import nodes_of
 from ..parameters import corrections
@@ -15,9 +16,10 @@ from ..parameters import corrections
 class NormalizeAttributes(ir.passes.InPlacePass):
     """Say every parameter of every operator in one way: `lowering.parameters` says which.
 
-    Defaults are written out, axes count from the front, pads are numbers, and the shapes, axes,
-    pads and slices that constant inputs give are complete. Optional inputs and outputs at the end
-    that nothing uses are left out.
+    Axes are written out and count from the front, windows are written out and their pads are
+    numbers, other attributes that have their default value are left out, and the axes, pads, slices
+    and shapes that constant inputs give are complete. Optional inputs and outputs at the end that
+    nothing uses are left out.
 
     Requires: static shapes. Ensures: the same numbers.
     """
@@ -38,7 +40,7 @@ def _normalize(editor: Editor, node: ir.Node) -> None:
     for name in found.absent:
         del node.attributes[name]
     for name, value in found.attributes.items():
-        node.attributes.add(ir.convenience.convert_attribute(name, value))
+        node.attributes.add(attribute(name, value))
     dropped = node.inputs[found.inputs :]
     node.resize_inputs(found.inputs)
     node.resize_outputs(found.outputs)

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import onnx_ir as ir
 
 from ..editing import Editor
-from ..layout_regions import Choice, Region, grow, readers
+from ..layout_costs import Region
+from ..layout_regions import Choice, grow, readers
 from ..layout_rows import reference_for_output, reference_rank
 from ..layouts import Layout, Move, apply, invert, is_identity, permutation, source
 from ..transposes import merge_transposes

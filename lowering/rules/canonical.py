@@ -23,8 +23,9 @@ def no_identities(model: ir.Model) -> Iterator[Breach]:
     output, since an output is always given by a node of its own.
     """
     for node in model.graph:
-        if is_op(node, "Dropout"):
-            yield place(node), "a Dropout"
+        if is_op(node, "Dropout") and not any(value.uses() for value in node.outputs[1:]):
+            if not any(value.is_graph_output() for value in node.outputs[1:]):
+                yield place(node), "a Dropout"
         elif is_op(node, "Identity"):
             value, output = node.inputs[0], node.outputs[0]
             free = value is None or (value.producer() is not None and not value.is_graph_output())
@@ -79,10 +80,9 @@ def dense_is_gemm(model: ir.Model) -> Iterator[Breach]:
 
 
 def canonical_parameters(model: ir.Model) -> Iterator[Breach]:
-    """Every parameter is said, and axes count from the front.
+    """Axes, counted from the front, and windows are said in full; other defaults are left out.
 
-    Defaults are written out and auto_pad is resolved, so that no target has to. The pass
-    normalize-attributes does it; `lowering.parameters` has the forms of constant inputs.
+    The pass normalize-attributes does it; `lowering.parameters` has the forms of constant inputs.
     """
     for node in model.graph:
         found = corrections(node)

@@ -9,36 +9,18 @@ from typing import Final
 import onnx_ir as ir
 
 from .. import nhwc
-from ..matching import shape_of
+from ..matching import array_of, is_op, shape_of
 from ..opset import DOMAIN, IR_VERSION, WORKING_OPSET
 from ..parameters import schema_of
 from .operators import REFUSED
 from .places import Breach, Breaches, place, values_of
 
-#: Dtypes of values: numbers that are real, and booleans.
-DTYPES: Final = frozenset(
-    (
-        ir.DataType.BFLOAT16,
-        ir.DataType.BOOL,
-        ir.DataType.DOUBLE,
-        ir.DataType.FLOAT,
-        ir.DataType.FLOAT16,
-        ir.DataType.FLOAT4E2M1,
-        ir.DataType.FLOAT8E4M3FN,
-        ir.DataType.FLOAT8E4M3FNUZ,
-        ir.DataType.FLOAT8E5M2,
-        ir.DataType.FLOAT8E5M2FNUZ,
-        ir.DataType.INT16,
-        ir.DataType.INT32,
-        ir.DataType.INT4,
-        ir.DataType.INT64,
-        ir.DataType.INT8,
-        ir.DataType.UINT16,
-        ir.DataType.UINT32,
-        ir.DataType.UINT4,
-        ir.DataType.UINT64,
-        ir.DataType.UINT8,
-    )
+#: Dtypes that no value has, since they are not those of real numbers or booleans.
+REFUSED_DTYPES: Final = (
+    ir.DataType.COMPLEX64,
+    ir.DataType.COMPLEX128,
+    ir.DataType.STRING,
+    ir.DataType.UNDEFINED,
 )
 
 
@@ -77,6 +59,10 @@ def inference_only(model: ir.Model) -> Iterator[Breach]:
     for node in model.graph:
         if node.domain == "" and node.attributes.get_int("training_mode"):
             yield place(node), "training_mode = 1"
+        elif is_op(node, "Dropout") and len(node.inputs) > 2 and node.inputs[2] is not None:
+            training = array_of(node.inputs[2])
+            if training is None or training.any():
+                yield place(node), f"its training_mode, {node.inputs[2].name!r}, is not false"
 
 
 def one_graph(model: ir.Model) -> Iterator[Breach]:
@@ -130,7 +116,7 @@ def typed(model: ir.Model) -> Iterator[Breach]:
     for value in values_of(model):
         if not isinstance(value.type, ir.TensorType) or value.dtype is None:
             yield place(value), f"its type is {value.type}"
-        elif value.dtype not in DTYPES:
+        elif value.dtype in REFUSED_DTYPES:
             yield place(value), f"its dtype is {value.dtype.name}"
 
 

@@ -257,9 +257,14 @@ NOT_CANONICAL = {
         "node 'a' (MatMul)",
     ),
     "a default": (
-        "g (float[2] x) => (float[2] y) { y = Elu(x) }",
+        "g (float[2] x) => (float[2] y) { y = Elu<alpha=1.0>(x) }",
         "canonical-parameters",
         "node 'y' (Elu)",
+    ),
+    "no axis": (
+        "g (float[2] x) => (float[2] y) { y = Softmax(x) }",
+        "canonical-parameters",
+        "node 'y' (Softmax)",
     ),
     "flatten": (
         "g (float[2,3] x) => (float[2,3] y) { y = Flatten<axis=1>(x) }",
@@ -268,19 +273,19 @@ NOT_CANONICAL = {
     ),
     "the rest": (
         """g (float[2,3] x) => (float[6] y) <int64[1] s = {-1}>
-           { y = Reshape<allowzero=0>(x, s) }""",
+           { y = Reshape(x, s) }""",
         "one-reshape",
         "node 'y' (Reshape)",
     ),
     "reshapes in a row": (
         """g (float[2,3] x) => (float[3,2] y) <int64[1] s = {6}, int64[2] t = {3,2}>
-           { a = Reshape<allowzero=0>(x, s) y = Reshape<allowzero=0>(a, t) }""",
+           { a = Reshape(x, s) y = Reshape(a, t) }""",
         "one-reshape",
         "node 'y' (Reshape)",
     ),
     "to the same shape": (
         """g (float[2,3] x) => (float[2,3] y) <int64[2] s = {2,3}>
-           { a = Reshape<allowzero=0>(x, s) y = Neg(a) }""",
+           { a = Reshape(x, s) y = Neg(a) }""",
         "one-reshape",
         "node 'a' (Reshape)",
     ),
@@ -316,7 +321,7 @@ def test_canonical(name: str) -> None:
 def test_batch_norm_with_constants() -> None:
     model = support.from_text(
         """g (float[1,2,3] x, float[2] s) => (float[1,2,3] y) {
-            y = BatchNormalization<epsilon=0.00001, momentum=0.9, training_mode=0>(x, s, s, s, s)
+            y = BatchNormalization(x, s, s, s, s)
         }""",
         s=np.ones(2, np.float32),
     )
