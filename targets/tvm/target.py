@@ -45,7 +45,7 @@ class TvmTarget(Target):
     """CPUs through Apache TVM's Relax."""
 
     runtimes: ClassVar[tuple[str, ...]] = ("tvm",)
-    levers: ClassVar[tuple[Lever, ...]] = ("order", "batch")
+    levers: ClassVar[tuple[Lever, ...]] = ("batch",)
     sharing: ClassVar[Sharing] = Sharing(fusion="elementwise")
 
     def require(self) -> None:
