@@ -55,10 +55,32 @@ def supported_dtypes(node: ir.Node) -> str | None:
 
 def some_elements(node: ir.Node) -> str | None:
     """A tensor without elements has no memory, which TVM's kernels cannot be given."""
-    for value in _values(node):
-        if 0 in (shape_of(value) or ()):
+    outputs = [value for value in node.outputs if value.name]
+    for value in outputs:
+        if is_empty(value) and value.is_graph_output():
+            return f"{value.name!r} has shape {list(shape_of(value) or ())}"
+    if all(map(is_empty, outputs)):
+        return None  # nothing is left to compute
+    unread = {*STEERING.get(node.op_type, ()), *_unread(node)}
+    for index, value in enumerate(node.inputs):
+        if value is not None and is_empty(value) and index not in unread:
             return f"{value.name!r} has shape {list(shape_of(value) or ())}"
     return None
+
+
+def is_empty(value: ir.Value) -> bool:
+    """Whether a value has no elements."""
+    return 0 in (shape_of(value) or ())
+
+
+def _unread(node: ir.Node) -> Iterator[int]:
+    """Yield the inputs of a node whose elements, if there are any, do not matter."""
+    if node.op_type == "Concat":
+        yield from range(len(node.inputs))
+    elif node.op_type == "CastLike":
+        yield 1
+    elif node.op_type in ("EyeLike", "Shape", "Size"):
+        yield 0
 
 
 def constant(*indices: int) -> Constraint:
@@ -119,6 +141,20 @@ def floats_to_interpolate(node: ir.Node) -> str | None:
     if mode == "nearest" or dtype is None or dtype.is_floating_point():
         return None
     return f"mode = {mode!r} of {dtype.name}"
+
+
+def whole_lengths(node: ir.Node) -> str | None:
+    """Runtimes disagree where scales do not lead to whole numbers: give sizes instead."""
+    mode = node.attributes.get_string("coordinate_transformation_mode", "half_pixel")
+    scales = array_of(_input(node, 2))
+    if mode not in ("align_corners", "tf_crop_and_resize") or scales is None or not scales.size:
+        return None
+    rank = len(shape_of(node.inputs[0]) or ())
+    axes = node.attributes.get_ints("axes", tuple(range(rank)))
+    sizes = [(shape_of(node.inputs[0]) or ())[axis] for axis in axes]
+    lengths = [float(size * scale) for size, scale in zip(sizes, scales, strict=True)]
+    broken = [length for length in lengths if not length.is_integer()]
+    return f"{mode} to a length of {broken[0]:g}" if broken else None
 
 
 def constant_region(node: ir.Node) -> str | None:
@@ -214,23 +250,29 @@ ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin Re
 ReduceSumSquare
 """
 
+#: Operator -> the inputs that say what it does, and are not worked on.
+STEERING: Final[dict[str, tuple[int, ...]]] = {
+    **dict.fromkeys(_REDUCTIONS.split(), (1,)),
+    **dict.fromkeys(("AffineGrid", "Compress", "CumProd", "CumSum"), (1,)),
+    **dict.fromkeys(("OneHot", "Tile", "Trilu"), (1,)),
+    "Pad": (1, 3),
+    "Resize": (1, 2, 3),
+    "Slice": (1, 2, 3, 4),
+}
+
 #: Operator -> what must hold besides the constraints of all operators. Every operator with a
 #: converter is here, and no other: `tests/targets/tvm/test_constraints.py` holds the two together.
 OPERATORS: Final[dict[str, tuple[Constraint, ...]]] = {
     **dict.fromkeys(_FREE.split(), ()),
-    **dict.fromkeys(_REDUCTIONS.split(), (constant(1),)),
-    **dict.fromkeys(("CumProd", "CumSum", "OneHot", "Tile", "Trilu", "AffineGrid"), (constant(1),)),
+    **{name: (constant(*indices),) for name, indices in STEERING.items()},
     **dict.fromkeys(("AveragePool", "Conv", "ConvInteger", "ConvTranspose", "LpPool"), _WINDOW),
     **dict.fromkeys(("GRU", "LSTM", "RNN"), _CELL),
-    "Compress": (constant(1),),
     "GridSample": (image_or_volume,),
     "MaxPool": (*_WINDOW, no_output(1, _NO_INDICES)),
-    "Pad": (constant(1, 3),),
     "QLinearConv": _WINDOW,
     "QuantizeLinear": (integers_out,),
-    "Resize": (constant(2, 3), constant_region, floats_to_interpolate),
+    "Resize": (constant(2, 3), constant_region, whole_lengths, floats_to_interpolate),
     "RoiAlign": (one_of("mode", "avg", "avg", reason=_NO_MAXIMUM), fixed_samples),
-    "Slice": (constant(1, 2, 3, 4),),
     "TopK": (few_ranked,),
 }
 

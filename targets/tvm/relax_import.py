@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+import numpy as np
 import onnx_ir as ir
 import tvm
 from tvm import relax
 
 from ...errors import ModelError, Problem
+from .constraints import is_empty
 from .converters import AS_STORED, CONVERTERS, Call
 from .converters.call import HALF, Expr, constant, dtype_of, shape_of
 
@@ -38,7 +40,8 @@ def to_relax(model: ir.Model) -> tvm.IRModule:
     with builder.function(ENTRY, parameters):
         with builder.dataflow():
             for node in graph:
-                _convert(node, values, builder)
+                if not _fill_empty(node, values):
+                    _convert(node, values, builder)
             results = [values[value] for value in graph.outputs]
             result = builder.emit_output(results[0] if len(results) == 1 else relax.Tuple(results))
         builder.emit_func_output(result)
@@ -65,6 +68,16 @@ def _convert(node: ir.Node, values: dict[ir.Value, Expr], builder: relax.BlockBu
                 values[value] = _checked(value, builder.emit(rounded))
     except Exception as error:  # TVM raises whatever its C++ side throws
         raise _failure(node, f"{type(error).__name__}: {error}") from error
+
+
+def _fill_empty(node: ir.Node, values: dict[ir.Value, Expr]) -> bool:
+    """Bind outputs without elements, of which nothing is to be computed; say if all are such."""
+    outputs = [value for value in node.outputs if value.name]
+    if not all(is_empty(value) for value in outputs):
+        return False
+    for value in outputs:
+        values[value] = constant(np.zeros(shape_of(value), dtype_of(value)))
+    return True
 
 
 def _is_half(value: ir.Value | None) -> bool:

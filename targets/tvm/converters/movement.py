@@ -20,18 +20,23 @@ def _transpose(call: Call) -> Expr:
 
 
 def _concat(call: Call) -> Expr:
-    axis = call.attr("axis") % call.rank()
-    return op.concat(list(call.inputs), axis)
+    axis = call.attr("axis") % len(call.out_shape())
+    parts = [x for k, x in enumerate(call.inputs) if 0 not in call.shape(k)]
+    return op.concat(parts, axis)
 
 
 def _split(call: Call) -> Converted:
     axis = call.axis(0)
-    sizes = [call.out_shape(k)[axis] for k in range(len(call.node.outputs))]
+    shapes = [call.out_shape(k) for k in range(len(call.node.outputs))]
+    sizes = [shape[axis] for shape in shapes if shape[axis]]
     if len(sizes) == 1:
-        return call[0]
-    ends = np.cumsum(sizes)[:-1]
-    parts = call.emit(op.split(call[0], [int(end) for end in ends], axis))
-    return [relax.TupleGetItem(parts, k) for k in range(len(sizes))]
+        parts = iter([call[0]])
+    else:
+        ends = [int(end) for end in np.cumsum(sizes)[:-1]]
+        pieces = call.emit(op.split(call[0], ends, axis))
+        parts = (relax.TupleGetItem(pieces, k) for k in range(len(sizes)))
+    empty = np.zeros((0,), call.dtype())
+    return [next(parts) if shape[axis] else constant(empty.reshape(shape)) for shape in shapes]
 
 
 def _slice(call: Call) -> Expr:

@@ -1,7 +1,9 @@
 """Resize: along one axis after the other, each output the weighted sum of a few inputs.
 
-Coordinates, weights and neighbours are those of ONNX's specification of Resize, computed here in
-double precision; the generated code only gathers and multiplies.
+Coordinates, weights and neighbours are those of ONNX's specification of Resize, computed here; the
+generated code only gathers and multiplies. Which of two neighbours at the same distance is nearest
+depends on the precision of coordinates: single where scales or a region are given, else double, as
+ONNX Runtime has it.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from tvm import relax, te, tirx
@@ -21,7 +24,10 @@ op = relax.op
 
 @dataclasses.dataclass(frozen=True)
 class Axis:
-    """How one axis is resized; `start` and `end` are the region of interest, from 0 to 1."""
+    """How one axis is resized; `start` and `end` are the region of interest, from 0 to 1.
+
+    `real` is the precision of coordinates.
+    """
 
     axis: int
     size: int
@@ -29,6 +35,7 @@ class Axis:
     scale: float
     start: float
     end: float
+    real: type[np.floating[Any]]
 
 
 def _resize(call: Call) -> Expr:
@@ -62,6 +69,8 @@ def _axes(call: Call) -> list[Axis]:
     axes = [axis % rank for axis in call.attr("axes", range(rank))]
     sizes = [call.shape()[axis] for axis in axes]
     outs = [call.out_shape()[axis] for axis in axes]
+    cropped = call.attr("coordinate_transformation_mode") == "tf_crop_and_resize"
+    real = np.float32 if cropped or _given(call, 2) else np.float64
     if _given(call, 2):
         scales = [float(scale) for scale in call.array(2)]
     else:
@@ -71,10 +80,9 @@ def _axes(call: Call) -> list[Axis]:
         if policy != "stretch":
             choose = min if policy == "not_larger" else max
             scales = [choose(scales)] * len(scales)
-    cropped = call.attr("coordinate_transformation_mode") == "tf_crop_and_resize"
     roi = call.array(1) if cropped else np.repeat([0.0, 1.0], len(axes))
     return [
-        Axis(axis, size, out, scale, float(roi[k]), float(roi[k + len(axes)]))
+        Axis(axis, size, out, scale, float(roi[k]), float(roi[k + len(axes)]), real)
         for k, (axis, size, out, scale) in enumerate(zip(axes, sizes, outs, scales, strict=True))
     ]
 
@@ -83,29 +91,30 @@ def _given(call: Call, index: int) -> bool:
     return call.has(index) and call.shape(index) != (0,)
 
 
-def _coordinates(call: Call, axis: Axis) -> np.ndarray:
-    """Return where in the input each output lies."""
-    x = np.arange(axis.out, dtype="float64")
-    width = axis.scale * axis.size
-    mode = call.attr("coordinate_transformation_mode", "half_pixel")
-    half_pixel = (x + 0.5) / axis.scale - 0.5
-    match mode:
+def _coordinates(call: Call, axis: Axis) -> Any:
+    """Return where in the input each output lies: an array of ``axis.real``."""
+    x = np.arange(axis.out, dtype=axis.real)
+    one, half, scale = axis.real(1), axis.real(0.5), axis.real(axis.scale)
+    size, out = axis.real(axis.size), axis.real(axis.out)
+    start, end = axis.real(axis.start), axis.real(axis.end)
+    centred = (x + half) / scale - half
+    match call.attr("coordinate_transformation_mode", "half_pixel"):
         case "half_pixel":
-            return half_pixel
+            return centred
         case "half_pixel_symmetric":
-            return axis.size / 2 * (1 - axis.out / width) + half_pixel
+            return size / 2 * (one - out / (scale * size)) + centred
         case "pytorch_half_pixel":
-            return half_pixel if width != 1 else np.full_like(x, -0.5)
+            return centred if axis.out > 1 else np.full_like(x, -0.5)
         case "asymmetric":
-            return x / axis.scale
+            return x / scale
         case "align_corners":
-            return x * (axis.size - 1) / (width - 1) if width != 1 else np.zeros_like(x)
+            return x * (size - one) / (out - one) if axis.out > 1 else np.zeros_like(x)
         case "tf_crop_and_resize":
-            span, last = axis.end - axis.start, axis.size - 1
-            if width == 1:
-                return np.full_like(x, axis.start * last + span * last / 2)
-            return axis.start * last + x * span * last / (width - 1)
-    raise ValueError(f"coordinate_transformation_mode {mode!r} is not known")
+            if axis.out > 1:
+                return start * (size - one) + x * (end - start) * (size - one) / (out - one)
+            return np.full_like(x, half * (start + end) * (size - one))
+        case mode:
+            raise ValueError(f"coordinate_transformation_mode {mode!r} is not known")
 
 
 _NEAREST: dict[str, Callable[[np.ndarray], np.ndarray]] = {
@@ -122,6 +131,7 @@ def _taps(call: Call, axis: Axis, x: np.ndarray) -> tuple[np.ndarray, np.ndarray
     if mode == "nearest":
         index = _NEAREST[call.attr("nearest_mode", "round_prefer_floor")](x)
         return _inside(index[:, None], axis.size), np.ones((axis.out, 1))
+    x = x.astype(np.float64)
     reach = 1 if mode == "linear" else 2
     # Antialiasing widens the filter when the image shrinks.
     stretch = min(axis.scale, 1.0) if call.attr("antialias", 0) else 1.0

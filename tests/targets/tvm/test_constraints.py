@@ -24,7 +24,7 @@ REFUSED: dict[str, tuple[str, dict[str, np.ndarray], tuple[str, ...]]] = {
         ("'e' is FLOAT8E4M3FN", "integers of 8 to 64 bits"),
     ),
     "no elements": (
-        "g (float[0,2] x) => (float[0,2] y) { y = Exp(x) }",
+        "g (float[0,2] x, float[1] b) => (float[0,2] y) { y = Add(x, b) }",
         {},
         ("'x' has shape [0, 2]", "without elements"),
     ),
@@ -62,6 +62,13 @@ REFUSED: dict[str, tuple[str, dict[str, np.ndarray], tuple[str, ...]]] = {
         ' { y = Resize <mode = "linear"> (x, , s) }',
         {"s": np.array([1, 1, 2], np.float32)},
         ("mode = 'linear' of UINT8", "cast to float"),
+    ),
+    "a broken length": (
+        "g (float[1,1,5] x, float[3] s) => (float[1,1,8] y)"
+        ' { y = Resize <coordinate_transformation_mode = "align_corners", mode = "linear">'
+        " (x, , s) }",
+        {"s": np.array([1, 1, 1.7], np.float32)},
+        ("align_corners to a length of 8.5", "give sizes"),
     ),
     "a region that is data": (
         "g (float[1,1,4] x, float[6] r, float[3] s) => (float[1,1,8] y)"
