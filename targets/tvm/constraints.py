@@ -62,9 +62,9 @@ def some_elements(node: ir.Node) -> str | None:
     if all(map(is_empty, outputs)):
         return None  # nothing is left to compute
     unread = {*STEERING.get(node.op_type, ()), *_unread(node)}
-    for index, value in enumerate(node.inputs):
-        if value is not None and is_empty(value) and index not in unread:
-            return f"{value.name!r} has shape {list(shape_of(value) or ())}"
+    for index, read in enumerate(node.inputs):
+        if read is not None and is_empty(read) and index not in unread:
+            return f"{read.name!r} has shape {list(shape_of(read) or ())}"
     return None
 
 

@@ -26,7 +26,7 @@ REFUSED: dict[str, tuple[str, dict[str, np.ndarray], tuple[str, ...]]] = {
     "no elements": (
         "g (float[0,2] x, float[1] b) => (float[0,2] y) { y = Add(x, b) }",
         {},
-        ("'x' has shape [0, 2]", "without elements"),
+        ("'y' has shape [0, 2]", "without elements"),
     ),
     "computed steering": (
         "g (float[4] x, int64[1] r) => (float[8] y) { y = Tile(x, r) }",
