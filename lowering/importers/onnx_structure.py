@@ -204,6 +204,9 @@ class Structure:
     ) -> Iterator[str]:
         """Check an attribute; yield the names that graphs in it take from outside."""
         self._tensors(attribute, f"{where}, attribute {attribute.name!r}")
+        for text in [attribute.s, *attribute.strings]:
+            if not _is_text(text):
+                self._report(where, f"attribute {attribute.name!r} is not UTF-8: {text[:40]!r}")
         if attribute.ref_attr_name and attribute.ref_attr_name not in attributes:
             self._report(
                 where,
@@ -325,6 +328,14 @@ def _against_schema(node: onnx.NodeProto, schema: OpSchema, where: str) -> Itera
 def _data_types() -> frozenset[int]:
     values = onnx.TensorProto.DataType.values()
     return frozenset(values) - {onnx.TensorProto.UNDEFINED}
+
+
+def _is_text(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _name(node: onnx.NodeProto, index: int) -> str:

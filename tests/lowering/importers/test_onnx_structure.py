@@ -185,6 +185,14 @@ def test_an_attribute_given_twice(tmp_path: Path) -> None:
     assert found == ["node #0 (Softmax): has attribute 'axis' 2 times"]
 
 
+def test_a_text_attribute_that_is_not_utf8(tmp_path: Path) -> None:
+    text = 'g (float[1,1,4] x) => (float[1,1,4] y) { y = LpPool<auto_pad = "VALID">(x) }'
+    proto = onnx_files.parse(text.replace("<", "<kernel_shape = [1], "))
+    proto.graph.node[0].attribute[1].s = b"\xff\xfe"
+    found = onnx_files.findings(tmp_path, proto)
+    assert found == ["node #0 (LpPool): attribute 'auto_pad' is not UTF-8: b'\\xff\\xfe'"]
+
+
 def test_a_reference_to_an_attribute_outside_of_a_function(tmp_path: Path) -> None:
     proto = onnx_files.parse("g (float[2] x) => (float[2] y) { y = Softmax<axis = 0>(x) }")
     proto.graph.node[0].attribute[0].ref_attr_name = "axis"
