@@ -138,9 +138,9 @@ def _slice(node: ir.Node, layout: Layout) -> Move | None:
 
 
 def _resize(node: ir.Node, layout: Layout) -> Move | None:
-    """Scales or sizes are constants; nearest and linear only, which every layout can do."""
+    """Scales or sizes are constants; the resized axes stay where the reference takes them."""
     crops = node.attributes.get_string("coordinate_transformation_mode", "").startswith("tf_crop")
-    if crops or node.attributes.get_string("mode", "nearest") == "cubic":
+    if crops or not _resizes_there(node, layout):
         return None
     rest = (None,) * (len(node.inputs) - 1)
     if "axes" in node.attributes:
@@ -154,6 +154,22 @@ def _resize(node: ir.Node, layout: Layout) -> Move | None:
         elif node.inputs[index] is not None and (array is None or array.size):
             return None
     return Move((layout, *rest), (layout,), constants=constants)
+
+
+def _resizes_there(node: ir.Node, layout: Layout) -> bool:
+    """Whether ONNX Runtime, the reference, resizes the axes where the layout puts them.
+
+    It finds nearest neighbours along all axes. It interpolates linearly along all of up to three,
+    and of more along all but the first two, or but the first and the last of four.
+    """
+    mode = node.attributes.get_string("mode", "nearest")
+    before, after = shape_of(node.inputs[0]), shape_of(node.outputs[0])
+    if mode == "cubic" or before is None or after is None:
+        return False
+    resized = {layout.index(axis) for axis in layout if before[axis] != after[axis]}
+    if mode == "nearest" or len(layout) <= 3 or resized.isdisjoint((0, 1)):
+        return True
+    return len(layout) == 4 and resized.isdisjoint((0, 3))
 
 
 def _tile(node: ir.Node, layout: Layout) -> Move | None:

@@ -13,6 +13,7 @@ from tapeout.lowering.layouts import keeps_order, permutation
 from tapeout.lowering.matching import shape_of
 from tapeout.lowering.passes.push_transposes import PushTransposes
 
+import layout_samples
 import random_graphs
 import support
 
@@ -25,86 +26,14 @@ def operators(model: ir.Model) -> Counter[str]:
     return Counter(node.op_type for node in model.graph)
 
 
-#: Operators that read x (float[1,4,2,6], stored channels-last), with the constants they need and
-#: the shape they give. Each can work channels-last, so no transpose is left around it.
-FLEXIBLE = {
-    "unary": ("Exp(x)", "", "1,4,2,6"),
-    "clip": ("Clip(x, l)", "float l = {0.0}", "1,4,2,6"),
-    "cast": ("Cast<to=1>(x)", "", "1,4,2,6"),
-    "add a channel vector": ("Add(x, c)", "float[4,1,1] c = {1,2,3,4}", "1,4,2,6"),
-    "subtract from a row": ("Sub(r, x)", "float[6] r = {1,2,3,4,5,6}", "1,4,2,6"),
-    "multiply by a scalar": ("Mul(s, x)", "float s = {3.0}", "1,4,2,6"),
-    "prelu": ("PRelu(x, c)", "float[4,1,1] c = {1,2,3,4}", "1,4,2,6"),
-    "square": ("Mul(x, x)", "", "1,4,2,6"),
-    "softmax over channels": ("Softmax<axis=1>(x)", "", "1,4,2,6"),
-    "softmax over the last": ("Softmax(x)", "", "1,4,2,6"),
-    "log softmax": ("LogSoftmax<axis=-3>(x)", "", "1,4,2,6"),
-    "lp normalization": ("LpNormalization<axis=1>(x)", "", "1,4,2,6"),
-    "concat": ("Concat<axis=1>(x, x)", "", "1,8,2,6"),
-    "concat with a constant": (
-        "Concat<axis=2>(x, k)",
-        "float[1,4,1,6] k = {1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24}",
-        "1,4,3,6",
-    ),
-    "pad": ("Pad(x, p)", "int64[8] p = {0,1,0,2,0,0,1,0}", "1,5,3,8"),
-    "pad some axes": ("Pad(x, p, , a)", "int64[2] p = {1,2}, int64[1] a = {-1}", "1,4,2,9"),
-    "reflect": ('Pad<mode="reflect">(x, p)', "int64[8] p = {0,1,1,2,0,0,1,0}", "1,5,4,8"),
-    "slice": (
-        "Slice(x, b, e, a, s)",
-        "int64[2] b = {1,5}, int64[2] e = {9,0}, int64[2] a = {1,-1}, int64[2] s = {2,-2}",
-        "1,2,2,3",
-    ),
-    "slice the first axes": ("Slice(x, b, e)", "int64[2] b = {0,1}, int64[2] e = {1,3}", "1,2,2,6"),
-    "resize nearest": (
-        'Resize<mode="nearest">(x, , s)',
-        "float[4] s = {1,1,2,2}",
-        "1,4,4,12",
-    ),
-    "resize linear": (
-        'Resize<mode="linear">(x, , , s)',
-        "int64[4] s = {1,4,5,9}",
-        "1,4,5,9",
-    ),
-    "resize some axes": (
-        'Resize<mode="nearest", axes=[2,3]>(x, , s)',
-        "float[2] s = {2,1}",
-        "1,4,4,6",
-    ),
-    "tile": ("Tile(x, r)", "int64[4] r = {1,2,1,3}", "1,8,2,18"),
-    "expand": ("Expand(x, r)", "int64[4] r = {2,4,1,6}", "2,4,2,6"),
-    "cumulative sum": ("CumSum(x, a)", "int64 a = {1}", "1,4,2,6"),
-    "gather several": ("Gather<axis=1>(x, i)", "int64[3] i = {3,0,1}", "1,3,2,6"),
-    "gather elements": (
-        "GatherElements<axis=2>(x, i)",
-        "int64[1,1,1,6] i = {1,0,1,0,1,0}",
-        "1,1,1,6",
-    ),
-    "arg max": ("ArgMax<axis=1>(x)", "", "1,1,2,6"),
-    "hardmax": ("Hardmax<axis=1>(x)", "", "1,4,2,6"),
-    "reduce, keeping axes": ("ReduceMax(x, a)", "int64[1] a = {1}", "1,1,2,6"),
-    "reduce everything": ("ReduceSum(x)", "", "1,1,1,1"),
-    "where": (
-        "Where(m, x, s)",
-        "float s = {0.0}, bool[2,6] m = {1,0,1,0,1,0,1,0,1,0,1,1}",
-        "1,4,2,6",
-    ),
-    "identity": ("Identity(x)", "", "1,4,2,6"),
-    "quantize per channel": (
-        "QuantizeLinear<axis=1>(x, q)",
-        "float[4] q = {0.1,0.2,0.3,0.4}",
-        "1,4,2,6",
-    ),
-}
-
-
-@pytest.mark.parametrize("name", FLEXIBLE)
+@pytest.mark.parametrize("name", layout_samples.FLEXIBLE)
 def test_operator_works_in_another_layout(name: str) -> None:
-    node, constants, shape = FLEXIBLE[name]
-    sizes = [int(size) for size in shape.split(",")]
-    stored = ",".join(str(sizes[axis]) for axis in (0, 2, 3, 1))
-    dtype = {"arg max": "int64", "quantize per channel": "uint8"}.get(name, "float")
+    node, constants, result = layout_samples.FLEXIBLE[name]
+    dtype, _, sizes = result.strip("]").partition("[")
+    batch, channels, height, width = sizes.split(",")
     model = support.from_text(
-        f"""g (float[1,2,6,4] i0) => ({dtype}[{stored}] y) <{constants}> {{
+        f"""g (float[1,2,6,4] i0) => ({dtype}[{batch},{height},{width},{channels}] y)
+            <{constants}> {{
             x = Transpose<perm=[0,3,1,2]>(i0)
             r0 = {node}
             y = Transpose<perm=[0,2,3,1]>(r0)
@@ -116,19 +45,9 @@ def test_operator_works_in_another_layout(name: str) -> None:
     assert not PushTransposes()(after).modified
 
 
-#: Operators that give fewer axes: no transpose is left where they take away the axes that moved.
-REDUCING = {
-    "mean over space": ("ReduceMean<keepdims=0>(x, a)", "int64[2] a = {2,3}", "float[1,4]"),
-    "sum over channels": ("ReduceSum<keepdims=0>(x, a)", "int64[1] a = {-3}", "float[1,2,6]"),
-    "arg max": ("ArgMax<axis=1, keepdims=0>(x)", "", "int64[1,2,6]"),
-    "gather one": ("Gather<axis=1>(x, i)", "int64 i = {2}", "float[1,2,6]"),
-    "sum of everything": ("ReduceSum<keepdims=0>(x)", "", "float"),
-}
-
-
-@pytest.mark.parametrize("name", REDUCING)
+@pytest.mark.parametrize("name", layout_samples.REDUCING)
 def test_operator_that_takes_axes_away(name: str) -> None:
-    node, constants, result = REDUCING[name]
+    node, constants, result = layout_samples.REDUCING[name]
     model = support.from_text(
         f"""g (float[1,2,6,4] i0) => ({result} y) <{constants}> {{
             x = Transpose<perm=[0,3,1,2]>(i0)
