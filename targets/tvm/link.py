@@ -16,7 +16,7 @@ from . import host
 _ZIG_TARGETS: Final = {
     "x86_64": "x86_64-linux-gnu",
     "aarch64": "aarch64-linux-gnu",
-    "armv7": "arm-linux-gnueabihf",
+    "armv7a": "arm-linux-gnueabihf",
     "riscv64": "riscv64-linux-gnu",
 }
 
