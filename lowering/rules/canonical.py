@@ -23,14 +23,17 @@ def no_identities(model: ir.Model) -> Iterator[Breach]:
     output, since an output is always given by a node of its own.
     """
     for node in model.graph:
-        if is_op(node, "Dropout") and not any(value.uses() for value in node.outputs[1:]):
-            if not any(value.is_graph_output() for value in node.outputs[1:]):
-                yield place(node), "a Dropout"
+        if is_op(node, "Dropout") and not any(_is_needed(mask) for mask in node.outputs[1:]):
+            yield place(node), "a Dropout"
         elif is_op(node, "Identity"):
             value, output = node.inputs[0], node.outputs[0]
             free = value is None or (value.producer() is not None and not value.is_graph_output())
             if free or not output.is_graph_output():
                 yield place(node), "an Identity"
+
+
+def _is_needed(value: ir.Value) -> bool:
+    return value.is_graph_output() or bool(value.uses())
 
 
 def one_activation(model: ir.Model) -> Iterator[Breach]:

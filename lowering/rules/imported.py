@@ -59,10 +59,16 @@ def inference_only(model: ir.Model) -> Iterator[Breach]:
     for node in model.graph:
         if node.domain == "" and node.attributes.get_int("training_mode"):
             yield place(node), "training_mode = 1"
-        elif is_op(node, "Dropout") and len(node.inputs) > 2 and node.inputs[2] is not None:
-            training = array_of(node.inputs[2])
-            if training is None or training.any():
-                yield place(node), f"its training_mode, {node.inputs[2].name!r}, is not false"
+        elif is_op(node, "Dropout") and _drops(node):
+            yield place(node), "its training_mode is not false"
+
+
+def _drops(node: ir.Node) -> bool:
+    ratio, mode = [*node.inputs[1:], None, None][:2]
+    training, share = array_of(mode), array_of(ratio)
+    if mode is None or (training is not None and not training.any()):
+        return False
+    return share is None or bool(share.any())
 
 
 def one_graph(model: ir.Model) -> Iterator[Breach]:

@@ -335,6 +335,28 @@ def test_own_operators_give_every_attribute() -> None:
     assert [problem.where for problem in found] == ["node 'pool' (MaxPoolNhwc)"]
 
 
+@pytest.mark.parametrize(
+    ("inputs", "allowed"),
+    [("x", True), ("x, r", True), ("x, r, no", True), ("x, zero, yes", True), ("x, r, yes", False)],
+)
+def test_dropout_that_drops(inputs: str, allowed: bool) -> None:
+    model = support.from_text(
+        f"""g (float[2] x) => (float[2] y)
+            <float r = {{0.5}}, float zero = {{0}}, bool yes = {{1}}, bool no = {{0}}> {{
+            y = Dropout({inputs})
+        }}"""
+    )
+    found = [problem for problem in dialect.check(model) if "nothing uses" not in problem.what]
+    assert [problem.where for problem in found] == ([] if allowed else ["node 'y' (Dropout)"])
+
+
+def test_dropout_whose_mask_is_used() -> None:
+    model = support.from_text(
+        "g (float[2] x) => (float[2] y, bool[2] m) { a, m = Dropout(x) y = Neg(a) }"
+    )
+    assert dialect.check(model, "canonical") == []
+
+
 def test_identity_that_an_output_needs() -> None:
     model = support.from_text(
         """g (float[2] x) => (float[2] y, float[2] z, float[2] w) <float[2] c = {1,2}> {

@@ -7,7 +7,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tapeout.lowering import dialect
-from tapeout.lowering.parameters import corrections
 from tapeout.lowering.passes.normalize_attributes import NormalizeAttributes
 
 import support
@@ -186,17 +185,6 @@ def test_slices(size: int, start: int, end: int, step: int) -> None:
     assert 0 <= given_start <= size
     assert 0 <= given_end <= size or (step < 0 and given_end == -size - 1)
     assert not NormalizeAttributes()(after).modified
-
-
-def test_corrections_say_what_is_wrong() -> None:
-    model = support.from_text("g (float[2,3] x) => (float[2,6] y) { y = Concat<axis=-1>(x, x) }")
-    assert str(corrections(model.graph[0])) == "axis = 1, 2 inputs, 1 outputs"
-
-
-def test_nothing_is_said_of_our_own_operators() -> None:
-    model = support.from_text("g (float[2,3] x) => (float[2,3] y) { y = Neg(x) }")
-    model.graph[0].domain = dialect.DOMAIN
-    assert corrections(model.graph[0]) is None
 
 
 def test_weights_are_not_copied() -> None:
