@@ -1,0 +1,138 @@
+"""The memory that a build reports is what the runtime asks the system for, byte for byte."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+
+from tapeout.lowering.importers.onnx import load
+from tapeout.profiles import catalog
+from tapeout.targets.base import Built
+from tapeout.targets.tvm import TARGET
+
+import support
+
+HERE = Path(__file__).parent
+
+#: Loads an engine in a process where every allocation is counted, and tells what is held.
+PROGRAM = """
+import ctypes, json, sys
+import numpy as np
+import tvm_ffi
+from tvm_ffi.libinfo import load_lib_ctypes
+
+counter = ctypes.CDLL(None).allocated_bytes
+counter.restype = ctypes.c_size_t
+load_lib_ctypes("apache-tvm", "tvm_runtime", "RTLD_GLOBAL")
+inputs = []
+for shape, dtype in json.loads(sys.argv[2]):
+    room = np.zeros(int(np.prod(shape)) * np.dtype(dtype).itemsize + 64, np.uint8)
+    start = -room.ctypes.data % 64
+    array = room[start : room.size - 64 + start].view(dtype).reshape(shape)
+    inputs.append(tvm_ffi.from_dlpack(array))
+before = counter()
+machine = tvm_ffi.load_module(sys.argv[1])["vm_load_executable"]()
+machine["vm_initialization"](1, 0, 2)
+loaded = counter() - before
+held = []
+for _ in range(4):
+    outputs = machine["main"](*inputs)
+    held.append(counter() - before)
+    del outputs
+print(json.dumps([loaded, held]))
+"""
+
+#: Constants that are equal, views of storages, outputs of several kinds, kernels with scratch.
+NETWORK = """g (float[1,8,12,12] x, float[8,8,3,3] w, float[8] b, float[8] same,
+       int64[2] flat, float[1] one, int64[1] long)
+    => (float[1,8,12,12] y, float[1152] v, float[12,96] p, float[8] c, float[1] s) {
+    a = Conv <pads = [1, 1, 1, 1]> (x, w, b)
+    r = Relu(a)
+    d = Conv <pads = [1, 1, 1, 1]> (r, w, same)
+    y = Add(d, r)
+    f = Reshape(y, flat)
+    q = Exp(f)
+    p = Add(q, f)
+    n = Neg(q)
+    z = ReduceSum <keepdims = 0> (n)
+    s = Add(z, one)
+    c = Identity(same)
+    e = Sigmoid(y)
+    v = Reshape(e, long)
+}"""
+
+
+@pytest.fixture(scope="module")
+def counter(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    library = tmp_path_factory.mktemp("counter") / "allocations.so"
+    zig = [sys.executable, "-m", "ziglang", "cc", "-shared", "-fPIC", "-O2"]
+    subprocess.run([*zig, "-o", str(library), str(HERE / "allocations.c")], check=True)
+    return library
+
+
+def built(model: ir.Model, directory: Path) -> Built:
+    profile = catalog.load(catalog.HOST)
+    (plan,) = TARGET.plans(profile, "auto")
+    lowered = TARGET.pipeline(profile, plan).run(model)
+    return TARGET.build(lowered, profile, plan, directory, lambda _: None)
+
+
+def allocated(engine: Path, model: ir.Model, counter: Path) -> tuple[int, list[int]]:
+    """Return the bytes held once the engine is loaded, and after each of four inferences."""
+    inputs = [
+        (list(value.shape.numpy()), str(value.dtype.numpy()))
+        for value in model.graph.inputs
+        if value.shape is not None and value.dtype is not None
+    ]
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(engine), json.dumps(inputs)],
+        env=os.environ | {"LD_PRELOAD": str(counter)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    loaded, held = json.loads(done.stdout)
+    return loaded, held
+
+
+def small() -> ir.Model:
+    rng = np.random.default_rng(0)
+    bias = rng.standard_normal(8).astype(np.float32)
+    return support.from_text(
+        NETWORK,
+        w=rng.standard_normal((8, 8, 3, 3)).astype(np.float32),
+        b=bias,
+        same=bias.copy(),
+        flat=np.array([12, 96]),
+        one=np.ones(1, np.float32),
+        long=np.array([-1]),
+    )
+
+
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("resnet8_cifar10", "vww_mobilenet")]
+
+
+@pytest.mark.parametrize("name", ["small", "digits_cnn", *SLOW])
+def test_the_figures_are_what_the_runtime_allocates(
+    name: str, tmp_path: Path, counter: Path
+) -> None:
+    model = small() if name == "small" else load(support.MODELS / f"{name}.onnx", {})
+    result = built(model, tmp_path)
+    loaded, held = allocated(tmp_path / result.engine, model, counter)
+    parts = {part: int(figure.value) for part, figure in result.usage.parts}
+    inputs = sum(
+        int(np.prod(value.shape.numpy())) * value.dtype.itemsize
+        for value in model.graph.inputs
+        if value.shape is not None and value.dtype is not None
+    )
+    assert loaded == parts["weights"]
+    assert held[-1] == held[-2] == result.usage.memory.value - inputs
+    assert all(figure.known == "exact" for _, figure in result.usage.parts)
+    assert result.usage.memory.value == sum(parts.values())
