@@ -8,7 +8,6 @@ short (compared in ONNX Runtime before and after, operator by operator), the ada
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Final
@@ -20,8 +19,10 @@ import onnx_ir as ir
 from ..expansion import definition_of
 from ..matching import array_of, shape_of
 from ..opset import IR_VERSION, WORKING_OPSET
+from .calls import instantiate
 from .inference import REJECTIONS, InvalidNodeError, infer, reason, type_proto
 from .onnx_structure import schema_of
+from .splicing import Replacement
 
 #: Operator -> the first opset from which on a node means the same, word for word, in the working
 #: one. `tests/lowering/importers/test_conversion.py` holds the table against ONNX's schemas.
@@ -63,23 +64,7 @@ _CHANGED: Final = {
 }
 
 
-_GRAPH: Final = ir.AttributeType.GRAPH
 _BATCH_NORM: Final = ("epsilon", "momentum")
-
-
-@dataclasses.dataclass(frozen=True)
-class Replacement:
-    """What stands for a node.
-
-    Attributes:
-        nodes: in order, in no graph yet; constants that they read are values with a tensor.
-        outputs: the values that stand for the node's outputs; None for one that is not used.
-        version: the opset that the nodes are written in; None for what each node says itself.
-    """
-
-    nodes: tuple[ir.Node, ...]
-    outputs: tuple[ir.Value | None, ...]
-    version: int | None = WORKING_OPSET
 
 
 def is_converted(op_type: str, version: int) -> bool:
@@ -172,48 +157,13 @@ def _by_definition(node: ir.Node, version: int) -> Replacement:
     definition = definition_of(node, version)
     if definition is None:
         raise InvalidNodeError("there it is not known, and ONNX does not define it by others")
-    function = definition.function
-    attributes = {**definition.defaults, **node.attributes}
-    for inner in function.all_nodes():
-        for name, attribute in list(inner.attributes.items()):
-            if not attribute.is_ref():
-                continue
-            found = attributes.get(attribute.ref_attr_name or "")
-            if found is None:
-                del inner.attributes[name]
-            else:
-                inner.attributes[name] = ir.Attr(name, found.type, found.value)
-    given = (*node.inputs, *(None,) * len(function.inputs))
-    for formal, value in zip(function.inputs, given, strict=False):
-        for user, index in tuple(formal.uses()):
-            user.replace_input_with(index, value)
-    outputs = tuple(
-        inner if outer.uses() or outer.is_graph_output() else None
-        for outer, inner in zip(node.outputs, definition.outputs, strict=False)
+    return instantiate(
+        node,
+        definition.function,
+        definition.outputs,
+        definition.defaults,
+        definition.function.opset_imports.get("", version),
     )
-    nodes = _needed(function, outputs)
-    function.outputs.clear()
-    function.remove(nodes)
-    return Replacement(nodes, outputs, function.opset_imports.get("", version))
-
-
-def _needed(function: ir.Function, outputs: tuple[ir.Value | None, ...]) -> tuple[ir.Node, ...]:
-    """Return the nodes that outputs depend on; the others are removed from the function."""
-    wanted = set(outputs)
-    for node in reversed(function):
-        if wanted.isdisjoint(node.outputs):
-            function.remove(node, safe=False)
-            for inner in [node, *_inside(node)]:
-                inner.resize_inputs(0)
-        else:
-            wanted.update(value for inner in [node, *_inside(node)] for value in inner.inputs)
-    return tuple(function)
-
-
-def _inside(node: ir.Node) -> list[ir.Node]:
-    """Return the nodes of the graphs that a node holds."""
-    graphs = [attr.as_graph() for attr in node.attributes.values() if attr.type == _GRAPH]
-    return [inner for graph in graphs for inner in graph.all_nodes()]
 
 
 def _batch_normalization(node: ir.Node, version: int) -> Replacement:

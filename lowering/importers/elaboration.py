@@ -23,11 +23,12 @@ from ..matching import array_of, is_op, is_random, shape_of, tensor_of
 from ..opset import WORKING_OPSET
 from ..rules.operators import REFUSED
 from ..rules.places import place
+from .calls import instantiate
 from .conversion import convert, is_converted
 from .inference import Dims, InvalidNodeError, infer
 from .limits import MAX_FOLDED_ELEMENTS, MAX_NODES
 from .onnx_tensors import size_fault
-from .splicing import Names, replace_by_constants, splice, take_branch
+from .splicing import Names, Replacement, replace_by_constants, splice, take_branch
 
 _SHAPES_OF: Final = ("Shape", "Size")
 
@@ -35,12 +36,11 @@ _SHAPES_OF: Final = ("Shape", "Size")
 def elaborate(model: ir.Model, dimensions: Mapping[str, int]) -> list[Problem]:
     """Bring a model with static inputs to the working opset, with all types and shapes.
 
-    Branches of If whose condition is constant are inlined; all else that holds graphs, and
-    sequences, random numbers and text, are refused as the dialect's table says.
+    Functions are inlined, and so are branches of If whose condition is constant; all else that
+    holds graphs, and sequences, random numbers and text, are refused as the dialect's table says.
 
     Args:
-        model: one graph, sorted, without functions, changed in place. Where `Node.version` is not
-            None it says which opset a node is written in.
+        model: sorted, changed in place; its functions do not call each other in a circle.
         dimensions: the sizes of the symbolic dimensions that the file names.
 
     Returns:
@@ -55,6 +55,7 @@ class _Walk:
     def __init__(self, model: ir.Model, dimensions: Mapping[str, int]) -> None:
         self.problems: list[Problem] = []
         self._graph = model.graph
+        self._functions = model.functions
         self._dimensions = dimensions
         self._source = model.opset_imports.get("", WORKING_OPSET)
         self._opsets = {**model.opset_imports, "": WORKING_OPSET}
@@ -81,6 +82,9 @@ class _Walk:
         if not self._unknown.isdisjoint(node.inputs):
             self._unknown.update(node.outputs)
             return ()
+        function = self._functions.get(node.op_identifier())
+        if function is not None:
+            return splice(node, self._called(node, function), self._names)
         if is_op(node, "Constant"):
             self._lift(node)
             return ()
@@ -102,6 +106,15 @@ class _Walk:
         if tensors is not None:
             replace_by_constants(node, tensors, self._names)
         return ()
+
+    def _called(self, node: ir.Node, function: ir.Function) -> Replacement:
+        """Return what a call of a function of the model comes down to."""
+        defaults = {
+            attr.name: attr for attr in function.attributes.values() if attr.value is not None
+        }
+        version = function.opset_imports.get("", self._source)
+        copy = function.clone()
+        return instantiate(node, copy, copy.outputs, defaults, version)
 
     def _lift(self, node: ir.Node) -> None:
         """Make a Constant an initializer."""

@@ -15,7 +15,7 @@ from .elaboration import elaborate
 from .inference import REJECTIONS, reason
 from .input_shapes import fix_input_shapes
 from .onnx_file import read
-from .onnx_functions import inline
+from .onnx_functions import settle_imports
 from .onnx_proto import normalize, skeleton
 from .onnx_structure import Structure
 from .onnx_tensors import TensorReader
@@ -47,11 +47,10 @@ def load(path: Path, shapes: Mapping[str, tuple[int, ...]] | None = None) -> ir.
     model = _deserialized(proto, reader)
     source = model.opset_imports.get("", 0)
     _strip(model)
-    inline(model)
     _settle_constants(model)
     common.RemoveUnusedNodesPass()(model)
     dimensions = fix_input_shapes(model, shapes or {})
-    problems = elaborate(model, dimensions)
+    problems = settle_imports(model) or elaborate(model, dimensions)
     if problems:
         raise ModelError(f"{path.name} cannot be imported", problems)
     return _finished(model, source)
@@ -99,7 +98,7 @@ def _strip(model: ir.Model) -> None:
     model.device_configurations = ()
     for node in model.graph.all_nodes():
         node.device_configurations = ()
-    for graph in model.graphs():
+    for graph in [*model.graphs(), *(function.graph for function in model.functions.values())]:
         for value in ir.convenience.create_value_mapping(graph).values():
             value.doc_string = None
             value.metadata_props.clear()
@@ -116,6 +115,7 @@ def _settle_constants(model: ir.Model) -> None:
 
 def _finished(model: ir.Model, source: int) -> ir.Model:
     """Drop what the walk left unused, and say which ONNX the model is written in."""
+    model.functions.clear()
     common.RemoveUnusedNodesPass()(model)
     model.opset_imports[""] = WORKING_OPSET
     common.RemoveUnusedOpsetsPass()(model)

@@ -1,4 +1,4 @@
-"""The functions that an ONNX file defines: checked, bounded, and inlined."""
+"""The functions that an ONNX file defines, checked and bounded before they are inlined."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from collections.abc import Iterable, Iterator
 
 import onnx
 import onnx_ir as ir
-from onnx_ir.passes.common import InlinePass
 
-from ...errors import ModelError, Problem
+from ...errors import Problem
 from .limits import MAX_NODES
 
 Key = tuple[str, str, str]
@@ -92,56 +91,22 @@ def _all_nodes(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
                 yield from _all_nodes(graph.node)
 
 
-def inline(model: ir.Model) -> None:
-    """Inline all functions of a model that `Functions.problems` found nothing wrong with.
+def settle_imports(model: ir.Model) -> list[Problem]:
+    """Let a model import what its functions do; return where the two contradict each other.
 
-    A function may be written in another opset than the model: afterwards `Node.version` of its
-    nodes says which.
-
-    Raises:
-        ModelError: a function and the model import different versions of another domain.
+    Functions may be written in another opset of the default domain, and of the domains that
+    functions of the model make up, whose versions say nothing.
     """
+    own = {"", *(domain for domain, _, _ in model.functions)}
     problems = []
     for function in model.functions.values():
         for domain, version in function.opset_imports.items():
             known = model.opset_imports.setdefault(domain, version)
-            if domain == "" and version != known:
-                for node in function.all_nodes():
-                    node.version = version
-            elif version != known and not any(key[0] == domain for key in model.functions):
+            if version != known and domain not in own:
                 problems.append(
                     Problem(
                         f"function {function.domain}::{function.name}",
                         f"imports version {version} of domain {domain!r}, the model {known}",
                     )
                 )
-        function.opset_imports.update(model.opset_imports)
-    if problems:
-        raise ModelError("the model cannot be imported", problems)
-    for function in model.functions.values():
-        _own_outputs(function)
-    for graph in [model.graph, *(function.graph for function in model.functions.values())]:
-        for node in graph.all_nodes():
-            if (called := model.functions.get(node.op_identifier())) is not None:
-                _all_outputs(node, called)
-    InlinePass()(model)
-    model.functions.clear()
-
-
-def _own_outputs(function: ir.Function) -> None:
-    """Let a node of its own give each output of a function.
-
-    The inliner gives outputs the names of the call's, and would rename an input passed through.
-    """
-    for index, value in enumerate(function.outputs):
-        if value in function.inputs:
-            identity = ir.node("Identity", [value])
-            function.append(identity)
-            function.outputs[index] = identity.outputs[0]
-
-
-def _all_outputs(node: ir.Node, function: ir.Function) -> None:
-    """Give a call those outputs that it leaves out: the inliner expects all of them."""
-    node.resize_outputs(len(function.outputs))
-    for value in node.outputs:
-        value.name = value.name or None
+    return problems

@@ -2,37 +2,65 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import onnx_ir as ir
 
 from .. import provenance
-from .conversion import Replacement
+from ..opset import WORKING_OPSET
+
+
+@dataclasses.dataclass(frozen=True)
+class Replacement:
+    """What stands for a node.
+
+    Attributes:
+        nodes: in order, in no graph yet; constants that they read are values with a tensor.
+        outputs: the values that stand for the node's outputs; None for one that is not used.
+        version: the opset that the nodes are written in; None for what each node says itself.
+    """
+
+    nodes: tuple[ir.Node, ...]
+    outputs: tuple[ir.Value | None, ...]
+    version: int | None = WORKING_OPSET
 
 
 class Names:
     """The names of nodes and values in one graph; every node gets one."""
 
     def __init__(self, graph: ir.Graph) -> None:
-        self._values = {str(value.name) for value in graph.inputs} | set(graph.initializers)
-        self._values |= {str(value.name) for node in graph for value in node.outputs}
-        self._nodes: set[str] = set()
+        self._values = _Taken()
+        self._nodes = _Taken()
+        for value in [*graph.inputs, *graph.initializers.values()]:
+            self._values.add(str(value.name))
         for node in graph:
             node.name = self.of_node(node.name or node.op_type)
+            for value in node.outputs:
+                self._values.add(str(value.name))
 
     def of_node(self, name: str) -> str:
         """Return a name for a new node, this one where it is free."""
-        return _fresh(name, self._nodes)
+        return self._nodes.fresh(name)
 
     def of_value(self, name: str) -> str:
         """Return a name for a new value, this one where it is free."""
-        return _fresh(name, self._values)
+        return self._values.fresh(name)
 
 
-def _fresh(name: str, taken: set[str]) -> str:
-    found, number = name, 1
-    while found in taken:
-        found, number = f"{name}_{number}", number + 1
-    taken.add(found)
-    return found
+class _Taken(set[str]):
+    """Names that are taken, and how often each was asked for: thousands ask for the same."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._asked: dict[str, int] = {}
+
+    def fresh(self, name: str) -> str:
+        found = name
+        while found in self:
+            self._asked[name] = self._asked.get(name, 0) + 1
+            found = f"{name}_{self._asked[name]}"
+        self.add(found)
+        return found
 
 
 def replace_by_constants(
@@ -98,6 +126,7 @@ def _put(node: ir.Node, replacement: Replacement, names: Names) -> tuple[ir.Node
     if graph is None:
         raise ValueError(f"node {node.name!r} is in no graph")
     steps = list(replacement.nodes)
+    made = set(steps)
     for step in steps:
         for value in step.inputs:
             _register(graph, value, f"{node.name}/constant", names)
@@ -106,8 +135,8 @@ def _put(node: ir.Node, replacement: Replacement, names: Names) -> tuple[ir.Node
         if new is None:
             continue
         called = str(old.name)
-        is_new = _register(graph, new, called, names) or new.producer() in steps
-        if old.is_graph_output() and (new.producer() not in steps or new.is_graph_output()):
+        is_new = _register(graph, new, called, names) or new.producer() in made
+        if old.is_graph_output() and (new.producer() not in made or new.is_graph_output()):
             identity = ir.node("Identity", [new], name=names.of_node(f"{node.name}/Identity"))
             graph.insert_before(node, identity)
             steps.append(identity)

@@ -7,8 +7,7 @@ import dataclasses
 import onnx_ir as ir
 
 from ..expansion import NotFollowedError, expand
-from ..importers.conversion import Replacement
-from ..importers.splicing import Names, splice
+from ..importers.splicing import Names, Replacement, splice
 from ..matching import nodes_of
 
 

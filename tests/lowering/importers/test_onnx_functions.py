@@ -4,6 +4,7 @@ import itertools
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from tapeout.errors import ModelError
@@ -112,6 +113,32 @@ def test_a_billion_laughs(tmp_path: Path, depth: int) -> None:
     assert found == (
         f"model: has 1{'0' * depth} nodes with its functions inlined; at most 100000 are possible"
     )
+
+
+def test_thousands_of_calls_take_linear_time(tmp_path: Path) -> None:
+    calls = "\n".join(f"v{i + 1} = f.A(v{i})" for i in range(2000))
+    proto = onnx_files.parse(
+        f"""g (float[3] v0) => (float[3] v2000) {{ {calls} }}
+        <domain: "f", opset_import: ["" : 17]> A (x) => (y) {{ t = Neg(x) y = Relu(t) }}""",
+        more=', "f": 1',
+    )
+    model = onnx_files.imported(tmp_path, proto)
+    assert len(model.graph) == 4000
+
+
+def test_types_inside_a_function_are_those_of_one_call(tmp_path: Path) -> None:
+    """The exporter over torch.export writes them once, but a function is called with others."""
+    proto = onnx_files.parse(
+        """g (float[3] x, int64[2,2] n) => (float[3] y, int64[2,2] z) { y = f.A(x) z = f.A(n) }
+        <domain: "f", opset_import: ["" : 17]> A (x) => (y) { t = Neg(x) y = Abs(t) }""",
+        ir_version=10,
+        more=', "f": 1',
+    )
+    value = onnx.helper.make_tensor_value_info("t", onnx.TensorProto.FLOAT, [3])
+    proto.functions[0].value_info.append(value)
+    model = onnx_files.imported(tmp_path, proto)
+    shapes = [node.outputs[0].shape for node in model.graph]
+    assert shapes == [(3,), (3,), (2, 2), (2, 2)]
 
 
 def test_what_is_wrong_inside_functions(tmp_path: Path) -> None:
