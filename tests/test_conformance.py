@@ -1,6 +1,8 @@
-"""ONNX's own node tests: none gives wrong numbers, and the committed table is true."""
+"""ONNX's own node tests: none gives wrong numbers, none of the committed table is lost."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 import conformance
 import pytest
@@ -16,7 +18,7 @@ TABLE = support.ROOT / "tests" / "conformance.md"
 
 
 @pytest.mark.parametrize("part", range(PARTS))
-def test_the_node_tests_go_as_the_table_says(part: int) -> None:
+def test_the_node_tests_go_at_least_as_the_table_says(part: int) -> None:
     operators = conformance.operators_of(conformance.node_tests())
     mine = sorted(set(operators.values()))[part::PARTS]
     tests = [test for test in conformance.node_tests() if operators[test.name] in mine]
@@ -28,5 +30,24 @@ def test_the_node_tests_go_as_the_table_says(part: int) -> None:
         if outcome.verdict == "failed"
     ]
     assert wrong == []
-    committed = TABLE.read_text().splitlines()
-    assert [row for row in conformance.table(results).values() if row not in committed] == []
+    committed = counts(TABLE.read_text().splitlines())
+    for operator, found in counts(conformance.table(results).values()).items():
+        stated = committed[operator]
+        assert found["cases"] == stated["cases"], operator
+        for stage in ("reference", "tvm"):
+            assert found[stage] >= stated[stage], f"{operator}: fewer pass in {stage}"
+
+
+def counts(rows: Iterable[str]) -> dict[str, dict[str, int]]:
+    """Return how many cases each row of the table has, and how many pass in each stage."""
+    found = {}
+    for row in rows:
+        cells = [cell.strip() for cell in row.strip("|").split("|")]
+        if len(cells) > 7 and cells[1].isdecimal():
+            numbers = [int(cell) for cell in cells[1:8]]
+            found[cells[0]] = {
+                "cases": numbers[0],
+                "reference": numbers[1],
+                "tvm": numbers[4],
+            }
+    return found
