@@ -384,7 +384,8 @@ HEADER = """# Conformance
 
 ONNX's own backend node tests ({version}): imported, brought through the canonical
 pipeline, and run by ONNX Runtime, the reference; then compiled and run by the TVM target.
-Made by `python tests/conformance.py > tests/conformance.md`; a test holds that nothing of it is lost.
+Made by `python tests/conformance.py > tests/conformance.md`; a test holds that nothing of it is
+lost.
 
 """
 
