@@ -120,6 +120,7 @@ def _finished(model: ir.Model, source: int) -> ir.Model:
     model.opset_imports[""] = WORKING_OPSET
     common.RemoveUnusedOpsetsPass()(model)
     model.ir_version = IR_VERSION
+    model.graph.name = model.graph.name or "graph"
     model.metadata_props[SOURCE_OPSET] = str(source)
     for node in model.graph:
         node.version = None

@@ -221,6 +221,12 @@ def test_the_file_and_its_metadata(tmp_path: Path) -> None:
     assert (tmp_path / "model.onnx").read_bytes() == before
 
 
+def test_a_graph_without_a_name_gets_one(tmp_path: Path) -> None:
+    proto = onnx_files.parse("g (float[2] x) => (float[2] y) { y = Relu(x) }")
+    proto.graph.ClearField("name")
+    assert onnx_files.imported(tmp_path, proto).graph.name == "graph"
+
+
 def test_optional_outputs_that_have_no_name_stay_so(tmp_path: Path) -> None:
     proto = onnx_files.parse(
         "g (float[3,1,2] x, float[1,4,2] w, float[1,4,4] r) => (float[1,1,4] h)"
