@@ -16,6 +16,11 @@ from .relax_import import ENTRY, to_relax
 #: program checks the caller's: checking them once more in each kernel would triple the code.
 _CONFIG: Final = {"tirx.disable_assert": True}
 
+#: LLVM 22's loop vectorizer takes ``x[i & 3]`` for ``x[i]`` where it proves that the index wraps
+#: (it drops the check that it meant to make; llvm-project, pull request 225086): wrong results,
+#: seen with AVX-512. Loops that schedules vectorize themselves do not pass through it.
+_LLVM_OPTIONS: Final = ("-vectorize-loops:bool=false",)
+
 
 @dataclasses.dataclass(frozen=True)
 class Compiled:
@@ -46,12 +51,13 @@ def compile_model(model: ir.Model, toolchain: Toolchain) -> Compiled:
 
 
 def processor(toolchain: Toolchain) -> tvm.target.Target:
-    """Return TVM's description of the processor: LLVM triple, cpu, features and ABI."""
+    """Return TVM's description of the processor: LLVM triple, cpu, features, ABI, options."""
     described: dict[str, Any] = {
         "kind": "llvm",
         "mtriple": toolchain.triple,
         "mcpu": toolchain.cpu,
         "mattr": list(toolchain.features),
+        "cl-opt": list(_LLVM_OPTIONS),
     }
     if toolchain.abi is not None:
         described["mabi"] = toolchain.abi

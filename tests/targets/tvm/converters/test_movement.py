@@ -185,6 +185,14 @@ def test_pooling_undone() -> None:
     many.assert_same()
 
 
+@pytest.mark.parametrize("repeats", [(7, 6, 4, 2), (7, 6, 4, 1), (1, 6, 4, 2), (2, 3, 8, 8)])
+def test_indices_that_wrap_at_powers_of_two(repeats: tuple[int, ...]) -> None:
+    """LLVM's loop vectorizer gets them wrong; see `compile`."""
+    many = kernels.Collection()
+    many.add("Tile", [many.input(draw(2, 3, 4, 5)), many.constant(numbers(*repeats))])
+    many.assert_same()
+
+
 def test_pieces_without_elements_are_left_out() -> None:
     model = support.from_text(
         """g (float[3,4] x, int64[3] n) => (float[3,4] y) {
