@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+
+from tapeout.lowering.analysis.roofline import estimate
+from tapeout.profiles import catalog
+from tapeout.profiles.schema import Profile
+from tapeout.targets.tvm import TARGET
+from tapeout.targets.tvm.cost import machine_of
+
+import support
+
+
+def network(width: int) -> ir.Model:
+    weight = np.ones((width, width), np.float32)
+    return support.from_text(
+        f"g (float[1,{width}] x, float[{width},{width}] w) => (float[1,{width}] y)"
+        " { y = Gemm(x, w) }",
+        w=weight,
+    )
+
+
+def seconds(model: ir.Model, profile: Profile) -> float:
+    return estimate(model, machine_of(profile), TARGET.sharing).seconds
+
+
+def test_time_grows_with_the_work_and_shrinks_with_the_clock() -> None:
+    profile = catalog.load("raspberry-pi-5")
+    assert seconds(network(1024), profile) > 3.5 * seconds(network(512), profile)
+    assert profile.cpu is not None
+    clock = profile.cpu.clock
+    faster = profile.model_copy(
+        update={
+            "cpu": profile.cpu.model_copy(
+                update={"clock": clock.model_copy(update={"value": 2 * clock.value})}
+            )
+        }
+    )
+    compute = dataclasses.replace(machine_of(profile), bandwidth=1e15, overhead=0.0)
+    doubled = dataclasses.replace(machine_of(faster), bandwidth=1e15, overhead=0.0)
+    model = network(256)
+    ratio = estimate(model, compute).seconds / estimate(model, doubled).seconds
+    assert ratio == pytest.approx(2)
+
+
+def test_a_machine_for_every_cpu_of_the_catalogue() -> None:
+    model = network(64)
+    for name in catalog.names():
+        profile = catalog.load(name)
+        if profile.cpu is not None and "tvm" in {runtime.name for runtime in profile.runtimes}:
+            assert 1e-7 < seconds(model, profile) < 1e-2, name
+
+
+def test_the_estimate_says_that_it_is_one() -> None:
+    profile = catalog.load("raspberry-pi-5")
+    (plan,) = TARGET.plans(profile, "auto")
+    usage = TARGET.estimate(network(64), profile, plan)
+    assert usage.latency is not None
+    assert {usage.memory.known, usage.storage.known, usage.latency.known} == {"estimated"}
+    assert usage.memory.value == sum(figure.value for _, figure in usage.parts)

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tapeout.errors import MissingToolError
+from tapeout.profiles import catalog
+from tapeout.targets.base import Plan, Precision, targets
+from tapeout.targets.tvm import TARGET
+
+import support
+
+
+def test_the_registry_finds_it_and_tvm_is_not_imported_for_that() -> None:
+    assert targets()["tvm"] is TARGET
+    program = (
+        "import sys, tapeout.targets.tvm; assert not {'tvm', 'onnxruntime'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+@pytest.mark.parametrize(
+    ("precision", "plans"),
+    [
+        ("auto", (Plan("tvm", "fp32", (("threads", 1),)),)),
+        ("fp32", (Plan("tvm", "fp32", (("threads", 1),)),)),
+        ("fp16", ()),
+        ("int8", ()),
+    ],
+)
+def test_plans_are_in_single_precision(precision: Precision, plans: tuple[Plan, ...]) -> None:
+    assert tuple(TARGET.plans(catalog.load("raspberry-pi-5"), precision)) == plans
+
+
+def test_a_missing_package_is_named_with_the_command_that_installs_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    TARGET.require()
+    found = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "ziglang" else found(name)
+    )
+    with pytest.raises(MissingToolError) as caught:
+        TARGET.require()
+    assert [problem.where for problem in caught.value.problems] == ["ziglang"]
+    assert caught.value.problems[0].fix == "pip install 'tapeout[cpu]'"
+
+
+def test_a_build_leaves_the_engine_and_its_glue(tmp_path: Path) -> None:
+    profile = catalog.load("visionfive-2")
+    (plan,) = TARGET.plans(profile, "auto")
+    model = support.from_text(
+        """g (float[1,3,8,8] x, float[4,3,3,3] w, int64[36] t, int64[2] n) => (float y) {
+            c = Conv (x, w)
+            s = Reshape (c, n)
+            l = SoftmaxCrossEntropyLoss (s, t)
+            y = Exp (l)
+        }""",
+        w=np.ones((4, 3, 3, 3), np.float32),
+        n=np.array([36, 4]),
+    )
+    lowered = TARGET.pipeline(profile, plan).run(model)
+    assert TARGET.check(lowered, profile, plan) == []
+    lines: list[str] = []
+    built = TARGET.build(lowered, profile, plan, tmp_path, lines.append)
+    assert built.engine == "engine.so"
+    assert built.status == "compiled"
+    assert set(built.toolchain) == {"apache-tvm", "apache-tvm-ffi", "ziglang"}
+    assert {path.name for path in tmp_path.iterdir()} == {"engine.so", "run"}
+    assert built.usage.storage.value == (tmp_path / "engine.so").stat().st_size
+    assert [name for name, _ in built.usage.parts] == [
+        "weights",
+        "workspace",
+        "scratch",
+        "inputs and outputs",
+    ]
+    assert len(lines) == 2
