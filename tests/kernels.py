@@ -83,7 +83,7 @@ class Collection:
         names = [f"{op_type}_{number}_{k}" for k in range(outputs)]
         self.nodes.append(onnx.helper.make_node(op_type, inputs, names, names[0], **attributes))
 
-    def model(self) -> ir.Model:
+    def model(self, opset: int = dialect.WORKING_OPSET) -> ir.Model:
         def info(name: str, array: np.ndarray) -> onnx.ValueInfoProto:
             dtype = onnx.helper.np_dtype_to_tensor_dtype(array.dtype)
             return onnx.helper.make_tensor_value_info(name, dtype, array.shape)
@@ -98,7 +98,7 @@ class Collection:
         )
         proto = onnx.helper.make_model(
             graph,
-            opset_imports=[onnx.helper.make_opsetid("", dialect.WORKING_OPSET)],
+            opset_imports=[onnx.helper.make_opsetid("", opset)],
             ir_version=dialect.IR_VERSION,
         )
         return ir.from_proto(

@@ -163,12 +163,12 @@ def constant_region(node: ir.Node) -> str | None:
     return constant(1)(node) if mode == "tf_crop_and_resize" else None
 
 
-def image_or_volume(node: ir.Node) -> str | None:
-    """TVM samples images, and volumes without cubic interpolation."""
-    rank = len(shape_of(node.inputs[0]) or ())
-    mode = node.attributes.get_string("mode", "linear")
-    allowed = rank == 4 or (rank == 5 and mode != "cubic")
-    return None if allowed else f"rank {rank} with mode = {mode!r}"
+def single_precision(node: ir.Node) -> str | None:
+    """Places are computed in single precision: cast them, and the image, to it."""
+    for value in node.inputs:
+        if value is not None and value.dtype != ir.DataType.FLOAT:
+            return f"{value.name!r} is {value.dtype.name if value.dtype else 'of no dtype'}"
+    return None
 
 
 def fixed_samples(node: ir.Node) -> str | None:
@@ -267,7 +267,7 @@ OPERATORS: Final[dict[str, tuple[Constraint, ...]]] = {
     **{name: (constant(*indices),) for name, indices in STEERING.items()},
     **dict.fromkeys(("AveragePool", "Conv", "ConvInteger", "ConvTranspose", "LpPool"), _WINDOW),
     **dict.fromkeys(("GRU", "LSTM", "RNN"), _CELL),
-    "GridSample": (image_or_volume,),
+    "GridSample": (space_of_one_to_three, single_precision),
     "MaxPool": (*_WINDOW, no_output(1, _NO_INDICES)),
     "QLinearConv": _WINDOW,
     "QuantizeLinear": (integers_out,),

@@ -1,9 +1,13 @@
-"""RNN, GRU and LSTM, step by step: the input's part of all steps at once, then the state's."""
+"""RNN, GRU and LSTM, step by step: the input's part of all steps at once, then the state's.
+
+Weights that are constants, as they are but in tests, are taken apart here and not at run time.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from tvm import relax
@@ -13,6 +17,9 @@ from .call import Call, Converted, Converter, Expr, constant, reshaped, scalar
 op = relax.op
 
 Activation = Callable[[Expr], Expr]
+
+#: A weight: an array if it is a constant.
+Weight = Any
 
 #: The activations that the operators may name, without parameters of their own.
 ACTIVATIONS: dict[str, Activation] = {
@@ -35,15 +42,17 @@ class Cell:
 
     call: Call
     hidden: int
-    recurrence: Expr
-    recurrence_bias: Expr | None
+    recurrence: Weight
+    recurrence_bias: Weight | None
     peepholes: list[Expr] | None
     activations: tuple[Activation, ...]
 
     def product(self, h: Expr) -> Expr:
         """Return the state's part of the gates."""
-        result = op.matmul(h, self.recurrence)
-        return result if self.recurrence_bias is None else op.add(result, self.recurrence_bias)
+        result = op.matmul(h, _expression(self.recurrence))
+        if self.recurrence_bias is None:
+            return result
+        return op.add(result, _expression(self.recurrence_bias))
 
     def gates(self, x: Expr, count: int) -> list[Expr]:
         """Split what has all gates side by side."""
@@ -66,8 +75,8 @@ def _step_gru(cell: Cell, x: Expr, h: Expr, c: Expr | None) -> tuple[Expr, Expr 
         candidate = g(op.add(xh, op.multiply(r, hh)))
     else:
         n = 2 * cell.hidden
-        first = op.strided_slice(cell.recurrence, [1], [0], [n])
-        last = op.strided_slice(cell.recurrence, [1], [n], [n + cell.hidden])
+        first = _expression(_part(cell.recurrence, 1, 0, n))
+        last = _expression(_part(cell.recurrence, 1, n, n + cell.hidden))
         zr = cell.call.emit(op.matmul(h, first))
         hz, hr = cell.gates(zr, 2)
         xz, xr, xh = cell.gates(x, 3)
@@ -134,37 +143,50 @@ def _run(
 
 
 def _prepared(call: Call, x: Expr, d: int, rows: int) -> tuple[Cell, Expr]:
+    """Return the cell of a direction, and the input's part of the gates (rows, gates * hidden)."""
     name, hidden = call.node.op_type, call.shape(2)[-1]
     width = GATES[name] * hidden
-    weight = op.permute_dims(_of_direction(call, 1, d), (1, 0))
+    weight = _expression(_turned(_of_direction(call, 1, d)))
     projected = op.matmul(reshaped(x, (rows, call.shape()[-1])), weight)
     recurrence_bias = None
     if call.has(3):
-        bias = call.emit(_of_direction(call, 3, d))
-        first = op.strided_slice(bias, [0], [0], [width])
-        second = op.strided_slice(bias, [0], [width], [2 * width])
-        projected = op.add(projected, first)
-        if name == "GRU" and call.attr("linear_before_reset", 0):
-            recurrence_bias = call.emit(second)
-        else:
-            projected = op.add(projected, second)
+        bias = _of_direction(call, 3, d)
+        projected = op.add(projected, _expression(_part(bias, 0, 0, width)))
+        recurrence_bias = _part(bias, 0, width, 2 * width)
+        if not (name == "GRU" and call.attr("linear_before_reset", 0)):
+            projected = op.add(projected, _expression(recurrence_bias))
+            recurrence_bias = None
     peepholes = None
     if name == "LSTM" and call.has(7):
-        rows_of_p = reshaped(_of_direction(call, 7, d), (3, hidden))
+        all_three = _of_direction(call, 7, d)
         peepholes = [
-            op.take(call.emit(rows_of_p), constant(np.array(k, "int64")), 0) for k in range(3)
+            _expression(_part(all_three, 0, k * hidden, (k + 1) * hidden)) for k in range(3)
         ]
-    recurrence = call.emit(op.permute_dims(_of_direction(call, 2, d), (1, 0)))
+    recurrence = _turned(_of_direction(call, 2, d))
     cell = Cell(call, hidden, recurrence, recurrence_bias, peepholes, _activations(call, d))
     return cell, projected
 
 
-def _of_direction(call: Call, index: int, d: int) -> Expr:
-    """Return one direction's part of a parameter; of a constant here, at compile time."""
+def _of_direction(call: Call, index: int, d: int) -> Weight:
+    """Return one direction's part of a weight."""
     value = call.node.inputs[index]
     if value is not None and value.const_value is not None:
-        return constant(call.array(index)[d])
-    return op.take(call[index], constant(np.array(d, "int64")), 0)
+        return call.array(index)[d]
+    return call.emit(op.take(call[index], constant(np.array(d, "int64")), 0))
+
+
+def _turned(weight: Weight) -> Weight:
+    return weight.T if isinstance(weight, np.ndarray) else op.permute_dims(weight, (1, 0))
+
+
+def _part(weight: Weight, axis: int, begin: int, end: int) -> Weight:
+    if isinstance(weight, np.ndarray):
+        return weight.take(range(begin, end), axis)
+    return op.strided_slice(weight, [axis], [begin], [end])
+
+
+def _expression(weight: Weight) -> Expr:
+    return constant(weight) if isinstance(weight, np.ndarray) else weight
 
 
 def _initial(call: Call, index: int, d: int, batch: int, hidden: int, batch_first: bool) -> Expr:
@@ -177,8 +199,10 @@ def _activations(call: Call, d: int) -> tuple[Activation, ...]:
     defaults = DEFAULTS[call.node.op_type]
     named = call.attr("activations", ()) or defaults * call.shape(1)[0]
     mine = named[d * len(defaults) : (d + 1) * len(defaults)]
-    limit = call.attr("clip", None)
-    return tuple(_clipped(call, ACTIVATIONS[name], limit) for name in mine)
+    # The clip bounds the inputs of the gates, not the cell on its way to the output.
+    limits = [call.attr("clip", None)] * 2 + [None]
+    pairs = zip(mine, limits, strict=False)
+    return tuple(_clipped(call, ACTIVATIONS[name], limit) for name, limit in pairs)
 
 
 def _clipped(call: Call, activation: Activation, limit: float | None) -> Activation:

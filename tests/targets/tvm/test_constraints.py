@@ -51,11 +51,10 @@ REFUSED: dict[str, tuple[str, dict[str, np.ndarray], tuple[str, ...]]] = {
         {},
         ("sampling_ratio = 0", "is data"),
     ),
-    "cubic volumes": (
-        "g (float[1,1,2,2,2] x, float[1,1,1,1,3] p) => (float[1,1,1,1,1] y)"
-        ' { y = GridSample <mode = "cubic"> (x, p) }',
+    "places in double precision": (
+        "g (double[1,1,2,2] x, double[1,1,1,2] p) => (double[1,1,1,1] y) { y = GridSample(x, p) }",
         {},
-        ("rank 5 with mode = 'cubic'",),
+        ("'x' is DOUBLE", "single precision"),
     ),
     "interpolated integers": (
         "g (uint8[1,1,4] x, float[3] s) => (uint8[1,1,8] y)"
