@@ -48,11 +48,17 @@ def registry() -> dict[str, type[Pass]]:
 
 
 def pass_text(item: Pass) -> str:
-    """Return one pass as text; options that have their default value are left out."""
+    """Return one pass as text; options that have their default value are left out.
+
+    An option that is data (a `Recipe`, say, with a ``digest``) is shown by the digest's beginning;
+    no text can give it back.
+    """
     shown = []
     for field in dataclasses.fields(item):  # type: ignore[arg-type]  # every pass is a dataclass
         value = getattr(item, field.name)
-        if value != field.default:
+        if hasattr(value, "digest"):
+            shown.append(f"{field.name.replace('_', '-')}={value.digest[:12]}")
+        elif value != field.default:
             text = str(value).lower() if isinstance(value, bool) else str(value)
             shown.append(f"{field.name.replace('_', '-')}={text}")
     return pass_name(type(item)) + (f"{{{','.join(shown)}}}" if shown else "")
@@ -73,7 +79,9 @@ def _option(kind: type[Pass], name: str, text: str) -> Any:
     if field is None:
         known = ", ".join(key.replace("_", "-") for key in fields) or "none"
         raise UsageError(f"pass {pass_name(kind)!r} has no option {name!r}; its options: {known}")
-    parse = _OPTION_TYPES[str(field.type)]
+    parse = _OPTION_TYPES.get(str(field.type))
+    if parse is None:
+        raise UsageError(f"pass {pass_name(kind)!r}: {name} is data, which no text can give")
     try:
         return parse(text)
     except (KeyError, ValueError):

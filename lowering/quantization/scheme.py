@@ -1,0 +1,164 @@
+"""Quantization schemes: what the numbers of a quantized network may be, as data.
+
+A target and a profile choose a scheme by name; nothing else decides what is quantized, or how.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+import onnx_ir as ir
+
+#: Operators with a constant weight as input 1 and a bias as input 2, whose sums are integers.
+LINEAR: Final = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+
+#: Operators whose output has the very values of their input: it keeps the input's parameters.
+PASSING: Final = frozenset(
+    {
+        "DepthToSpace", "Expand", "Flatten", "Gather", "Identity", "MaxPool", "Pad", "Reshape",
+        "Slice", "SpaceToDepth", "Split", "Squeeze", "Tile", "Transpose", "Unsqueeze",
+    }
+)  # fmt: skip
+
+#: Operators that compute in float between a DequantizeLinear and a QuantizeLinear; integer kernels
+#: exist for them in every runtime that takes the scheme.
+_COMPUTING: Final = frozenset(
+    {
+        "Add", "AveragePool", "Clip", "Concat", "GlobalAveragePool", "LeakyRelu", "Mul", "Relu",
+        "ReduceMean", "Resize", "Sub",
+    }
+)  # fmt: skip
+
+#: Activations with a fixed range: (scale, zero point) of their int8 output.
+#: Source: TensorFlow Lite's 8-bit quantization specification.
+_FIXED: Final = MappingProxyType(
+    {
+        "LogSoftmax": (16 / 256, 127),
+        "Sigmoid": (1 / 256, -128),
+        "Softmax": (1 / 256, -128),
+        "Tanh": (1 / 128, 0),
+    }
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Scheme:
+    """Static integer quantization.
+
+    Attributes:
+        activations: INT8 or UINT8.
+        symmetric: whether the zero point of activations is 0 (of unsigned ones: 128).
+        weights: INT8 or INT4; always symmetric, and narrow (-127..127), so that no product of two
+            of the least numbers occurs.
+        per_channel: one scale of weights for each output channel, else one for the tensor.
+        power_of_two: whether every scale is a power of two, so that requantization is a shift.
+        integer_bias: whether a bias is int32 with scale = input scale x weight scale, else float.
+        operators: those that are computed in integers.
+        fixed: operator -> (scale, zero point) of its output, whatever its range.
+        float_outputs: whether what follows the last linear operator stays float: the sums of that
+            operator are given as they are, no rounding is added at the network's output.
+        same_in_concat: whether the inputs and the output of a Concat need the same parameters.
+    """
+
+    name: str
+    summary: str
+    activations: ir.DataType = ir.DataType.INT8
+    symmetric: bool = False
+    weights: ir.DataType = ir.DataType.INT8
+    per_channel: bool = True
+    power_of_two: bool = False
+    integer_bias: bool = True
+    operators: frozenset[str] = LINEAR | PASSING | _COMPUTING
+    fixed: Mapping[str, tuple[float, int]] = MappingProxyType({})
+    float_outputs: bool = True
+    same_in_concat: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class WeightScheme:
+    """Only the constant weights of MatMul, Gemm (and, with no blocks, Conv) are integers.
+
+    Attributes:
+        weights: INT8 or INT4, symmetric.
+        block: how many weights along the summed axis share a scale; 0: one scale for each output
+            channel.
+    """
+
+    name: str
+    summary: str
+    weights: ir.DataType
+    block: int
+
+
+@dataclasses.dataclass(frozen=True)
+class FloatScheme:
+    """The network computes in a shorter floating-point format; inputs and outputs stay float32."""
+
+    name: str
+    summary: str
+    dtype: ir.DataType
+
+
+AnyScheme = Scheme | WeightScheme | FloatScheme
+
+_ALL: Final[tuple[AnyScheme, ...]] = (
+    Scheme("int8", "activations with zero points, weights per channel, the output in float"),
+    Scheme(
+        "int8-per-tensor", "as int8, with one scale for all weights of a node", per_channel=False
+    ),
+    Scheme(
+        "tflite",
+        "TensorFlow Lite's rules: as int8, with integers up to the output",
+        operators=LINEAR | PASSING | _COMPUTING | _FIXED.keys(),
+        fixed=_FIXED,
+        float_outputs=False,
+        same_in_concat=True,
+    ),
+    Scheme(
+        "tensorrt",
+        "TensorRT's rules: symmetric activations, biases in float",
+        symmetric=True,
+        integer_bias=False,
+    ),
+    Scheme(
+        "power-of-two",
+        "symmetric, every scale a power of two, for hardware that shifts",
+        symmetric=True,
+        power_of_two=True,
+        per_channel=False,
+    ),
+    WeightScheme("weights-int8", "weights alone, per channel", ir.DataType.INT8, 0),
+    WeightScheme("weights-int4", "weights alone, in blocks of 32", ir.DataType.INT4, 32),
+    FloatScheme("fp16", "IEEE half precision", ir.DataType.FLOAT16),
+    FloatScheme("bf16", "bfloat16", ir.DataType.BFLOAT16),
+)
+
+SCHEMES: Final[Mapping[str, AnyScheme]] = MappingProxyType({item.name: item for item in _ALL})
+
+
+def limits(dtype: ir.DataType, *, narrow: bool = False) -> tuple[int, int]:
+    """Return the least and the greatest integer of INT4, INT8, UINT8 or INT32.
+
+    Args:
+        narrow: leave out the least, so that the range is symmetric.
+    """
+    low, high = _LIMITS[dtype]
+    return (low + 1 if narrow else low), high
+
+
+_LIMITS: Final = {
+    ir.DataType.INT4: (-8, 7),
+    ir.DataType.INT8: (-128, 127),
+    ir.DataType.UINT8: (0, 255),
+    ir.DataType.INT32: (-(1 << 31), (1 << 31) - 1),
+}
+
+
+def next_power_of_two(scale: float) -> float:
+    """Return the least power of two that is not below a positive scale."""
+    mantissa, exponent = math.frexp(scale)
+    return math.ldexp(0.5 if mantissa == 0.5 else 1.0, exponent)
