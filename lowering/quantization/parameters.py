@@ -45,18 +45,20 @@ class Parameters:
         low, high = limits(self.dtype, narrow=self.narrow)
         scale, zero = self._aligned(array.ndim)
         rounded = np.rint(array / scale) + zero
-        return np.clip(rounded, low, high).astype(self.dtype.numpy())
+        integers: np.ndarray = np.clip(rounded, low, high).astype(self.dtype.numpy())
+        return integers
 
     def reals(self, integers: np.ndarray) -> np.ndarray:
         """Return the float32 numbers that integers stand for."""
         scale, zero = self._aligned(integers.ndim)
-        return (integers.astype(np.float32) - zero) * scale
+        reals: np.ndarray = (integers.astype(np.float32) - zero) * scale
+        return reals
 
     def rounded(self, array: np.ndarray) -> np.ndarray:
         """Return each number's nearest that the integers can stand for, float32."""
         low, high = limits(self.dtype, narrow=self.narrow)
         scale, zero = self._aligned(array.ndim)
-        result = np.rint(array / scale)
+        result: np.ndarray = np.rint(array / scale)
         np.clip(result, low - zero, high - zero, out=result)
         result *= scale
         return result.astype(np.float32, copy=False)

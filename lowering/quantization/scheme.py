@@ -45,7 +45,7 @@ _FIXED: Final = MappingProxyType(
 )
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Scheme:
     """Static integer quantization.
 
@@ -73,7 +73,7 @@ class Scheme:
     power_of_two: bool = False
     integer_bias: bool = True
     operators: frozenset[str] = LINEAR | PASSING | _COMPUTING
-    fixed: Mapping[str, tuple[float, int]] = MappingProxyType({})
+    fixed: Mapping[str, tuple[float, int]] = dataclasses.field(default_factory=dict)
     float_outputs: bool = True
     same_in_concat: bool = False
 
