@@ -1,0 +1,164 @@
+"""Moments of the inputs of linear nodes: means and Gram matrices, gathered batch by batch."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import onnx_ir as ir
+
+from ..analysis.probe import Batches, Probe
+from ..matching import is_op
+from .linear import Linear, Windows
+from .parameters import Parameters
+from .scheme import PASSING
+
+#: Rows for each column of a Gram matrix: enough to tell its directions apart.
+_ROWS_PER_COLUMN = 16
+_LEAST_ROWS = 2048
+
+#: The most columns of one Gram matrix: where a node sums more, correlations are only kept inside
+#: parts of that many, so that memory stays bounded.
+MOST_COLUMNS = 4608
+
+#: Elements of rows that wait to be multiplied at once; many small products are slow.
+_WAITING = 1 << 20
+
+#: Bytes of Gram matrices that are gathered in one run over the data; more take several runs.
+_BYTES = 768 << 20
+
+
+@dataclasses.dataclass(eq=False)
+class Moments:
+    """Of the rows that one linear node multiplies, float and as quantized.
+
+    Attributes:
+        rows: how many were seen.
+        mean: float64 (groups, columns) of the float rows.
+        quantized: float64 (groups, columns): the mean of the quantized rows.
+        covariance: float32 (groups × parts, columns of a part, the same) of the quantized rows.
+    """
+
+    rows: int
+    mean: np.ndarray
+    quantized: np.ndarray
+    covariance: np.ndarray
+
+    @property
+    def parts(self) -> int:
+        return len(self.covariance) // len(self.mean)
+
+    def gram(self, *, about_mean: bool) -> np.ndarray:
+        """Return the float64 Gram matrices, per row: about the mean, or about zero."""
+        gram = self.covariance.astype(np.float64)
+        if not about_mean:
+            mean = self.quantized.reshape(len(gram), -1)
+            gram += mean[:, :, None] * mean[:, None, :]
+        return gram
+
+
+def moments(
+    model: ir.Model,
+    linears: Sequence[Linear],
+    activations: Mapping[str, Parameters],
+    batches: Batches,
+) -> Iterator[tuple[Linear, Moments]]:
+    """Yield every linear node with the moments of its inputs.
+
+    The float model runs; each input is quantized by itself. Rows are drawn from all batches alike.
+
+    Args:
+        linears: nodes of the main graph that are matrices.
+        activations: parameters of values, by name. An input without any takes those of the value
+            that it is a view of, or else stays float.
+        batches: at least one.
+
+    Raises:
+        ModelError: ONNX Runtime does not take the model or a batch.
+    """
+    waiting = list(linears)
+    while waiting:
+        bytes_, run = 0, []
+        while waiting and (not run or bytes_ + _gram_bytes(waiting[0]) <= _BYTES):
+            bytes_ += _gram_bytes(waiting[0])
+            run.append(waiting.pop(0))
+        gatherers = [_Gatherer(linear, activations, len(batches)) for linear in run]
+        probe = Probe(model, [gatherer.name for gatherer in gatherers])
+        for index, values in enumerate(probe.stream(batches)):
+            for gatherer in gatherers:
+                gatherer.add(values[gatherer.name], index)
+        for linear in run:
+            yield linear, gatherers.pop(0).result()
+
+
+def parts_of(columns: int) -> int:
+    """Return into how many equal parts a number of columns is cut, each `MOST_COLUMNS` at most."""
+    least = -(-columns // MOST_COLUMNS)
+    return next(parts for parts in range(least, columns + 1) if columns % parts == 0)
+
+
+def _gram_bytes(linear: Linear) -> int:
+    return 4 * linear.groups * linear.columns**2 // parts_of(linear.columns)
+
+
+class _Gatherer:
+    def __init__(self, linear: Linear, activations: Mapping[str, Parameters], batches: int) -> None:
+        columns, groups = linear.columns, linear.groups
+        rows = max(_LEAST_ROWS, _ROWS_PER_COLUMN * columns)
+        self.name = str(linear.node.inputs[0].name) if linear.node.inputs[0] is not None else ""
+        self._parameters = parameters_of(linear.node.inputs[0], activations)
+        self._windows = Windows(linear, math.ceil(rows / batches))
+        self._groups, self._parts = groups, parts_of(columns)
+        self._rows = 0
+        self._float = np.zeros((groups, columns))
+        self._sum = np.zeros((groups, columns))
+        self._shift: np.ndarray | None = None
+        width = columns // self._parts
+        self._gram = np.zeros((groups * self._parts, width, width), np.float32)
+        self._waiting: list[np.ndarray] = []
+
+    def add(self, x: np.ndarray, index: int) -> None:
+        rows = self._windows.of(x, index)
+        self._rows += rows.shape[1]
+        self._float += rows.sum(axis=1, dtype=np.float64)
+        if self._parameters is not None:
+            rows = self._parameters.rounded(rows)
+        if self._shift is None:
+            # Near the mean, so that float32 holds the squares.
+            self._shift = rows.mean(axis=1, keepdims=True)
+        rows -= self._shift
+        self._sum += rows.sum(axis=1, dtype=np.float64)
+        self._waiting.append(rows)
+        if sum(item.size for item in self._waiting) >= _WAITING:
+            self._multiply()
+
+    def _multiply(self) -> None:
+        if not self._waiting:
+            return
+        rows = np.concatenate(self._waiting, axis=1)
+        self._waiting.clear()
+        rows = rows.reshape(self._groups, rows.shape[1], self._parts, -1)
+        rows = rows.transpose(0, 2, 1, 3).reshape(len(self._gram), rows.shape[1], -1)
+        for gram, part in zip(self._gram, rows, strict=True):
+            gram += part.T @ part  # the same matrix twice: BLAS computes one half of it
+
+    def result(self) -> Moments:
+        self._multiply()
+        mean = self._sum / self._rows
+        off = mean.reshape(len(self._gram), -1).astype(np.float32)
+        self._gram /= np.float32(self._rows)
+        self._gram -= off[:, :, None] * off[:, None, :]
+        shift = 0 if self._shift is None else self._shift[:, 0]
+        return Moments(self._rows, self._float / self._rows, mean + shift, self._gram)
+
+
+def parameters_of(
+    value: ir.Value | None, activations: Mapping[str, Parameters]
+) -> Parameters | None:
+    """Return the parameters of a value, or of the one that it is a view of; None: it is float."""
+    while value is not None and value.name not in activations:
+        producer = value.producer()
+        value = producer.inputs[0] if producer is not None and is_op(producer, *PASSING) else None
+    return None if value is None else activations[str(value.name)]
