@@ -12,6 +12,7 @@ Layout = Literal["nhwc", "nchw"]
 _UNIFY: Final = (
     "eliminate-identities",
     "fold-constants",
+    "unify-quantization",
     "normalize-attributes",
     "unify-reshapes",
     "unify-activations",

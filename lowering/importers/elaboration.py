@@ -24,6 +24,8 @@ from ..opset import WORKING_OPSET
 from ..rules.operators import REFUSED
 from ..rules.places import place
 from .calls import instantiate
+from .contributed import said_in_onnx
+from .contributed_operators import is_contributed
 from .conversion import convert, is_converted
 from .inference import Dims, InvalidNodeError, infer
 from .limits import MAX_FOLDED_ELEMENTS, MAX_NODES
@@ -85,6 +87,8 @@ class _Walk:
         function = self._functions.get(node.op_identifier())
         if function is not None:
             return splice(node, self._called(node, function), self._names)
+        if is_contributed(node.domain, node.op_type):
+            return splice(node, said_in_onnx(node), self._names)
         if is_op(node, "Constant"):
             self._lift(node)
             return ()

@@ -101,7 +101,8 @@ def test_real_models_on_real_data(name: str, layout: Layout) -> None:
 
 def test_text_form() -> None:
     assert str(canonical()) == (
-        "eliminate-identities,fold-constants,normalize-attributes,unify-reshapes,"
+        "eliminate-identities,fold-constants,unify-quantization,normalize-attributes,"
+        "unify-reshapes,"
         "unify-activations,eliminate-common-subexpressions,restore-gelu,restore-silu,"
         "restore-hard-swish,restore-layer-norm,fuse-pad,fuse-gemm,fold-batch-norm,"
         "fuse-global-pool,to-nhwc,push-transposes,fold-transpose-into-gemm,"

@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import pytest
+from onnxruntime import quantization
+from onnxruntime.quantization import QuantFormat, QuantType
+
+from tapeout.lowering import dialect
+from tapeout.lowering.canonical import canonical
+from tapeout.lowering.importers.onnx import load
+from tapeout.lowering.passes.unify_quantization import UnifyQuantization
+from tapeout.lowering.reference import Reference
+
+import support
+
+
+class Reader(quantization.CalibrationDataReader):
+    """Real samples, one at a time."""
+
+    def __init__(self, name: str, feed: str, count: int) -> None:
+        self._feeds = iter({feed: x[None]} for x in support.real_inputs(name, count))
+
+    def get_next(self) -> dict[str, np.ndarray] | None:
+        return next(self._feeds, None)
+
+
+def quantize_static(
+    folder: Path,
+    name: str,
+    form: QuantFormat,
+    activations: QuantType,
+    weights: QuantType,
+    per_channel: bool,
+) -> Path:
+    """Return one of the real models as ONNX Runtime quantizes it."""
+    path, result = support.MODELS / f"{name}.onnx", folder / f"{name}.onnx"
+    feed = onnx.load(path).graph.input[0].name
+    quantization.quantize_static(
+        path,
+        result,
+        Reader(name, feed, 8),
+        quant_format=form,
+        activation_type=activations,
+        weight_type=weights,
+        per_channel=per_channel,
+    )
+    return result
+
+
+def feeds_of(model: ir.Model, name: str) -> dict[str, np.ndarray]:
+    return {str(model.graph.inputs[0].name): support.real_inputs(name, 1)}
+
+
+def outputs(model: ir.Model, name: str) -> np.ndarray:
+    return next(iter(Reference(model).run(feeds_of(model, name)).values()))
+
+
+@pytest.mark.parametrize("layout", ["nchw", "nhwc"])
+@pytest.mark.parametrize(
+    ("form", "activations", "weights", "per_channel"),
+    [
+        (QuantFormat.QOperator, QuantType.QUInt8, QuantType.QUInt8, False),
+        (QuantFormat.QOperator, QuantType.QUInt8, QuantType.QInt8, True),
+        (QuantFormat.QOperator, QuantType.QInt8, QuantType.QInt8, True),
+        (QuantFormat.QDQ, QuantType.QUInt8, QuantType.QUInt8, False),
+        (QuantFormat.QDQ, QuantType.QInt8, QuantType.QInt8, True),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("name", ["digits_cnn", "resnet8_cifar10"])
+def test_static_quantization(
+    tmp_path: Path,
+    name: str,
+    form: QuantFormat,
+    activations: QuantType,
+    weights: QuantType,
+    per_channel: bool,
+    layout: str,
+) -> None:
+    path = quantize_static(tmp_path, name, form, activations, weights, per_channel)
+    file = onnx.load(path)
+    expected = run_file(path, support.real_inputs(name, 1))
+    model = canonical("nhwc" if layout == "nhwc" else "nchw").run(load(path), dialect.check)
+    assert dialect.check(model, "canonical") == []
+    kinds = Counter(node.op_type for node in model.graph)
+    assert not [kind for kind in kinds if kind.startswith(("QLinear", "QGemm"))]
+    weighted = sum(
+        node.op_type in ("Conv", "QLinearConv", "Gemm", "MatMul", "QGemm", "QLinearMatMul")
+        for node in file.graph.node
+    )
+    assert integer_weights(model) >= weighted
+    actual = outputs(model, name)
+    # A tie of one rounding may move a few values by a step, and those that follow.
+    np.testing.assert_allclose(actual, expected, atol=0.02 * float(np.ptp(expected)))
+    if layout == "nhwc" and name == "resnet8_cifar10":
+        assert kinds["Transpose"] == 0
+
+
+def run_file(path: Path, data: np.ndarray) -> np.ndarray:
+    """Run a file as it is, as ONNX Runtime does without fusing anything."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    return np.asarray(session.run(None, {session.get_inputs()[0].name: data})[0])
+
+
+def integer_weights(model: ir.Model) -> int:
+    """Return how many constants of 8-bit integers are dequantized."""
+    return sum(
+        node.op_type == "DequantizeLinear"
+        and node.inputs[0] is not None
+        and node.inputs[0].is_initializer()
+        and node.inputs[0].dtype in (ir.DataType.INT8, ir.DataType.UINT8)
+        for node in model.graph
+    )
+
+
+def test_dynamic_quantization(tmp_path: Path) -> None:
+    """MatMulInteger after DynamicQuantizeLinear: the scale of the data is computed."""
+    path = tmp_path / "quantized.onnx"
+    quantization.quantize_dynamic(support.MODELS / "ad_autoencoder.onnx", path, per_channel=True)
+    expected = run_file(path, support.real_inputs("ad_autoencoder", 1))
+    model = load(path)
+    before = Counter(node.op_type for node in model.graph)
+    UnifyQuantization()(model)
+    after = Counter(node.op_type for node in model.graph)
+    assert before["MatMulInteger"] > 0
+    assert after["MatMulInteger"] == 0
+    assert after["MatMul"] == before["MatMulInteger"]
+    assert after["DynamicQuantizeLinear"] == before["DynamicQuantizeLinear"]
+    assert dialect.check(model) == []
+    actual = outputs(model, "ad_autoencoder")
+    np.testing.assert_allclose(actual, expected, atol=0.02 * float(np.ptp(expected)))
+
+
+def test_sums_that_are_used_as_integers_stay() -> None:
+    model = support.from_text(
+        """g (uint8[2,3] x, uint8[3,4] w) => (int32[2,4] y) {
+            y = MatMulInteger(x, w)
+        }""",
+        w=np.arange(12, dtype=np.uint8).reshape(3, 4),
+    )
+    before = support.body(model)
+    assert not UnifyQuantization()(model).modified
+    assert support.body(model) == before
+
+
+def test_the_parts_of_a_convolution() -> None:
+    rng = np.random.default_rng(0)
+    model = support.from_text(
+        """g (uint8[1,2,5,5] x, float[1] xs, uint8[1] xz, int8[3,2,3,3] w, float[3] ws, int8[3] wz,
+              float ys, uint8 yz, int32[3] b) => (uint8[1,3,3,3] y) {
+            y = QLinearConv(x, xs, xz, w, ws, wz, ys, yz, b)
+        }""",
+        xs=np.array([0.02], np.float32),
+        xz=np.array([7], np.uint8),
+        w=rng.integers(-127, 127, (3, 2, 3, 3), np.int8),
+        ws=np.array([0.01, 0.02, 0.03], np.float32),
+        wz=np.zeros(3, np.int8),
+        ys=np.array(0.5, np.float32),
+        yz=np.array(128, np.uint8),
+        b=np.array([100, -200, 300], np.int32),
+    )
+    feeds = {"x": rng.integers(0, 255, (1, 2, 5, 5), np.uint8)}
+    expected = Reference(model).run(feeds)["y"]
+    UnifyQuantization()(model)
+    assert dialect.check(model) == []
+    assert [node.op_type for node in model.graph] == [
+        "DequantizeLinear",
+        "DequantizeLinear",
+        "DequantizeLinear",
+        "Conv",
+        "QuantizeLinear",
+    ]
+    steps = Reference(model).run(feeds)["y"].astype(int) - expected.astype(int)
+    assert abs(steps).max() <= 1
