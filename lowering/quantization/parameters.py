@@ -51,21 +51,23 @@ class Parameters:
     def reals(self, integers: np.ndarray) -> np.ndarray:
         """Return the float32 numbers that integers stand for."""
         scale, zero = self._aligned(integers.ndim)
-        reals: np.ndarray = (integers.astype(np.float32) - zero) * scale
-        return reals
+        steps = (integers.astype(zero.dtype) - zero).astype(np.float32)
+        return np.asarray(steps * scale.astype(np.float32))
 
     def rounded(self, array: np.ndarray) -> np.ndarray:
         """Return each number's nearest that the integers can stand for, float32."""
         low, high = limits(self.dtype, narrow=self.narrow)
         scale, zero = self._aligned(array.ndim)
-        result: np.ndarray = np.rint(array / scale)
+        result = np.asarray(np.rint(array / scale))  # of rank 0, too
         np.clip(result, low - zero, high - zero, out=result)
         result *= scale
         return result.astype(np.float32, copy=False)
 
     def _aligned(self, rank: int) -> tuple[np.ndarray, np.ndarray]:
-        scale = self.scale.astype(np.float32)
-        zero = self.zero_point.astype(np.float32)
+        """Return scale and zero point to compute with: float64 if float32 lacks the integers."""
+        wide = np.float64 if self.dtype == ir.DataType.INT32 else np.float32
+        scale = self.scale.astype(wide)
+        zero = self.zero_point.astype(wide)
         if self.axis is None:
             return scale, zero
         shape = [-1 if axis == self.axis % rank else 1 for axis in range(rank)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Final
 
@@ -24,10 +24,10 @@ PERCENTILE: Final = 0.9999
 
 #: `entropy` works on so many bins of magnitudes, and tries every so many of them as the threshold.
 _ENTROPY_BINS: Final = 2048
-_ENTROPY_STRIDE: Final = 16
+_ENTROPY_STRIDE: Final = 32
 
 #: `mse` tries these shares of an end of the range, and then ever finer ones around the best.
-_COARSE: Final = tuple(2 ** (-step / 3) for step in range(31))
+_COARSE: Final = tuple(2 ** (-step / 2) for step in range(21))
 _FINE: Final = (0.2, 0.06, 0.02)
 _PARTS: Final = 6
 
@@ -189,7 +189,7 @@ def _quantile(counts: np.ndarray, first: int, width: float, share: float) -> flo
 def entropy(histogram: Histogram, scheme: Scheme) -> Range:
     """Return the range whose clipped numbers differ least in distribution from their rounding.
 
-    Of 2048 bins of magnitudes every 16th end is tried as the threshold. What lies beyond it counts
+    Of 2048 bins of magnitudes every 32nd end is tried as the threshold. What lies beyond it counts
     as its last bin (P); the bins below are summed in as many groups as there are integers and
     spread evenly over the group's occupied bins (Q); the threshold of the least Kullback-Leibler
     divergence of P from Q is taken. Where numbers of only one sign meet zero points, there are
@@ -250,23 +250,28 @@ def mse(histogram: Histogram, scheme: Scheme) -> Range:
     if scheme.symmetric or scheme.power_of_two:
         high = max(-low, high)
         low = -high
-    best = min(((low * share, high * share) for share in _COARSE), key=loss)
+
+    def least(ends: Iterable[Range]) -> Range:
+        """Return the best; ends further out than the numbers are drawn in."""
+        inside = [(_within(left, low), _within(right, high)) for left, right in ends]
+        return min(dict.fromkeys(inside), key=loss)
+
+    best = least((low * share, high * share) for share in _COARSE)
     both = low < 0 < high and not (scheme.symmetric or scheme.power_of_two)
     for shares in _shares(coarse=both):
         if both:
-            best = min(((best[0], _within(best[1] * share, high)) for share in shares), key=loss)
-            best = min(((_within(best[0] * share, low), best[1]) for share in shares), key=loss)
+            best = least((best[0], best[1] * share) for share in shares)
+            best = least((best[0] * share, best[1]) for share in shares)
         else:
-            scaled = ((best[0] * share, best[1] * share) for share in shares)
-            best = min(((_within(a, low), _within(b, high)) for a, b in scaled), key=loss)
+            best = least((best[0] * share, best[1] * share) for share in shares)
     return best
 
 
 def _shares(*, coarse: bool) -> Iterator[tuple[float, ...]]:
-    """Yield what an end of the range is multiplied by, round by round; 1 is the first of each."""
+    """Yield what the ends of the range are multiplied by, round by round; 1 is among each."""
     if coarse:
-        around = tuple(1 / share for share in _COARSE[1:])
-        yield from ((*_COARSE, *around), (*_COARSE, *around))
+        both_ways = (*_COARSE, *(1 / share for share in _COARSE[1:]))
+        yield from (both_ways, both_ways)
     for reach in _FINE:
         steps = [reach * part / _PARTS for part in range(1, _PARTS + 1)]
         yield (1.0, *(1 - step for step in steps), *(1 + step for step in steps))

@@ -52,12 +52,16 @@ class Recipe:
         for name, item in sorted(self.weights.items()):
             _feed(found, name, item.parameters)
             for array in (item.integers, item.bias):
-                found.update(b"-" if array is None else np.ascontiguousarray(array).tobytes())
+                shape = "none" if array is None else str(array.shape)
+                found.update(f"\0{shape}\0".encode())
+                if array is not None:
+                    found.update(np.ascontiguousarray(array).tobytes())
         for name, reason in sorted(self.kept.items()):
             found.update(f"\0{name}\0{reason}".encode())
         return found.hexdigest()
 
 
 def _feed(found: hashlib._Hash, name: str, parameters: Parameters) -> None:
-    found.update(f"\0{name}\0{parameters.dtype.name}\0{parameters.axis}\0".encode())
+    kind = f"{parameters.dtype.name}\0{parameters.axis}\0{parameters.narrow}"
+    found.update(f"\0{name}\0{kind}\0{parameters.scale.shape}\0".encode())
     found.update(parameters.scale.tobytes() + parameters.zero_point.tobytes())

@@ -113,7 +113,7 @@ _ALL: Final[tuple[AnyScheme, ...]] = (
     Scheme(
         "tflite",
         "TensorFlow Lite's rules: as int8, with integers up to the output",
-        operators=LINEAR | PASSING | _COMPUTING | _FIXED.keys(),
+        operators=LINEAR | PASSING | _COMPUTING | frozenset(_FIXED),
         fixed=_FIXED,
         float_outputs=False,
         same_in_concat=True,
