@@ -1,0 +1,124 @@
+"""Store constant weights as integers; the network computes in floating point."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import onnx_ir as ir
+
+from ...errors import Problem, UsageError
+from ..editing import Editor
+from ..matching import array_of, is_op, nodes_of, shape_of
+from ..names import separated
+from ..quantization.blocks import Blocks, in_blocks, in_channels
+from ..quantization.scheme import SCHEMES, WeightScheme
+
+
+@dataclasses.dataclass(frozen=True)
+class QuantizeWeights(ir.passes.InPlacePass):
+    """Put the constant weights of matrix products as integers behind a DequantizeLinear.
+
+    int8: one scale for each output channel of MatMul, Gemm and Conv. int4: one scale for each
+    block along the summed axis of MatMul and Gemm, float16 where that can hold it; a convolution
+    sums along several axes, which ONNX's blocks cannot follow, and stays float. Scales are chosen
+    for the least squared error (`quantization.blocks`). Biases stay float, activations too:
+    no calibration is needed.
+
+    Stay float: weights of fewer than `minimum` numbers, sums shorter than a block, a weight that
+    other nodes read as well or along another axis, one with NaN or infinities, and nodes to keep.
+
+    Requires: float32 constants; a model as after import. Ensures: a valid model that computes the
+    same with weights rounded; the nodes keep their names.
+
+    Raises:
+        UsageError: an option is wrong; names the nodes that are not there.
+
+    Attributes:
+        scheme: ``weights-int8`` or ``weights-int4``.
+        keep: the names of nodes whose weights stay float, as `names.joined` puts them.
+        minimum: how many numbers a weight has at least: below, a scale and a node cost more than
+            they save.
+    """
+
+    scheme: str = "weights-int8"
+    keep: str = ""
+    minimum: int = 1024
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        scheme = SCHEMES.get(self.scheme)
+        if not isinstance(scheme, WeightScheme):
+            known = [name for name, item in SCHEMES.items() if isinstance(item, WeightScheme)]
+            raise UsageError(
+                f"quantize-weights: scheme={self.scheme!r} is not {' or '.join(known)}"
+            )
+        kept = set(separated(self.keep))
+        absent = sorted(kept - {str(node.name) for node in model.graph})
+        if absent:
+            problems = [Problem(f"node {name!r}", "is not in the graph") for name in absent]
+            raise UsageError("quantize-weights: keep names nodes that are not there", problems)
+        edit = Editor(model)
+        for node in list(nodes_of(model)):
+            weight = node.inputs[1] if len(node.inputs) > 1 else None
+            if weight is None or not self._is_worth(weight, scheme, kept):
+                continue
+            array, axis = array_of(weight), _axis(node, scheme)
+            if array is None or axis is None:
+                continue
+            if scheme.block:
+                blocks = in_blocks(array, axis, scheme.block, scheme.weights)
+            else:
+                blocks = in_channels(array, axis, scheme.weights)
+            _dequantize(edit, node, weight, blocks)
+        return edit.result(model)
+
+    def _is_worth(self, weight: ir.Value, scheme: WeightScheme, kept: set[str]) -> bool:
+        """Whether a weight can be integers for all that read it, and is large enough."""
+        array = array_of(weight)
+        if array is None or weight.dtype != ir.DataType.FLOAT or weight.is_graph_output():
+            return False
+        uses = list(weight.uses())
+        axes = {_axis(use.node, scheme) if use.idx == 1 else None for use in uses}
+        [axis, *others] = axes
+        if axis is None or others or any(use.node.name in kept for use in uses):
+            return False
+        is_long = array.shape[axis] >= scheme.block
+        return is_long and array.size >= self.minimum and bool(np.isfinite(array).all())
+
+
+def _axis(node: ir.Node, scheme: WeightScheme) -> int | None:
+    """Return the axis of input 1 that has the scales: the summed one if the scheme has blocks.
+
+    None if the node is not a product, or the scheme does not fit it.
+    """
+    rank = len(shape_of(node.inputs[1]) or ())
+    if is_op(node, "Conv"):
+        return None if scheme.block else 0
+    if is_op(node, "MatMul") and rank == 2:
+        return 0 if scheme.block else 1
+    if is_op(node, "Gemm"):
+        turned = bool(node.attributes.get_int("transB", 0))
+        return int(turned == bool(scheme.block))
+    return None
+
+
+def _dequantize(edit: Editor, node: ir.Node, weight: ir.Value, blocks: Blocks) -> None:
+    """Let all that read a weight read the integers and scales in its place."""
+    integers = edit.constant(node, "integers", blocks.integers)
+    scales = edit.constant(node, "scales", blocks.scales)
+    attributes: dict[str, int] = {"axis": blocks.axis}
+    if blocks.size:
+        attributes["block_size"] = blocks.size
+    if scales.dtype != ir.DataType.FLOAT:
+        attributes["output_dtype"] = int(ir.DataType.FLOAT)
+    real = edit.insert(
+        node,
+        "DequantizeLinear",
+        [integers, scales],
+        attributes,
+        name="dequantized",
+        dtype=ir.DataType.FLOAT,
+        shape=shape_of(weight),
+    )
+    for use in list(weight.uses()):
+        edit.set_input(use.node, use.idx, real)
