@@ -33,7 +33,9 @@ class Probe:
         self._given = tuple(name for name in self.names if name in given)
         self._computed = tuple(name for name in self.names if name not in given)
         self._reference = (
-            Reference(_with_outputs(model, self._computed)) if self._computed else None
+            Reference(_with_outputs(model, self._computed), optimized=True)
+            if self._computed
+            else None
         )
 
     def run(self, feeds: Mapping[str, np.ndarray]) -> Arrays:

@@ -15,15 +15,15 @@ from .linear import Linear, Windows
 from .parameters import Parameters
 from .scheme import PASSING
 
-#: Rows for each column of a Gram matrix: enough to tell its directions apart.
-_ROWS_PER_COLUMN = 16
-_LEAST_ROWS = 2048
+#: Positions for each column of a Gram matrix: enough to tell its directions apart.
+_POSITIONS_PER_COLUMN = 16
+_LEAST_POSITIONS = 4096
 
 #: The most columns of one Gram matrix: where a node sums more, correlations are only kept inside
 #: parts of that many, so that memory stays bounded.
 MOST_COLUMNS = 4608
 
-#: Elements of rows that wait to be multiplied at once; many small products are slow.
+#: Elements of inputs that wait to be multiplied at once; many small products are slow.
 _WAITING = 1 << 20
 
 #: Bytes of Gram matrices that are gathered in one run over the data; more take several runs.
@@ -32,16 +32,14 @@ _BYTES = 768 << 20
 
 @dataclasses.dataclass(eq=False)
 class Moments:
-    """Of the rows that one linear node multiplies, float and as quantized.
+    """Of the inputs that one linear node multiplies, float and as quantized.
 
     Attributes:
-        rows: how many were seen.
-        mean: float64 (groups, columns) of the float rows.
-        quantized: float64 (groups, columns): the mean of the quantized rows.
-        covariance: float32 (groups × parts, columns of a part, the same) of the quantized rows.
+        mean: float64 (groups, columns): of the float inputs.
+        quantized: float64 (groups, columns): the mean of the quantized inputs.
+        covariance: float32 (groups × parts, columns of a part, the same): of the quantized inputs.
     """
 
-    rows: int
     mean: np.ndarray
     quantized: np.ndarray
     covariance: np.ndarray
@@ -51,7 +49,7 @@ class Moments:
         return len(self.covariance) // len(self.mean)
 
     def gram(self, *, about_mean: bool) -> np.ndarray:
-        """Return the float64 Gram matrices, per row: about the mean, or about zero."""
+        """Return the float64 Gram matrices, per position: about the mean, or about zero."""
         gram = self.covariance.astype(np.float64)
         if not about_mean:
             mean = self.quantized.reshape(len(gram), -1)
@@ -67,7 +65,8 @@ def moments(
 ) -> Iterator[tuple[Linear, Moments]]:
     """Yield every linear node with the moments of its inputs.
 
-    The float model runs; each input is quantized by itself. Rows are drawn from all batches alike.
+    The float model runs; each input is quantized by itself. Positions are drawn from all
+    batches alike.
 
     Args:
         linears: nodes of the main graph that are matrices.
@@ -80,7 +79,8 @@ def moments(
     """
     waiting = list(linears)
     while waiting:
-        bytes_, run = 0, []
+        bytes_ = 0
+        run: list[Linear] = []
         while waiting and (not run or bytes_ + _gram_bytes(waiting[0]) <= _BYTES):
             bytes_ += _gram_bytes(waiting[0])
             run.append(waiting.pop(0))
@@ -104,54 +104,54 @@ def _gram_bytes(linear: Linear) -> int:
 
 
 class _Gatherer:
+    """Gathers the moments of one node's inputs."""
+
     def __init__(self, linear: Linear, activations: Mapping[str, Parameters], batches: int) -> None:
-        columns, groups = linear.columns, linear.groups
-        rows = max(_LEAST_ROWS, _ROWS_PER_COLUMN * columns)
+        groups, columns = linear.groups, linear.columns
+        positions = max(_LEAST_POSITIONS, _POSITIONS_PER_COLUMN * columns)
         self.name = str(linear.node.inputs[0].name) if linear.node.inputs[0] is not None else ""
         self._parameters = parameters_of(linear.node.inputs[0], activations)
-        self._windows = Windows(linear, math.ceil(rows / batches))
-        self._groups, self._parts = groups, parts_of(columns)
-        self._rows = 0
-        self._float = np.zeros((groups, columns))
-        self._sum = np.zeros((groups, columns))
+        self._windows = Windows(linear, math.ceil(positions / batches))
+        self._parts = parts_of(columns)
+        self._positions = 0
+        self._sums = np.zeros((2, groups, columns))  # float; quantized, less the shift
         self._shift: np.ndarray | None = None
         width = columns // self._parts
         self._gram = np.zeros((groups * self._parts, width, width), np.float32)
         self._waiting: list[np.ndarray] = []
 
     def add(self, x: np.ndarray, index: int) -> None:
-        rows = self._windows.of(x, index)
-        self._rows += rows.shape[1]
-        self._float += rows.sum(axis=1, dtype=np.float64)
-        if self._parameters is not None:
-            rows = self._parameters.rounded(rows)
-        if self._shift is None:
-            # Near the mean, so that float32 holds the squares.
-            self._shift = rows.mean(axis=1, keepdims=True)
-        rows -= self._shift
-        self._sum += rows.sum(axis=1, dtype=np.float64)
-        self._waiting.append(rows)
+        self._waiting.append(self._windows.of(x, index))
         if sum(item.size for item in self._waiting) >= _WAITING:
             self._multiply()
 
     def _multiply(self) -> None:
         if not self._waiting:
             return
-        rows = np.concatenate(self._waiting, axis=1)
+        inputs = np.concatenate(self._waiting, axis=2)
         self._waiting.clear()
-        rows = rows.reshape(self._groups, rows.shape[1], self._parts, -1)
-        rows = rows.transpose(0, 2, 1, 3).reshape(len(self._gram), rows.shape[1], -1)
-        for gram, part in zip(self._gram, rows, strict=True):
-            gram += part.T @ part  # the same matrix twice: BLAS computes one half of it
+        self._positions += inputs.shape[2]
+        self._sums[0] += inputs.sum(axis=2)
+        if self._parameters is not None:
+            inputs = self._parameters.rounded(inputs)
+        if self._shift is None:
+            # Near the mean, so that float32 holds the squares.
+            self._shift = inputs.mean(axis=2, keepdims=True)
+        inputs -= self._shift
+        self._sums[1] += inputs.sum(axis=2)
+        parts = inputs.reshape(len(self._gram), -1, inputs.shape[2])
+        # The same matrix twice: BLAS computes one half of the product.
+        self._gram += parts @ parts.transpose(0, 2, 1)
 
     def result(self) -> Moments:
         self._multiply()
-        mean = self._sum / self._rows
-        off = mean.reshape(len(self._gram), -1).astype(np.float32)
-        self._gram /= np.float32(self._rows)
-        self._gram -= off[:, :, None] * off[:, None, :]
-        shift = 0 if self._shift is None else self._shift[:, 0]
-        return Moments(self._rows, self._float / self._rows, mean + shift, self._gram)
+        mean, off = self._sums / self._positions
+        if self._shift is not None:
+            shifted = off + self._shift[:, :, 0]
+        near = off.reshape(len(self._gram), -1).astype(np.float32)
+        self._gram /= np.float32(self._positions)
+        self._gram -= near[:, :, None] * near[:, None, :]
+        return Moments(mean, shifted, self._gram)
 
 
 def parameters_of(

@@ -14,8 +14,8 @@ Babai's Nearest Plane Algorithm", 2025): with the Cholesky factor R of H = Rᵀ 
 column to the first, each is rounded to its target under the errors already made. That needs no
 inverse of H.
 
-Everywhere: weights and integers are (groups, columns, outputs), scales (groups, 1, outputs), Gram
-matrices (groups, columns, columns), all float64.
+Weights are given in steps of their scale, which the error of a channel is only multiplied by: u, of
+shape (groups, columns, outputs). Gram matrices are (groups, columns, columns).
 """
 
 from __future__ import annotations
@@ -23,90 +23,93 @@ from __future__ import annotations
 import numpy as np
 
 #: Columns whose errors are handed on one by one; further columns get them by matrix products.
-_BLOCK = 64
+_BLOCK = 32
 
 #: Sweeps of coordinate descent; most channels rest after two or three.
 _SWEEPS = 4
 
 
-def nearest(weights: np.ndarray, scale: np.ndarray, most: int) -> np.ndarray:
+def nearest(u: np.ndarray, most: int) -> np.ndarray:
     """Return the nearest integers, at most `most` in magnitude."""
-    found: np.ndarray = np.clip(np.rint(weights / scale), -most, most)
+    found: np.ndarray = np.clip(np.rint(u), -most, most)
     return found
 
 
-def errors(weights: np.ndarray, rounded: np.ndarray, gram: np.ndarray) -> np.ndarray:
-    """Return (groups, outputs): the error of each output channel."""
-    difference = weights - rounded
+def errors(difference: np.ndarray, gram: np.ndarray) -> np.ndarray:
+    """Return (groups, outputs): the error of each output channel that differs by `difference`."""
     found: np.ndarray = (difference * (gram @ difference)).sum(axis=1)
     return found
 
 
-def closest(weights: np.ndarray, scale: np.ndarray, gram: np.ndarray, most: int) -> np.ndarray:
-    """Return the integers that give the least error found.
+def closest(u: np.ndarray, gram: np.ndarray, most: int) -> np.ndarray:
+    """Return the integers, float32, that give the least error found.
 
     Args:
-        gram: positive definite.
+        gram: float64, positive definite.
         most: the largest magnitude of an integer.
     """
+    u = u.astype(np.float32)
     # The columns with the largest inputs are rounded first: most is left to make up for them.
     order = np.argsort(np.einsum("gkk->gk", gram), axis=1, kind="stable")
-    back = np.argsort(order, axis=1, kind="stable")
-    factor = np.linalg.cholesky(_both(gram, order)).transpose(0, 2, 1)
-    integers = _nearest_plane(_rows(weights, order), scale, factor, most)
+    groups = np.arange(len(gram))[:, None, None]
+    turned = gram[groups, order[:, :, None], order[:, None, :]]
+    factor = np.linalg.cholesky(turned).transpose(0, 2, 1)
+    del turned
+    factor = _by_pivot(factor)
+    integers = _nearest_plane(np.take_along_axis(u, order[:, :, None], axis=1), factor, most)
     del factor
-    return _descended(weights, scale, gram, most, _rows(integers, back))
+    back = np.argsort(order, axis=1, kind="stable")
+    integers = np.take_along_axis(integers, back[:, :, None], axis=1)
+    return _descended(u, _by_pivot(gram), most, integers)
 
 
-def _nearest_plane(
-    weights: np.ndarray, scale: np.ndarray, factor: np.ndarray, most: int
-) -> np.ndarray:
-    integers, error = np.empty_like(weights), np.zeros_like(weights)
-    later = np.zeros_like(weights)  # what the errors of later blocks add to each target
-    pivots = np.einsum("gkk->gk", factor)
-    for start in reversed(range(0, weights.shape[1], _BLOCK)):
-        end = min(start + _BLOCK, weights.shape[1])
+def _by_pivot(matrix: np.ndarray) -> np.ndarray:
+    """Return float32 rows divided by their diagonal elements."""
+    pivots = np.einsum("gkk->gk", matrix)[:, :, None]
+    return np.divide(matrix, pivots, dtype=np.float64).astype(np.float32)
+
+
+def _nearest_plane(u: np.ndarray, factor: np.ndarray, most: int) -> np.ndarray:
+    target = u.copy()  # under the errors of the later blocks
+    integers = np.empty_like(u)
+    error = np.zeros_like(u)
+    for start in reversed(range(0, u.shape[1], _BLOCK)):
+        end = min(start + _BLOCK, u.shape[1])
         for k in reversed(range(start, end)):
             made = factor[:, k, None, k + 1 : end] @ error[:, k + 1 : end]
-            target = weights[:, k] + (made[:, 0] + later[:, k]) / pivots[:, k, None]
-            integers[:, k] = np.clip(np.rint(target / scale[:, 0]), -most, most)
-            error[:, k] = weights[:, k] - integers[:, k] * scale[:, 0]
-        later[:, :start] += factor[:, :start, start:end] @ error[:, start:end]
+            integers[:, k] = nearest(target[:, k] + made[:, 0], most)
+            error[:, k] = u[:, k] - integers[:, k]
+        target[:, :start] += factor[:, :start, start:end] @ error[:, start:end]
     return integers
 
 
-def _descended(
-    weights: np.ndarray, scale: np.ndarray, gram: np.ndarray, most: int, integers: np.ndarray
-) -> np.ndarray:
-    curvature = np.einsum("gkk->gk", gram)[:, :, None]
-    slope = gram @ (integers * scale - weights)
+def _descended(u: np.ndarray, gram: np.ndarray, most: int, integers: np.ndarray) -> np.ndarray:
+    """Give each weight its best integer, others as they are, until none changes.
+
+    The slope along a column, over its curvature, says how many steps away its minimum lies.
+    """
+    slope = gram @ (integers - u)
+    lowest, highest = -most - integers, most - integers  # the changes that are allowed
     for _ in range(_SWEEPS):
         moved = False
-        for start in range(0, weights.shape[1], _BLOCK):
-            block = slice(start, start + _BLOCK)
-            old, near = integers[:, block].copy(), slope[:, block].copy()
+        for start in range(0, u.shape[1], _BLOCK):
+            block = slice(start, min(start + _BLOCK, u.shape[1]))
+            near = slope[:, block].copy()
+            change = np.empty_like(near)
             for k in range(near.shape[1]):
-                column = start + k
-                step = near[:, k] / curvature[:, column] / scale[:, 0]
-                best = np.clip(np.rint(integers[:, column] - step), -most, most)
-                change = (best - integers[:, column]) * scale[:, 0]
-                if change.any():
-                    integers[:, column] = best
-                    near += gram[:, block, column, None] * change[:, None, :]
-            change = (integers[:, block] - old) * scale
+                step = np.rint(-near[:, k])
+                np.maximum(step, lowest[:, start + k], out=step)
+                np.minimum(step, highest[:, start + k], out=step)
+                change[:, k] = step
+                near[:, k + 1 :] += (
+                    gram[:, start + k + 1 : block.stop, start + k, None] * step[:, None]
+                )
             if change.any():
-                slope += gram[:, :, block] @ change
                 moved = True
+                slope += gram[:, :, block] @ change
+                lowest[:, block] -= change
+                highest[:, block] -= change
         if not moved:
             break
-    return integers
-
-
-def _rows(array: np.ndarray, order: np.ndarray) -> np.ndarray:
-    return np.take_along_axis(array, order[:, :, None], axis=1)
-
-
-def _both(gram: np.ndarray, order: np.ndarray) -> np.ndarray:
-    groups = np.arange(len(gram))[:, None, None]
-    found: np.ndarray = gram[groups, order[:, :, None], order[:, None, :]]
+    found: np.ndarray = most - highest
     return found

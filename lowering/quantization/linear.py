@@ -1,9 +1,8 @@
-"""Linear nodes as matrices: y = x W + b for every group of channels and every position.
+"""Linear nodes as matrices: y = Wᵀ x + b for every group of channels and position.
 
 A convolution is a matrix product of its windows (im2col; Chellapilla et al., "High Performance
-Convolutional Neural Networks for Document Processing", 2006). One window is one row; its columns
-are ordered by tap first, then by channel of the group, so that the channels of one pixel are
-neighbours.
+Convolutional Neural Networks for Document Processing", 2006). What is summed for one output are
+its columns: the channels of its group, each with its taps.
 """
 
 from __future__ import annotations
@@ -75,17 +74,14 @@ class Linear:
         weight = array.astype(np.float64)
         if self.node.op_type != "Conv":
             return (weight.T if self.axis == 0 else weight)[None]
-        outputs, channels = weight.shape[:2]
-        taps = weight.reshape(self.groups, outputs // self.groups, channels, -1)
-        return taps.transpose(0, 3, 2, 1).reshape(self.groups, -1, outputs // self.groups)
+        rows = weight.reshape(self.groups, len(weight) // self.groups, -1)
+        return rows.transpose(0, 2, 1)
 
     def like_weight(self, matrix: np.ndarray) -> np.ndarray:
         """Return what `matrix` was made of: the way back."""
         if self.node.op_type != "Conv":
             return matrix[0].T if self.axis == 0 else matrix[0]
-        _, channels, *kernel = self.weight.shape
-        taps = matrix.reshape(self.groups, math.prod(kernel), channels, -1)
-        return taps.transpose(0, 3, 2, 1).reshape(self.weight.shape)
+        return matrix.transpose(0, 2, 1).reshape(self.weight.shape)
 
 
 #: The axis of the weight that counts output channels. Of a ConvTranspose it counts those of one
@@ -94,26 +90,28 @@ _AXES = {"Conv": 0, "ConvTranspose": 1, "Gemm": 0, "MatMul": -1}
 
 
 class Windows:
-    """The rows of inputs that a linear node multiplies with its matrix, at chosen positions.
+    """The inputs that a linear node multiplies with its matrix, at chosen positions.
 
     Args:
         linear: one that `is_matrix`.
-        rows: how many rows of each input to take; all of them if there are no more.
+        positions: how many to take of each input; all of them if there are no more.
     """
 
-    def __init__(self, linear: Linear, rows: int) -> None:
-        self._linear, self._rows = linear, rows
+    def __init__(self, linear: Linear, positions: int) -> None:
+        self._linear, self._most = linear, positions
         self._is_conv = linear.node.op_type == "Conv"
-        self._taps: np.ndarray | None = None
         if self._is_conv:
-            self._window = window_attributes(linear.node) or {}
+            window = window_attributes(linear.node) or {}
+            self._kernel, self._strides, self._dilations, self._pads = (
+                np.ravel(window[name]) for name in ("kernel_shape", "strides", "dilations", "pads")
+            )
             self._outer = (shape_of(linear.node.outputs[0]) or ())[2:]
 
     def of(self, x: np.ndarray, index: int) -> np.ndarray:
-        """Return rows (groups, positions, columns) of one input, a copy.
+        """Return an array (groups, columns, positions), a copy.
 
         The positions are spread evenly, by a Kronecker sequence, and differ from one input to the
-        next; zeros of the padding are in the rows as the operator sees them.
+        next; zeros of the padding are among the columns as the operator sees them.
 
         Args:
             x: the node's input.
@@ -121,42 +119,42 @@ class Windows:
         """
         if not self._is_conv:
             flat = x.reshape(-1, x.shape[-1])
-            return flat[self._positions(len(flat), index)][None]
-        positions = self._positions(x.shape[0] * math.prod(self._outer), index)
-        sample, *outer = np.unravel_index(positions, (x.shape[0], *self._outer))
-        places, inside = self._places(outer, x.shape[2:])
-        pixels = x.reshape(*x.shape[:2], -1)[sample[:, None], :, places]
+            return np.ascontiguousarray(flat[_spread(len(flat), self._most, index)].T)[None]
+        samples, channels, *sizes = x.shape
+        most = -(-self._most // samples)
+        outer = np.unravel_index(_spread(math.prod(self._outer), most, index), self._outer)
+        places, inside = self._places(outer, sizes)
+        taken = np.take(x.reshape(samples, channels, -1), places, axis=2, mode="clip")
         if not inside.all():
-            pixels[~inside] = 0
-        groups = self._linear.groups
-        if groups == 1:
-            return pixels.reshape(1, len(positions), -1)
-        rows = pixels.reshape(*places.shape, groups, -1).transpose(2, 0, 1, 3)
-        return rows.reshape(groups, len(positions), -1)
-
-    def _positions(self, total: int, index: int) -> np.ndarray:
-        if total <= self._rows:
-            return np.arange(total)
-        steps = np.arange(index * self._rows, (index + 1) * self._rows, dtype=np.float64)
-        found: np.ndarray = np.floor(steps * _GOLDEN % 1.0 * total).astype(np.int64)
-        return found
+            taken *= inside
+        groups, length = self._linear.groups, places.shape[1]
+        # One sample, the usual case, is a view.
+        columns = np.moveaxis(taken.reshape(samples, -1, length), 0, 1)
+        return columns.reshape(groups, -1, samples * length)
 
     def _places(
-        self, outer: list[np.ndarray], sizes: tuple[int, ...]
+        self, outer: tuple[np.ndarray, ...], sizes: list[int]
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return (positions, taps): where in the flat space each tap reads, and whether inside."""
-        kernel = np.ravel(self._window["kernel_shape"])
-        taps = np.indices(kernel).reshape(len(kernel), -1)
-        place = np.zeros((len(outer[0]), taps.shape[1]), np.int64)
-        inside = np.ones(place.shape, bool)
-        strides, dilations, pads = (
-            np.ravel(self._window[name]) for name in ("strides", "dilations", "pads")
-        )
+        """Return (taps, positions): where in the flat space each tap reads, and whether inside."""
+        place: np.ndarray = np.zeros((1, len(outer[0])), np.int64)
+        inside = np.ones_like(place, bool)
         for axis, size in enumerate(sizes):
-            read = outer[axis][:, None] * strides[axis] + taps[axis] * dilations[axis] - pads[axis]
-            inside &= (read >= 0) & (read < size)
-            place = place * size + np.clip(read, 0, size - 1)
+            taps = np.arange(self._kernel[axis]) * self._dilations[axis] - self._pads[axis]
+            read = outer[axis] * self._strides[axis] + taps[:, None]
+            within = (read >= 0) & (read < size)
+            place = place[:, None] * size + np.clip(read, 0, size - 1)
+            inside = inside[:, None] & within
+            place, inside = (array.reshape(-1, len(outer[0])) for array in (place, inside))
         return place, inside
+
+
+def _spread(total: int, most: int, index: int) -> np.ndarray:
+    """Return positions among `total`: the next `most` of a Kronecker sequence, or all."""
+    if total <= most:
+        return np.arange(total)
+    steps = np.arange(index * most, (index + 1) * most, dtype=np.float64)
+    found: np.ndarray = np.floor(steps * _GOLDEN % 1.0 * total).astype(np.int64)
+    return found
 
 
 #: The fractional part of the golden ratio: its multiples spread most evenly over the unit interval.

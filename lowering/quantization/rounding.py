@@ -34,7 +34,7 @@ Method = Literal["adaptive", "nearest"]
 
 #: What is added to the diagonal of a Gram matrix, relative to its mean: inputs that calibration
 #: has not seen. Measured: 0.01 to 0.1 are alike.
-_DAMPING: Final = 0.05
+_DAMPING: Final = 0.1
 
 #: Scales that are tried, relative to the one that holds the largest weight. A smaller one cuts
 #: the largest weights and is finer for all others.
@@ -98,7 +98,8 @@ def _least_scale(
         return np.zeros(linear.weight.shape[linear.axis])
     least = np.abs(linear.bias).astype(np.float64) / (float(given.scale) * _MOST_BIAS)
     # The groups of a transposed convolution share scales.
-    return least.reshape(-1, linear.weight.shape[linear.axis]).max(axis=0)
+    shared: np.ndarray = least.reshape(-1, linear.weight.shape[linear.axis]).max(axis=0)
+    return shared
 
 
 def _with_scale(parameters: Parameters, scale: np.ndarray, scheme: Scheme) -> Parameters:
@@ -125,15 +126,14 @@ def _adapted(
             [Problem(str(linear.node.name), "its inputs are not finite numbers")],
         )
     most = limits(scheme.weights, narrow=True)[1]
-    pieces = weights.reshape(len(gram), -1, weights.shape[2])
     damped = _damped(gram)
     first = _by_output(start.parameters.scale, weights)
     least = _by_output(_least_scale(linear, activations, scheme), weights)
     scale = _best_scale(weights, first, least, damped, scheme)
-    spread = np.repeat(scale, seen.parts, axis=0)
-    integers = lattice.closest(pieces, spread, damped, most).reshape(weights.shape)
-    after = _errors(weights, integers * scale, gram)
-    before = _errors(weights, plain * first, gram)
+    pieces = (weights / scale).reshape(len(gram), -1, weights.shape[2])
+    integers = lattice.closest(pieces, damped, most).reshape(weights.shape).astype(np.float64)
+    after = _errors(weights - integers * scale, gram)
+    before = _errors(weights - plain * first, gram)
     better = after <= before
     if not scheme.per_channel:
         better = np.broadcast_to(after.sum() <= before.sum(), better.shape)
@@ -185,7 +185,7 @@ def _best_scale(
     best, lowest = first, np.full(first.shape, np.inf)
     for ratio in _POWERS if scheme.power_of_two else _RATIOS:
         tried = np.maximum(first * np.float32(ratio), least).astype(np.float32)
-        rounded = lattice.nearest(weights, tried, most) * tried
+        rounded = lattice.nearest(weights / tried, most) * tried
         error = (power * (weights - rounded) ** 2).sum(axis=1, keepdims=True)
         if not scheme.per_channel:
             error = np.broadcast_to(error.sum(), error.shape)
@@ -193,11 +193,12 @@ def _best_scale(
     return best
 
 
-def _errors(weights: np.ndarray, rounded: np.ndarray, gram: np.ndarray) -> np.ndarray:
+def _errors(difference: np.ndarray, gram: np.ndarray) -> np.ndarray:
     """Return (groups, 1, outputs)."""
-    pieces = (len(gram), -1, weights.shape[2])
-    found = lattice.errors(weights.reshape(pieces), rounded.reshape(pieces), gram)
-    return found.reshape(len(weights), -1, 1, weights.shape[2]).sum(axis=1)
+    groups, _, outputs = difference.shape
+    found = lattice.errors(difference.reshape(len(gram), -1, outputs), gram)
+    total: np.ndarray = found.reshape(groups, -1, 1, outputs).sum(axis=1)
+    return total
 
 
 def _by_output(vector: np.ndarray, weights: np.ndarray) -> np.ndarray:
