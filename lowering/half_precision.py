@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import ml_dtypes
@@ -103,8 +103,8 @@ def positions(node: ir.Node, dtype: ir.DataType) -> Positions:
 
 
 def _variables(
-    values: tuple[ir.Value | None, ...] | tuple[ir.Value, ...],
-    formal: list[onnx.defs.OpSchema.FormalParameter],
+    values: Sequence[ir.Value | None],
+    formal: Sequence[onnx.defs.OpSchema.FormalParameter],
 ) -> Iterator[tuple[int, ir.Value, str]]:
     """Yield each input or output that is there, with its index and its type variable."""
     for index, value in enumerate(values):

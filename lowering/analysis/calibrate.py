@@ -51,9 +51,9 @@ class Statistics:
             mean, the root of the mean square, the largest magnitude; float64, of shape (channels,).
             None for a value of rank 0 or 1.
         step: of a graph input, the finest of the known grids (multiples of 1, 1/127, 1/128, 1/255,
-            1/256) on which all numbers lie and of which they span at most 255 steps; None if there
-            is none, and for other values. An image scaled to k / 127.5 - 1 lies on none: zero is
-            not one of its numbers.
+            1/256) on which all numbers lie and of which they span, with zero, at most 255 steps;
+            None if there is none or all numbers are the same, and for other values. An image
+            scaled to k / 127.5 - 1 lies on none, as zero lies between two of its numbers.
     """
 
     histogram: Histogram
@@ -136,7 +136,7 @@ class _Collector:
 
     def __init__(self, *, grid: bool) -> None:
         self._histogram = Histogram()
-        self._steps = _STEPS if grid else ()
+        self._steps: tuple[float, ...] = _STEPS if grid else ()
         self._held: list[np.ndarray] = []
         self._size = 0
         self._count = 0
@@ -173,7 +173,6 @@ class _Collector:
         low, high = self._histogram.minimum, self._histogram.maximum
         if not self._count:
             low = high = 0.0
-        steps = [step for step in self._steps if (high - low) / step <= 255 + _OFF_GRID]
         return Statistics(
             histogram=self._histogram,
             minimum=low,
@@ -182,7 +181,7 @@ class _Collector:
             mean=mean,
             rms=rms,
             largest=self._largest,
-            step=steps[0] if steps and low < high else None,
+            step=self._steps[0] if self._steps and low < high else None,
         )
 
     def _flush(self) -> None:
@@ -195,7 +194,9 @@ class _Collector:
         self._count += array.size
         self._histogram.cover(low, high)
         self._histogram.add(_thinned(array))
-        self._steps = tuple(step for step in self._steps if _lies_on(array, step))
+        span = max(self._histogram.maximum, 0.0) - min(self._histogram.minimum, 0.0)
+        steps = [step for step in self._steps if span / step <= 255 + _OFF_GRID]
+        self._steps = tuple(step for step in steps if _lies_on(array, step))
         if largest is None:
             return
         sums, squares = _moments(array, wide=not 1e-12 < max(-low, high) < 1e12)

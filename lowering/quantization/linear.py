@@ -67,7 +67,7 @@ class Linear:
     @property
     def columns(self) -> int:
         """How many products are summed for one output."""
-        return self.weight.size // max(self.weight.shape[self.axis], 1)
+        return int(self.weight.size) // max(int(self.weight.shape[self.axis]), 1)
 
     def matrix(self, array: np.ndarray) -> np.ndarray:
         """Return an array of the weight's shape as float64 (groups, columns, group outputs)."""
