@@ -18,7 +18,7 @@ BINS: Final = 8192
 
 #: Bins are no narrower than this share of the largest magnitude, so that float32 holds every
 #: index; nor than 2 to this power, so that float32 holds the reciprocal of the width.
-_FINEST: Final = -23
+_FINEST: Final = -24
 _LEAST_EXPONENT: Final = -100
 
 #: How many numbers are binned at a time: their indices stay in a core's own cache.
@@ -85,6 +85,8 @@ class Histogram:
             np.multiply(chunk, scale, out=at)
             np.floor(at, out=at)
             np.subtract(at, first, out=at)
+            if self.maximum < 0:  # a product may have become zero, whose bin is not there
+                np.minimum(at, np.float32(self.counts.size - 1), out=at)
             where[...] = at
             self.counts += np.bincount(where, minlength=self.counts.size)
         self.count += numbers.size
