@@ -121,4 +121,5 @@ def _fitted(rows: np.ndarray, dtype: ir.DataType, stored: type) -> tuple[np.ndar
 def _stored(scale: np.ndarray, dtype: type) -> np.ndarray:
     """Return scales as they will be stored, in float32, so that integers are fitted to those."""
     bounded = np.maximum(scale, LEAST_SCALE).astype(np.float32)
-    return bounded.astype(dtype).astype(np.float32)
+    stored: np.ndarray = bounded.astype(dtype).astype(np.float32)
+    return stored

@@ -66,7 +66,8 @@ def closest(u: np.ndarray, gram: np.ndarray, most: int) -> np.ndarray:
 def _by_pivot(matrix: np.ndarray) -> np.ndarray:
     """Return float32 rows divided by their diagonal elements."""
     pivots = np.einsum("gkk->gk", matrix)[:, :, None]
-    return np.divide(matrix, pivots, dtype=np.float64).astype(np.float32)
+    divided: np.ndarray = np.divide(matrix, pivots, dtype=np.float64).astype(np.float32)
+    return divided
 
 
 def _nearest_plane(u: np.ndarray, factor: np.ndarray, most: int) -> np.ndarray:

@@ -75,7 +75,8 @@ class Linear:
         if self.node.op_type != "Conv":
             return (weight.T if self.axis == 0 else weight)[None]
         rows = weight.reshape(self.groups, len(weight) // self.groups, -1)
-        return rows.transpose(0, 2, 1)
+        matrices: np.ndarray = rows.transpose(0, 2, 1)
+        return matrices
 
     def like_weight(self, matrix: np.ndarray) -> np.ndarray:
         """Return what `matrix` was made of: the way back."""
