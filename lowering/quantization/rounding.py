@@ -38,7 +38,7 @@ _DAMPING: Final = 0.1
 
 #: Scales that are tried, relative to the one that holds the largest weight. A smaller one cuts
 #: the largest weights and is finer for all others.
-_RATIOS: Final = tuple(float(ratio) for ratio in np.linspace(1, 0.6, 17))
+_RATIOS: Final = (1.0, 0.95, 0.9, 0.85, 0.8, 0.7)
 _POWERS: Final = (1.0, 0.5, 0.25)
 
 #: The largest integer of a bias, so that its correction has room below 2**31.
