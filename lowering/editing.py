@@ -79,6 +79,38 @@ class Editor:
         self._place(node, before, [before])
         return output
 
+    def follow(
+        self,
+        value: ir.Value,
+        op_type: str,
+        inputs: Sequence[ir.Value | None],
+        attributes: Attributes | None = None,
+        *,
+        name: str,
+        dtype: ir.DataType | None,
+        shape: Sequence[int] | None,
+        sources: Sequence[ir.Node],
+    ) -> ir.Value:
+        """Insert a node right behind `value`: behind the node that gives it, or first in the graph.
+
+        It stands for what the `sources` stand for. Return its output, which nothing reads yet.
+        """
+        graph, producer = value.graph, value.producer()
+        if graph is None:
+            raise ValueError(f"the value {value.name!r} belongs to no graph")
+        output = ir.val(_unique(name, self._names), dtype, shape)
+        node = ir.node(
+            op_type, inputs, attributes, outputs=[output], name=_unique(name, self._node_names)
+        )
+        provenance.record(node, sources)
+        if producer is not None:
+            graph.insert_after(producer, node)
+        else:
+            graph.insert_before(graph[0], node)
+        self._order[node] = self._order[producer if producer is not None else sources[0]]
+        self.modified = True
+        return output
+
     def interpose(
         self,
         value: ir.Value,

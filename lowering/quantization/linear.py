@@ -81,7 +81,7 @@ class Linear:
     def like_weight(self, matrix: np.ndarray) -> np.ndarray:
         """Return what `matrix` was made of: the way back."""
         if self.node.op_type != "Conv":
-            return matrix[0].T if self.axis == 0 else matrix[0]
+            return np.asarray(matrix[0].T if self.axis == 0 else matrix[0])
         return matrix.transpose(0, 2, 1).reshape(self.weight.shape)
 
 

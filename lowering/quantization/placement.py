@@ -105,6 +105,19 @@ def data_inputs(node: ir.Node) -> tuple[int, ...]:
     return tuple(range(len(node.inputs))) if is_op(node, *_OF_ALL) else (0,)
 
 
+def is_inner(value: ir.Value, integer: Collection[str | None]) -> bool:
+    """Whether a value goes from a sum into its activation, inside one of the integer kernels."""
+    user, producer = sole_user(value), value.producer()
+    return (
+        user is not None
+        and producer is not None
+        and producer.name in integer
+        and user.name in integer
+        and is_op(producer, *_TAKING_IN)
+        and is_op(user, "Clip", "Relu")
+    )
+
+
 def _is_able(node: ir.Node, scheme: Scheme) -> bool:
     """Whether an integer kernel can do the node's work."""
     if node.domain or node.op_type not in scheme.operators or has_body(node):
@@ -209,24 +222,14 @@ def _reads_fixed(node: ir.Node, scheme: Scheme, able: set[ir.Node]) -> bool:
 
 def _rounded(model: ir.Model, integer: set[ir.Node], scheme: Scheme) -> list[ir.Value]:
     """Return the values that are rounded, in graph order."""
+    names = {node.name for node in integer}
     values = [*model.graph.inputs, *(value for node in model.graph for value in node.outputs)]
     return [
         value
         for value in values
-        if not _is_inner(value, integer)
+        if not is_inner(value, names)
         and (_is_read(value, integer) or (not scheme.float_outputs and value.producer() in integer))
     ]
-
-
-def _is_inner(value: ir.Value, integer: set[ir.Node]) -> bool:
-    """Whether a value goes from a sum into its activation, inside one kernel."""
-    user, producer = sole_user(value), value.producer()
-    return (
-        producer in integer
-        and user in integer
-        and is_op(producer, *_TAKING_IN)
-        and is_op(user, "Clip", "Relu")
-    )
 
 
 def _related(values: list[ir.Value], integer: set[ir.Node], scheme: Scheme) -> dict[str, Quantized]:

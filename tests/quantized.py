@@ -1,0 +1,76 @@
+"""What the tests of quantization share: canonical models, and recipes by the simplest method."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import onnx_ir as ir
+
+from tapeout.lowering.canonical import canonical
+from tapeout.lowering.importers.onnx import load
+from tapeout.lowering.matching import array_of
+from tapeout.lowering.quantization.parameters import Parameters, of_range, of_weights
+from tapeout.lowering.quantization.placement import channel_axis, place
+from tapeout.lowering.quantization.recipe import Recipe, Weights
+from tapeout.lowering.quantization.scheme import SCHEMES, Scheme
+from tapeout.lowering.reference import Reference
+
+import support
+
+Feeds = Mapping[str, np.ndarray]
+
+INTEGER_SCHEMES = tuple(item for item in SCHEMES.values() if isinstance(item, Scheme))
+
+
+def real_model(name: str) -> ir.Model:
+    """Return one of the real models, canonical and channels-first."""
+    return canonical("nchw").run(load(support.MODELS / f"{name}.onnx"))
+
+
+def real_batches(name: str, model: ir.Model, count: int = 8) -> list[Feeds]:
+    """Return real samples, each of the model's static shape."""
+    [entry] = model.graph.inputs
+    return [{str(entry.name): x} for x in support.real_inputs(name, count)[:, None]]
+
+
+def values_of(model: ir.Model, batches: Sequence[Feeds], names: Sequence[str]) -> list[Feeds]:
+    """Return the named values, by name, for each batch."""
+    watched = model.clone()
+    known = {str(value.name): value for node in watched.graph for value in node.outputs}
+    for name in names:
+        if name in known and known[name] not in watched.graph.outputs:
+            watched.graph.outputs.append(known[name])
+    reference = Reference(watched)
+    return [{**batch, **reference.run(batch)} for batch in batches]
+
+
+def min_max(
+    model: ir.Model, scheme: Scheme, batches: Sequence[Feeds], kept: Mapping[str, str] | None = None
+) -> Recipe:
+    """Return the recipe of ranges from least to greatest, and of weights rounded to nearest."""
+    placement = place(model, scheme, kept or {})
+    seen = values_of(model, batches, list(placement.values))
+    activations: dict[str, Parameters] = {}
+    for name, item in placement.values.items():
+        if item.like is None and item.fixed is None:
+            low = min(float(values[name].min()) for values in seen)
+            high = max(float(values[name].max()) for values in seen)
+            activations[name] = of_range(low, high, scheme)
+        elif item.fixed is not None:
+            scale, zero = item.fixed
+            dtype = scheme.activations
+            activations[name] = Parameters(
+                np.array(scale, np.float32), np.array(zero, dtype.numpy()), dtype
+            )
+    for name, item in placement.values.items():
+        if item.like is not None:
+            activations[name] = activations[item.like]
+    weights = {}
+    for node in model.graph:
+        array = array_of(node.inputs[1]) if node.name in placement.nodes else None
+        if array is not None:
+            parameters = of_weights(array, channel_axis(node), scheme)
+            bias = array_of(node.inputs[2]) if len(node.inputs) > 2 else None
+            weights[str(node.name)] = Weights(parameters.integers(array), parameters, bias)
+    return Recipe(scheme, activations, weights, kept or {})
