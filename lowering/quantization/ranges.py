@@ -26,6 +26,10 @@ PERCENTILE: Final = 0.9999
 _ENTROPY_BINS: Final = 2048
 _ENTROPY_STRIDE: Final = 32
 
+#: How many numbers an empty bin counts as, where it takes in what was clipped: as in MXNet and in
+#: ONNX Runtime. Were there none, no threshold in the gaps of a long tail could be taken.
+_SMOOTHING: Final = 1e-4
+
 #: `mse` tries these shares of an end of the range, and then ever finer ones around the best.
 _COARSE: Final = tuple(2 ** (-step / 2) for step in range(21))
 _FINE: Final = (0.2, 0.06, 0.02)
@@ -217,18 +221,18 @@ def entropy(histogram: Histogram, scheme: Scheme) -> Range:
 def _divergence(magnitudes: np.ndarray, end: int, groups: int) -> float:
     """Return the Kullback-Leibler divergence of the clipped numbers from their rounding.
 
-    Infinite where a group that is empty takes in what was clipped.
+    Infinite where every number is clipped.
     """
+    if not magnitudes[:end].any():
+        return math.inf
     clipped = magnitudes[:end].astype(np.float64)
     clipped[-1] += magnitudes[end:].sum()
     group = np.arange(end) * groups // end
     occupied = clipped > 0
     inside = np.bincount(group, magnitudes[:end])
     shares = inside / np.maximum(np.bincount(group, occupied), 1)
-    rounded = shares[group][occupied]
+    rounded = np.maximum(shares[group][occupied], _SMOOTHING)
     clipped = clipped[occupied]
-    if not clipped.size or not rounded.all():
-        return math.inf
     ratio = np.log(clipped / clipped.sum()) - np.log(rounded / rounded.sum())
     return float(clipped @ ratio / clipped.sum())
 
