@@ -138,17 +138,24 @@ class _Finder:
         channels = _channels_after(node, self._channels[x])
         if channels is None:
             return False
-        others = node.inputs[1:] if is_op(node, "Add", "Sub") else ()
-        if any(value is None or self._channels.get(value) != channels for value in others):
+        others = [value for value in node.inputs[1:] if value is not None]
+        if not is_op(node, "Add", "Sub"):
+            self._pinned.extend(others)
+            others = []
+        if any(self._channels.get(value) != channels for value in others):
             return False
         self._channels[y] = channels
         for value in (x, *others):
-            if value is not None:
-                self._parents[self._root(y)] = self._root(value)
+            self._join(y, value)
         clamped = clamp_of(node)
         if clamped is not None and clamped[1].high is not None:
             self._ceilings.append((y, float(clamped[1].high)))
         return True
+
+    def _join(self, first: ir.Value, second: ir.Value) -> None:
+        first, second = self._root(first), self._root(second)
+        if first is not second:
+            self._parents[first] = second
 
     def _root(self, value: ir.Value) -> ir.Value:
         while value in self._parents:
