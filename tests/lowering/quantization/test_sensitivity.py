@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+import dataclasses
 import math
+from collections.abc import Sequence
 
 import numpy as np
+import onnx_ir as ir
 import pytest
 
+from tapeout.lowering.passes.quantize import Quantize
+from tapeout.lowering.quantization.placement import place
 from tapeout.lowering.quantization.scheme import SCHEMES, Scheme
 from tapeout.lowering.quantization.sensitivity import sensitivity
 from tapeout.lowering.quantization.sqnr import sqnr
@@ -21,7 +26,7 @@ HARSH = EVEN.copy()
 HARSH[:, 0] *= 300
 
 
-def two_gemms() -> object:
+def two_gemms() -> ir.Model:
     return support.from_text(
         """g (float[1,6] x, float[8,6] a, float[8,6] b) => (float[1,8] y, float[1,8] z) {
             y = Gemm<transB=1>(x, a)
@@ -30,6 +35,17 @@ def two_gemms() -> object:
         a=EVEN,
         b=HARSH,
     )
+
+
+def found_by(model: ir.Model, data: Sequence[quantized.Feeds], samples: int) -> dict[str, float]:
+    recipe = quantized.min_max(model, INT8, data)
+    nodes = place(model, INT8).integer
+
+    def alone(name: str) -> ir.Model:
+        kept = {other: "not under test" for other in nodes if other != name}
+        return Quantize(dataclasses.replace(recipe, kept=kept))(model.clone()).model
+
+    return sensitivity(model, tuple(recipe.weights), alone, data, samples)
 
 
 def batches(count: int) -> list[dict[str, np.ndarray]]:
@@ -41,7 +57,7 @@ def batches(count: int) -> list[dict[str, np.ndarray]]:
 def test_the_harsh_node_costs_more() -> None:
     model = two_gemms()
     data = batches(20)
-    found = sensitivity(model, quantized.min_max(model, INT8, data), data, samples=20)
+    found = found_by(model, data, samples=20)
     assert list(found) == ["y", "z"]
     assert found["y"] > found["z"] + 6
 
@@ -49,18 +65,16 @@ def test_the_harsh_node_costs_more() -> None:
 def test_every_real_node_costs_something_and_less_than_all_together() -> None:
     model = quantized.real_model("digits_cnn")
     data = quantized.real_batches("digits_cnn", model, 4)
-    recipe = quantized.min_max(model, INT8, data)
-    found = sensitivity(model, recipe, data, samples=2)
-    assert list(found) == list(recipe.weights)
+    found = found_by(model, data, samples=2)
+    assert list(found) == list(place(model, INT8).nodes)
     assert all(10 < item < 100 for item in found.values())
-    assert sensitivity(model, recipe, data, samples=2) == found
+    assert found_by(model, data, samples=2) == found
 
 
 def test_needs_samples() -> None:
     model = two_gemms()
-    recipe = quantized.min_max(model, INT8, batches(1))
     with pytest.raises(ValueError, match="at least one"):
-        sensitivity(model, recipe, [])
+        sensitivity(model, ("y",), lambda _: model, [])
 
 
 def test_sqnr() -> None:

@@ -1,0 +1,170 @@
+"""One scheme applied to one model: what it changes, and the passes that do, whatever is kept."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+from collections.abc import Mapping
+
+import onnx_ir as ir
+
+from ...errors import ModelError, Problem, UsageError
+from ..analysis import overflow
+from ..analysis.calibrate import Calibration, calibrate
+from ..analysis.probe import Batches
+from ..canonical import canonical
+from ..half_precision import NAMES
+from ..matching import is_op, nodes_of
+from ..names import joined
+from ..passes.convert_precision import ConvertPrecision
+from ..passes.equalize_layers import EqualizeLayers
+from ..passes.quantize import Quantize
+from ..passes.quantize_weights import QuantizeWeights
+from ..pipeline import Pipeline
+from .placement import Placement, place
+from .ranges import choose
+from .recipe import Recipe
+from .rounding import round_weights
+from .scheme import AnyScheme, FloatScheme, Scheme, WeightScheme
+
+#: Node name -> why it stays float.
+Kept = Mapping[str, str]
+
+
+class Conversion(abc.ABC):
+    """One scheme, applied to one model.
+
+    Attributes:
+        scheme: what the numbers become.
+        model: the canonical, channels-first model in float that `passes` start from.
+        nodes: the names of the nodes whose numbers change, in graph order.
+        fixed: the nodes that the scheme or the data keep in float, with the reason.
+    """
+
+    scheme: AnyScheme
+    model: ir.Model
+    nodes: tuple[str, ...]
+    fixed: Kept
+
+    @abc.abstractmethod
+    def passes(self, kept: Kept) -> Pipeline:
+        """Return the passes that convert `model`, all but the nodes to keep."""
+
+    def converted(self, kept: Kept) -> ir.Model:
+        """Return the converted model; `model` is left as it is."""
+        return self.passes(kept).run(self.model.clone())
+
+    def alone(self, name: str) -> ir.Model:
+        """Return the model with one node converted, and all others in float."""
+        return self.converted({other: "not under test" for other in self.nodes if other != name})
+
+
+def conversion(
+    imported: ir.Model, scheme: AnyScheme, batches: Batches, method: str = "auto"
+) -> Conversion:
+    """Prepare to convert an imported float model, which is left as it is.
+
+    Args:
+        batches: samples to calibrate with; may be empty where the scheme only shortens numbers.
+        method: how ranges are found, as `ranges.choose` knows it.
+
+    Raises:
+        UsageError: an integer scheme has no samples; a sample holds NaN or infinities.
+        ModelError: the model is quantized already, or ONNX Runtime cannot run it.
+    """
+    found = [node for node in nodes_of(imported) if is_op(node, "QuantizeLinear")]
+    if found:
+        raise ModelError(
+            "the model is quantized already",
+            [Problem(f"node {found[0].name!r}", "is a QuantizeLinear", "give the float model")],
+        )
+    model = canonical("nchw").run(imported.clone())
+    if isinstance(scheme, Scheme):
+        if not len(batches):
+            raise UsageError(
+                f"the scheme {scheme.name!r} needs samples to calibrate with",
+                [Problem("--calibration", "is not given", "give FILE.npz[:KEY] with real inputs")],
+            )
+        return Integers(model, scheme, batches, method)
+    if isinstance(scheme, WeightScheme):
+        return WeightsAlone(model, scheme)
+    return ShorterFloats(model, scheme, batches)
+
+
+class Integers(Conversion):
+    """Static integer quantization: equalize, calibrate, choose ranges, round the weights."""
+
+    def __init__(self, model: ir.Model, scheme: Scheme, batches: Batches, method: str) -> None:
+        self.scheme: Scheme = scheme
+        self.model = model
+        self.fixed = {}
+        self.placement = place(model, scheme)
+        self.nodes = self.placement.nodes
+        self._equalize, self.calibration = _equalized(model, self.placement, scheme, batches)
+        self.equalized = self._equalize.run(model.clone())
+        ranges = choose(self.calibration, self.placement.values, scheme, method)
+        rounded = round_weights(self.equalized, self.nodes, ranges, scheme, batches)
+        self._recipe = Recipe(scheme, ranges, rounded)
+
+    def recipe(self, kept: Kept) -> Recipe:
+        """Return what is written; ranges and weights are the same whatever is kept."""
+        return dataclasses.replace(self._recipe, kept=dict(kept))
+
+    def passes(self, kept: Kept) -> Pipeline:
+        return self._equalize + Pipeline((Quantize(self.recipe(kept)),))
+
+    def alone(self, name: str) -> ir.Model:
+        # Other operators in integers, such as a residual Add, cost accuracy of their own.
+        others = (other for other in self.placement.integer if other != name)
+        return self.converted(dict.fromkeys(others, "not under test"))
+
+
+def _equalized(
+    model: ir.Model, placement: Placement, scheme: Scheme, batches: Batches
+) -> tuple[Pipeline, Calibration]:
+    """Return the pass that scales channels, if it changes anything, and what is known after it."""
+    before = calibrate(model, batches, placement.values)
+    equalize = EqualizeLayers(before, per_channel=scheme.per_channel)
+    result = equalize(model.clone())
+    if not result.modified:
+        return Pipeline(()), before
+    return Pipeline((equalize,)), calibrate(result.model, batches, placement.values)
+
+
+class ShorterFloats(Conversion):
+    """Half precision or bfloat16; without samples only constants say what may overflow."""
+
+    def __init__(self, model: ir.Model, scheme: FloatScheme, batches: Batches) -> None:
+        self.scheme: FloatScheme = scheme
+        self.model = model
+        observed = overflow.observed(model)
+        calibration = calibrate(model, batches, observed) if len(batches) else None
+        self.fixed = overflow.keep_list(model, calibration, scheme.dtype)
+        self.nodes = tuple(
+            str(node.name)
+            for node in self.converted({}).graph
+            if any(value.dtype == scheme.dtype for value in node.outputs)
+            and not is_op(node, "Cast")
+        )
+
+    def passes(self, kept: Kept) -> Pipeline:
+        keep = joined((*self.fixed, *kept))
+        return Pipeline((ConvertPrecision(NAMES[self.scheme.dtype], keep),))
+
+
+class WeightsAlone(Conversion):
+    """Constant weights as integers, computation in float."""
+
+    def __init__(self, model: ir.Model, scheme: WeightScheme) -> None:
+        self.scheme: WeightScheme = scheme
+        self.model = model
+        self.fixed = {}
+        self.nodes = tuple(
+            str(node.name)
+            for node in self.converted({}).graph
+            for value in node.inputs[1:2]
+            if value is not None and is_op(value.producer(), "DequantizeLinear")
+        )
+
+    def passes(self, kept: Kept) -> Pipeline:
+        return Pipeline((QuantizeWeights(self.scheme.name, joined(kept)),))
