@@ -15,14 +15,13 @@ def draw(*shape: int) -> np.ndarray:
     return RNG.standard_normal(shape).astype(np.float32)
 
 
-def network(nodes: str, outputs: str = "float[1,2,4,4] z", inputs: str = "") -> ir.Model:
+def network(nodes: str, outputs: str = "float[1,2,4,4] z") -> ir.Model:
     """Return a model of the nodes between x, an image of 2 channels, and the outputs."""
     return support.from_text(
-        f"""g (float[1,2,4,4] x{inputs}, float[4,2,1,1] a, float[4,2,1,1] b, float[2,4,1,1] c,
+        f"""g (float[1,2,4,4] x, float[4,2,1,1] a, float[4,2,1,1] b, float[2,4,1,1] c,
                float[4,4,1,1] e, float[4] bias, float[3,64] dense) => ({outputs})
-            <float low = {{0}}, float high = {{6}}, float negative = {{-1}}, float[4] one = {{1,1,1,1}},
-             int64[2] flat = {{1,-1}}, int64[3] lines = {{1,4,16}}, int64[4] apart = {{1,2,8,4}},
-             int64[4] column = {{1,64,1,1}}>
+            <float low = {{0}}, float high = {{6}}, float negative = {{-1}},
+             int64[2] flat = {{1,-1}}, int64[3] lines = {{1,4,16}}>
             {{ {nodes} }}""",
         a=draw(4, 2, 1, 1),
         b=draw(4, 2, 1, 1),
@@ -80,7 +79,8 @@ def test_two_groups_in_a_row() -> None:
         ("m = Reshape(p, lines) f = Reshape(m, flat)", [(1, 1), (1, 1), (1, 16)]),
         ("m = Reshape(p, flat) f = Identity(m)", [(1, 1), (1, 16), (1, 16)]),
         (
-            "m = Transpose<perm=[0,2,3,1]>(p) n = Transpose<perm=[0,3,1,2]>(m) f = Reshape(n, flat)",
+            """m = Transpose<perm=[0,2,3,1]>(p) n = Transpose<perm=[0,3,1,2]>(m)
+               f = Reshape(n, flat)""",
             [(1, 1), (3, 1), (1, 1), (1, 16)],
         ),
     ],
