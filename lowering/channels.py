@@ -179,7 +179,11 @@ def is_linear(node: ir.Node) -> bool:
     attributes = node.attributes
     if attributes.get_int("transA", 0) or attributes.get_float("beta", 1.0) != 1:
         return False
-    return all(value is None or array_of(value) is not None for value in node.inputs[1:])
+    if not all(value is None or array_of(value) is not None for value in node.inputs[1:]):
+        return False
+    bias = shape_of(node.inputs[2]) if len(node.inputs) > 2 else None
+    # Gemm may have a bias for each row of its input, too.
+    return bias is None or math.prod(bias[:-1]) == 1
 
 
 def _channels_after(node: ir.Node, channels: Channels) -> Channels | None:

@@ -33,7 +33,8 @@ class EqualizeLayers(ir.passes.InPlacePass):
     A channel's factor weighs what it is good for against what it costs:
 
     - weights with a scale per output channel: a producer's rows can be scaled at no cost, so the
-      activations A (root mean square) are weighed against the consumers' columns C:
+      activations A (the largest magnitude: measured better than the root mean square) are weighed
+      against the consumers' columns C:
       factor = √(C / A), as SmoothQuant (Xiao et al., "SmoothQuant: Accurate and Efficient
       Post-Training Quantization for Large Language Models", 2023). A depthwise convolution has one
       channel in a row and costs nothing: if all consumers are, factor = 1 / A;
@@ -93,8 +94,8 @@ class EqualizeLayers(ir.passes.InPlacePass):
         found = []
         for value, channels in group.values.items():
             statistics = self.calibration.values.get(str(value.name))
-            if statistics is not None and statistics.rms is not None and channels.axis == 1:
-                found.append(per_channel(statistics.rms, channels))
+            if statistics is not None and statistics.largest is not None and channels.axis == 1:
+                found.append(per_channel(statistics.largest, channels))
         return _joined(group.count, found) if found else None
 
     def _bounded(self, group: Group, exponents: np.ndarray) -> np.ndarray:
@@ -178,8 +179,7 @@ def _products(
     yield 1, weight
     bias = array_of(node.inputs[2]) if len(node.inputs) > 2 else None
     if bias is not None and factors is not None:
-        shape = bias.shape if bias.size == factors.size else factors.shape
-        yield 2, affine.scaled(np.broadcast_to(bias, shape), factors.reshape(shape))
+        yield 2, affine.scaled(np.broadcast_to(bias.reshape(-1), factors.shape), factors)
 
 
 def _output_factor(node: ir.Node, weight: np.ndarray, factors: np.ndarray) -> np.ndarray:
