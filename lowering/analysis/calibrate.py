@@ -16,6 +16,7 @@ import numpy as np
 import onnx_ir as ir
 
 from ...errors import Problem, UsageError
+from ..matching import shape_of
 from .histogram import Histogram
 from .probe import Batches, Probe
 
@@ -92,7 +93,8 @@ def calibrate(model: ir.Model, batches: Batches, names: Iterable[str]) -> Calibr
             which are taken as float32.
 
     Raises:
-        UsageError: there are no samples; an input holds NaN or infinities; a value becomes NaN or
+        UsageError: there are no samples; an input is missing, is none of the model's, or has
+            another shape or dtype; an input holds NaN or infinities; a value becomes NaN or
             infinite. All inputs and samples are named; of the values, the first of each sample.
         ModelError: ONNX Runtime cannot run the model.
         KeyError: the main graph has no such value.
@@ -102,6 +104,7 @@ def calibrate(model: ir.Model, batches: Batches, names: Iterable[str]) -> Calibr
         raise UsageError(
             "there are no samples to calibrate with", [Problem("", "the data is empty")]
         )
+    _require_fitting_inputs(model, batches)
     _require_finite_inputs(batches)
     inputs = {str(value.name) for value in model.graph.inputs}
     probe = Probe(model, tuple(names))
@@ -278,6 +281,49 @@ def _digest(batches: Batches) -> str:
             found.update(f"\0{name}\0{array.dtype.str}\0{array.shape}\0".encode())
             found.update(np.ascontiguousarray(array).data)
     return found.hexdigest()
+
+
+def _require_fitting_inputs(model: ir.Model, batches: Batches) -> None:
+    """Raise UsageError with every input that is missing, unknown or of another shape or dtype."""
+    wanted = {str(value.name): value for value in model.graph.inputs}
+    failed: dict[tuple[str, str], list[int]] = {}
+    for index, batch in enumerate(batches):
+        for name in dict.fromkeys((*wanted, *batch)):
+            what = _misfit(batch.get(name), wanted.get(name))
+            if what:
+                failed.setdefault((name, what), []).append(index)
+    if failed:
+        raise UsageError(
+            "the calibration data does not fit the model's inputs",
+            [
+                Problem(
+                    f"input {name!r}",
+                    what
+                    if len(places) == len(batches)
+                    else f"{what} in {len(places)} of {len(batches)} batches, from {places[0]} on",
+                    f"the inputs are: {', '.join(map(_signature, wanted.values()))}",
+                )
+                for (name, what), places in failed.items()
+            ],
+        )
+
+
+def _misfit(array: np.ndarray | None, value: ir.Value | None) -> str:
+    """Return what is wrong with the array for an input; nothing if it fits."""
+    if value is None:
+        return "is none of the model's"
+    if array is None:
+        return "is missing"
+    if array.shape != shape_of(value):
+        return f"has shape {array.shape}"
+    if value.dtype is not None and array.dtype != value.dtype.numpy():
+        return f"has dtype {array.dtype}"
+    return ""
+
+
+def _signature(value: ir.Value) -> str:
+    dtype = value.dtype.numpy() if value.dtype is not None else "of any dtype"
+    return f"{value.name!r} {dtype} {shape_of(value)}"
 
 
 def _require_finite_inputs(batches: Batches) -> None:

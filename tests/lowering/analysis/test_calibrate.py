@@ -240,6 +240,26 @@ def test_every_bad_input_and_sample_is_named() -> None:
     ]
 
 
+def test_every_input_that_does_not_fit_is_named() -> None:
+    model = support.from_text(
+        "agraph (float[1,4] x, float[1,1] b, uint8[1] c) => (float[1,4] y, uint8[1] d)"
+        "{ y = Add (x, b) d = Identity (c) }"
+    )
+    good = {"x": np.ones((1, 4), np.float32), "b": np.ones((1, 1), np.float32)}
+    batches = [
+        {**good, "d": np.ones(1, np.uint8)},
+        {**good, "d": np.ones(1, np.uint8), "x": np.ones((1, 5), np.float32)},
+        {**good, "d": np.ones(1, np.uint8), "b": np.ones((1, 1))},
+    ]
+    fix = "(the inputs are: 'x' float32 (1, 4), 'b' float32 (1, 1), 'c' uint8 (1,))"
+    assert problems(model, batches) == [
+        f"input 'c': is missing {fix}",
+        f"input 'd': is none of the model's {fix}",
+        f"input 'x': has shape (1, 5) in 1 of 3 batches, from 1 on {fix}",
+        f"input 'b': has dtype float64 in 1 of 3 batches, from 2 on {fix}",
+    ]
+
+
 @pytest.mark.parametrize("size", [4, 70000])
 def test_every_value_that_overflows_is_named_where_it_begins(size: int) -> None:
     model = support.from_text(
