@@ -16,12 +16,15 @@ import tarfile
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .budget import Usage
 from .errors import Problem, UsageError, VerificationError
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
 
 MANIFEST = "manifest.json"
 VECTORS = "test_vectors.npz"
@@ -67,6 +70,13 @@ class PlanRecord(_Data):
     options: dict[str, int | str]
 
 
+class ConversionRecord(_Data):
+    """How the model came to fewer bits; `kept`: the nodes that stayed in float, with the reason."""
+
+    scheme: str
+    kept: dict[str, str]
+
+
 class Quantization(_Data):
     """real = scale * (stored - zero_point); one entry, or one for each index of `axis`."""
 
@@ -83,6 +93,13 @@ class Tensor(_Data):
     dtype: str
     layout: str | None = None
     quantization: Quantization | None = None
+
+    @classmethod
+    def of(cls, value: ir.Value) -> Self:
+        """Describe an input or output of an imported model, whose shape is static."""
+        if value.name is None or value.shape is None or value.dtype is None:
+            raise ValueError(f"the importer left {value} without name, shape or dtype")
+        return cls(name=value.name, shape=value.shape.numpy(), dtype=value.dtype.numpy().name)
 
 
 class Artifact(_Data):
@@ -104,6 +121,7 @@ class Manifest(_Data):
     runtime: Runtime
     plan: PlanRecord
     passes: str
+    conversion: ConversionRecord | None = None
     usage: dict[str, Any]
     budget: dict[str, int | float | None]
     verdict: dict[str, Any]

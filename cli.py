@@ -181,11 +181,15 @@ def _options(
 ) -> Options:
     from .compiler import Options
 
+    return Options(precision, runtime, _static(shapes), calibration, evaluation, verify_passes)
+
+
+def _static(shapes: Sequence[tuple[str, tuple[int, ...]]] | None) -> dict[str, tuple[int, ...]]:
     given = list(shapes or [])
     repeated = sorted({name for name, _ in given if [item[0] for item in given].count(name) > 1})
     if repeated:
         raise UsageError(f"--shape is given more than once for {', '.join(repeated)}")
-    return Options(precision, runtime, dict(given), calibration, evaluation, verify_passes)
+    return dict(given)
 
 
 @app.command()
@@ -250,6 +254,46 @@ def compile_model(
             _write(render.compiled_json(compiled))
         else:
             render.compiled(compiled)
+
+
+@app.command("quantize")
+def quantize_model(
+    model: Model,
+    output: Annotated[Path, typer.Option("-o", "--output", help="The .onnx file to write.")],
+    scheme: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="The numbers to write: int8, tflite, fp16, ... (a wrong name lists all).",
+        ),
+    ] = "int8",
+    calibration: Calibration = None,
+    evaluation: Evaluation = None,
+    accuracy_drop: AccuracyDrop = None,
+    method: Annotated[
+        Literal["auto", "minmax", "percentile", "entropy", "mse"],
+        typer.Option(help="How ranges are found on the calibration data."),
+    ] = "auto",
+    shape: Shapes = None,
+    report: Annotated[
+        bool, typer.Option("--report", help="Measure and show what each node costs.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that exists.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Write a model in fewer bits as an ONNX file that any runtime can run."""
+    with _outcome(as_json):
+        from . import quantizer
+
+        options = quantizer.Options(
+            scheme, method, calibration, evaluation, accuracy_drop, _static(shape), report
+        )
+        with render.progress() as progress:
+            found = quantizer.quantize(model, output, options, force=force, progress=progress)
+        if as_json:
+            _write(render.quantized_json(found))
+        else:
+            render.quantized(found, report)
 
 
 @app.command("run")

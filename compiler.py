@@ -18,7 +18,16 @@ import onnx_ir as ir
 from . import bundle as bundles
 from . import numerics
 from .budget import Budget, Figure, Usage, Verdict
-from .bundle import Bundle, Device, Manifest, ModelFile, PlanRecord, Runtime, Tensor
+from .bundle import (
+    Bundle,
+    ConversionRecord,
+    Device,
+    Manifest,
+    ModelFile,
+    PlanRecord,
+    Runtime,
+    Tensor,
+)
 from .data import Data, pieces, read_data
 from .errors import BudgetError, Problem, UsageError
 from .lowering import dialect
@@ -27,6 +36,7 @@ from .lowering.reference import Reference
 from .planner import Candidate, candidates
 from .profiles import catalog
 from .profiles.schema import Profile
+from .quantizer import Converter
 from .targets.base import Built, Execution, Precision, Progress
 from .version import VERSION
 
@@ -40,7 +50,8 @@ class Options:
     Attributes:
         runtime: one of the device's runtimes; None lets the planner choose.
         shapes: static input shapes, by input name.
-        calibration: ``FILE.npz[:KEY]`` of inputs, whose first samples become the test vectors.
+        calibration: ``FILE.npz[:KEY]`` of inputs, for a precision in fewer bits; the first samples
+            become the test vectors.
         evaluation: ``FILE.npz[:KEY]`` of inputs and labels, for the accuracy.
         verify_passes: check the dialect's rules after every pass.
     """
@@ -115,7 +126,9 @@ def prepare(
     path = Path(model)
     progress(f"importing {path.name}")
     imported = load(path, options.shapes)
-    inputs = tuple(_tensor(value) for value in imported.graph.inputs)
+    inputs = tuple(Tensor.of(value) for value in imported.graph.inputs)
+    given = options.calibration
+    samples = read_data(given, inputs, labelled=False) if given else None
     labelled = read_data(options.evaluation, inputs) if options.evaluation else None
     if budget.accuracy_drop is not None and (labelled is None or labelled.labels is None):
         raise UsageError("an accuracy budget needs data with labels: give --eval FILE.npz")
@@ -127,11 +140,11 @@ def prepare(
         ),
         model=imported,
         inputs=inputs,
-        outputs=tuple(_tensor(value) for value in imported.graph.outputs),
+        outputs=tuple(Tensor.of(value) for value in imported.graph.outputs),
         profile=profile,
         budget=budget.or_default(Budget(**profile.budget.model_dump())),
         options=options,
-        samples=read_data(options.calibration, inputs) if options.calibration else labelled,
+        samples=samples,
         labelled=labelled,
         progress=progress,
     )
@@ -147,8 +160,22 @@ def plan(job: Job) -> list[Candidate]:
     job.progress(f"planning for {job.profile.name}")
     options = job.options
     verify = dialect.check if options.verify_passes else None
+    converter = Converter(
+        job.model,
+        job.inputs,
+        job.samples,
+        job.labelled,
+        job.budget.accuracy_drop,
+        progress=job.progress,
+    )
     return candidates(
-        job.model, job.profile, job.budget, options.precision, options.runtime, verify
+        job.model,
+        job.profile,
+        job.budget,
+        converter,
+        options.precision,
+        options.runtime,
+        verify,
     )
 
 
@@ -174,11 +201,13 @@ def _first_that_fits(job: Job, directory: Path) -> Compiled:
     missed = []
     found = plan(job)
     reference = Reference(job.model)
-    samples = job.samples.feeds if job.samples else None
-    vectors = numerics.make_vectors(reference, job.inputs, samples)
+    data = job.samples or job.labelled
+    samples = data.feeds if data else None
     for candidate in found:
         if not any(line.used and line.used.known == "exact" for line in candidate.verdict.missed):
             _empty(directory)
+            computed = reference if candidate.converted is None else Reference(candidate.source)
+            vectors = numerics.make_vectors(computed, job.inputs, samples)
             attempt = _Attempt(job, candidate, directory, reference, vectors)
             compiled = attempt.compiled()
             if compiled.verdict.fits:
@@ -220,7 +249,7 @@ class _Attempt:
         self.job.progress("running the test vectors")
         here = self.job.profile.name == catalog.HOST
         execution = self._execute(self.vectors.inputs, _TIMED_RUNS if here else 0)
-        numerics.require_equal(execution.outputs, self.vectors.expected, numerics.TOLERANCE)
+        numerics.require_equal(execution.outputs, self.vectors.expected, self._tolerance())
         if not here:
             return usage
         note = f"median of {len(execution.latencies)} runs on this machine"
@@ -241,6 +270,19 @@ class _Attempt:
         drop = Figure(expected.share - reached.share, "fraction", "measured", note)
         return dataclasses.replace(usage, accuracy_drop=drop)
 
+    def _tolerance(self) -> float:
+        return numerics.TOLERANCES[self.candidate.plan.precision]
+
+    def _conversion(self) -> ConversionRecord | None:
+        """Say how the model came to fewer bits, if it did."""
+        converted = self.candidate.converted
+        if converted is None:
+            return None
+        found = converted.conversion
+        return ConversionRecord(
+            scheme=found.scheme.name, kept={**found.fixed, **converted.outcome.kept}
+        )
+
     def _manifest(self, built: Built, usage: Usage, verdict: Verdict) -> Manifest:
         """Describe the directory; a measured latency is left out, so that bytes repeat."""
         job, profile, plan = self.job, self.job.profile, self.candidate.plan
@@ -259,7 +301,8 @@ class _Attempt:
             usage=lasting.to_json(),
             budget=job.budget.to_json(),
             verdict=verdict.to_json(),
-            tolerance=numerics.TOLERANCE,
+            conversion=self._conversion(),
+            tolerance=self._tolerance(),
             inputs=job.inputs,
             outputs=job.outputs,
             engine=built.engine,
@@ -275,19 +318,15 @@ def _nothing_fits(job: Job, missed: list[tuple[Candidate, Usage, Verdict]]) -> B
         Problem(str(candidate.plan), "; ".join(map(str, verdict.missed)))
         for candidate, _, verdict in missed
     ]
+    if job.options.precision == "auto" and job.samples is None:
+        fix = "give --calibration FILE.npz with real inputs"
+        problems.append(Problem("", "fewer bits were not tried without samples", fix))
     for candidate, usage, _ in missed[:1]:
         limit = job.budget.memory
         if limit is not None and usage.memory.value > limit:
             explained = candidate.explain_memory(limit, usage)
             problems += [Problem("", line) for line in explained.lines()]
     return BudgetError(f"no plan fits the budget on {job.profile.name}", problems)
-
-
-def _tensor(value: ir.Value) -> Tensor:
-    if value.name is None or value.shape is None or value.dtype is None:
-        raise ValueError(f"the importer left {value} without name, shape or dtype")
-    shape = value.shape.numpy()
-    return Tensor(name=value.name, shape=shape, dtype=value.dtype.numpy().name)
 
 
 def _sha256(path: Path) -> str:

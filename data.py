@@ -99,12 +99,15 @@ def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
                 np.lib.format.write_array(stream, np.asanyarray(array), allow_pickle=False)
 
 
-def read_data(argument: str, inputs: Sequence[InputSpec]) -> Data:
+def read_data(argument: str, inputs: Sequence[InputSpec], *, labelled: bool = True) -> Data:
     """Read ``FILE.npz`` or ``FILE.npz:KEY`` as data for a model.
 
     Without a key the arrays are named as the inputs; with one, the array of that name feeds the
     only input. Labels stand under ``labels``. Unsigned bytes and other numbers are converted to
     the input's floating-point dtype, never the other way.
+
+    Args:
+        labelled: whether labels are wanted; else they are ignored, whatever they belong to.
 
     Raises:
         UsageError: names every array that is missing, or has the wrong shape, dtype or values.
@@ -112,6 +115,8 @@ def read_data(argument: str, inputs: Sequence[InputSpec]) -> Data:
     path, key = _split(argument)
     arrays = read_npz(path)
     labels = arrays.pop(LABELS, None)
+    if not labelled:
+        labels = None
     if key is not None:
         if key not in arrays:
             raise UsageError(f"{path} has no array {key!r}; it has: {', '.join(sorted(arrays))}")

@@ -8,11 +8,13 @@ from collections.abc import Sequence
 import onnx_ir as ir
 
 from .budget import Budget, Usage, Verdict
-from .errors import ModelError, Problem, UsageError
+from .errors import BudgetError, ModelError, Problem, TapeoutError, UsageError
 from .lowering.analysis import report
 from .lowering.analysis.report import MemoryReport, Report
 from .lowering.pipeline import Check, Pipeline
+from .lowering.quantization.conversion import is_quantized
 from .profiles.schema import Profile
+from .quantizer import Converted, Converter
 from .targets.base import Plan, Precision, Target, target_for
 
 
@@ -21,12 +23,17 @@ class Candidate:
     """One plan with everything that is known before it is built.
 
     Attributes:
+        source: the model in the plan's numbers, which its outputs are compared with.
+        converted: how it came to these numbers; None if they are the model's own.
+        pipeline: all passes, from the imported model on.
         model: the model as the target builds it, after `pipeline`.
         usage: the target's estimate, held against the budget by `verdict`.
     """
 
     target: Target
     plan: Plan
+    source: ir.Model
+    converted: Converted | None
     pipeline: Pipeline
     model: ir.Model
     usage: Usage
@@ -91,39 +98,67 @@ def candidates(
     model: ir.Model,
     profile: Profile,
     budget: Budget,
+    converter: Converter,
     precision: Precision = "auto",
     runtime: str | None = None,
     verify: Check | None = None,
 ) -> list[Candidate]:
     """Lower the imported `model` for every plan; those whose estimate fits the budget come first.
 
+    With ``auto``, a plan in fewer bits is only a candidate if there are samples to calibrate with:
+    nobody's accuracy is put at stake unasked.
+
     Args:
         model: the imported model; it is left as it is.
+        converter: of this model.
         verify: the dialect check to run after every pass, if any.
 
     Raises:
-        UsageError, MissingToolError: as `plans` does.
+        UsageError, MissingToolError: as `plans` does; the precision needs samples.
+        BudgetError: no plan keeps the accuracy.
         ModelError: no plan takes the model; every reason of every plan is listed.
     """
     found: list[Candidate] = []
     refused: list[Problem] = []
+    inaccurate: list[BudgetError] = []
     offered = plans(profile, precision, runtime)
+    already = is_quantized(model)
     for target, plan in offered:
+        scheme = None if already else target.scheme(profile, plan)
+        if scheme is not None and precision == "auto" and not converter.batches:
+            continue
+        try:
+            converted = converter.to(scheme) if scheme is not None else None
+        except ModelError as error:
+            refused += [_of_plan(problem, plan) for problem in _all_of(error)]
+            continue
+        except BudgetError as error:
+            inaccurate.append(error)
+            continue
+        source = model if converted is None else converted.outcome.model
         pipeline = target.pipeline(profile, plan)
-        lowered = pipeline.run(model.clone(), verify)
+        lowered = pipeline.run(source.clone(), verify)
         problems = target.check(lowered, profile, plan)
         if problems:
             several = len(offered) > 1
-            refused += [
-                dataclasses.replace(problem, where=f"{plan}: {problem.where}")
-                if several
-                else problem
-                for problem in problems
-            ]
+            refused += [_of_plan(problem, plan) if several else problem for problem in problems]
             continue
         usage = target.estimate(lowered, profile, plan)
         verdict = Verdict.of(usage, budget)
-        found.append(Candidate(target, plan, pipeline, lowered, usage, verdict))
+        if converted is not None:
+            pipeline = converted.pipeline + pipeline
+        found.append(Candidate(target, plan, source, converted, pipeline, lowered, usage, verdict))
+    if not found and inaccurate:
+        raise BudgetError(inaccurate[0].summary, [*inaccurate[0].problems, *refused])
     if not found:
         raise ModelError(f"the model cannot be compiled for {profile.name}", refused)
     return sorted(found, key=lambda candidate: len(candidate.verdict.missed))
+
+
+def _of_plan(problem: Problem, plan: Plan) -> Problem:
+    return dataclasses.replace(problem, where=f"{plan}: {problem.where}")
+
+
+def _all_of(error: TapeoutError) -> list[Problem]:
+    """Return an error's problems, the first of them with what the error says."""
+    return [Problem("", error.summary), *error.problems]

@@ -100,9 +100,13 @@ class Target(abc.ABC):
     def plans(self, profile: Profile, precision: Precision) -> Sequence[Plan]:
         """Return the candidate plans for the device, the preferred first; may be empty."""
 
+    def scheme(self, profile: Profile, plan: Plan) -> str | None:
+        """Return the name of the quantization scheme of a plan; None: the model's own numbers."""
+        return None
+
     @abc.abstractmethod
     def pipeline(self, profile: Profile, plan: Plan) -> Pipeline:
-        """Return the passes that lead from the imported model to what `build` takes."""
+        """Return the passes from the imported, or converted, model to what `build` takes."""
 
     @abc.abstractmethod
     def check(self, model: ir.Model, profile: Profile, plan: Plan) -> list[Problem]:

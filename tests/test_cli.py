@@ -15,6 +15,7 @@ from onnx import TensorProto, helper
 from typer.testing import CliRunner, Result
 
 from tapeout.cli import app
+from tapeout.targets.base import target_for
 
 import support
 
@@ -203,7 +204,10 @@ def test_a_wrong_command_line(tmp_path: Path, arguments: list[str], said: list[s
     assert not list(tmp_path.iterdir())
 
 
-def test_a_precision_that_no_runtime_offers(tmp_path: Path) -> None:
+def test_a_precision_that_no_runtime_offers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(type(target_for("tvm")), "plans", lambda *_: ())
     done = tapeout(
         "compile", MODEL, "-o", tmp_path / "x.bundle", "--device", "host", "--precision", "fp16"
     )

@@ -72,11 +72,10 @@ def conversion(
         UsageError: an integer scheme has no samples; a sample holds NaN or infinities.
         ModelError: the model is quantized already, or ONNX Runtime cannot run it.
     """
-    found = [node for node in nodes_of(imported) if is_op(node, "QuantizeLinear")]
-    if found:
+    if is_quantized(imported):
         raise ModelError(
             "the model is quantized already",
-            [Problem(f"node {found[0].name!r}", "is a QuantizeLinear", "give the float model")],
+            [Problem("", "it has QuantizeLinear nodes", "give the float model")],
         )
     model = canonical("nchw").run(imported.clone())
     if isinstance(scheme, Scheme):
@@ -89,6 +88,11 @@ def conversion(
     if isinstance(scheme, WeightScheme):
         return WeightsAlone(model, scheme)
     return ShorterFloats(model, scheme, batches)
+
+
+def is_quantized(model: ir.Model) -> bool:
+    """Whether activations of a model are rounded to integers already."""
+    return any(is_op(node, "QuantizeLinear") for node in nodes_of(model))
 
 
 class Integers(Conversion):

@@ -37,6 +37,9 @@ _PACKAGES: Final = {"tvm": "apache-tvm", "tvm_ffi": "apache-tvm-ffi", "ziglang":
 
 _INSTALL: Final = "pip install 'tapeout[cpu]'"
 
+#: Precision -> scheme; None: the model's own numbers. The preferred first.
+_SCHEMES: Final[dict[str, str | None]] = {"fp32": None, "int8": "int8", "fp16": "fp16"}
+
 #: What an engine holds besides its weights: kernels, the program, tables. An estimate.
 _CODE: Final = 64 << 10
 
@@ -58,9 +61,15 @@ class TvmTarget(Target):
             raise MissingToolError("the runtime 'tvm' needs packages that are missing", missing)
 
     def plans(self, profile: Profile, precision: Precision) -> Sequence[Plan]:
-        if profile.cpu is None or precision not in ("auto", "fp32"):
+        if profile.cpu is None:
             return ()
-        return (Plan("tvm", "fp32", (("threads", 1),)),)
+        offered = set(_SCHEMES) if precision == "auto" else {precision}
+        if precision == "auto" and profile.peak("float16") is None:
+            offered -= {"fp16"}  # it would be computed in float32, and rounded
+        return tuple(Plan("tvm", name, (("threads", 1),)) for name in _SCHEMES if name in offered)
+
+    def scheme(self, profile: Profile, plan: Plan) -> str | None:
+        return _SCHEMES[plan.precision]
 
     def pipeline(self, profile: Profile, plan: Plan) -> Pipeline:
         return Pipeline((ExpandFunctions(),)) + canonical("nhwc")

@@ -57,7 +57,7 @@ def test_a_machine_for_every_cpu_of_the_catalogue() -> None:
 
 def test_the_estimate_says_that_it_is_one() -> None:
     profile = catalog.load("raspberry-pi-5")
-    (plan,) = TARGET.plans(profile, "auto")
+    (plan,) = TARGET.plans(profile, "fp32")
     usage = TARGET.estimate(network(64), profile, plan)
     assert usage.latency is not None
     assert {usage.memory.known, usage.storage.known, usage.latency.known} == {"estimated"}

@@ -79,7 +79,7 @@ def counter(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def built(model: ir.Model, directory: Path) -> Built:
     profile = catalog.load(catalog.HOST)
-    (plan,) = TARGET.plans(profile, "auto")
+    (plan,) = TARGET.plans(profile, "fp32")
     lowered = TARGET.pipeline(profile, plan).run(model)
     return TARGET.build(lowered, profile, plan, directory, lambda _: None)
 

@@ -25,16 +25,24 @@ def test_the_registry_finds_it_and_tvm_is_not_imported_for_that() -> None:
 
 
 @pytest.mark.parametrize(
-    ("precision", "plans"),
+    ("device", "precision", "offered"),
     [
-        ("auto", (Plan("tvm", "fp32", (("threads", 1),)),)),
-        ("fp32", (Plan("tvm", "fp32", (("threads", 1),)),)),
-        ("fp16", ()),
-        ("int8", ()),
+        # The Pi 5's cores compute in half precision, the Pi 4's do not.
+        ("raspberry-pi-5", "auto", ["fp32", "int8", "fp16"]),
+        ("raspberry-pi-4b", "auto", ["fp32", "int8"]),
+        ("raspberry-pi-4b", "fp16", ["fp16"]),
+        ("raspberry-pi-5", "fp32", ["fp32"]),
+        ("raspberry-pi-5", "int8", ["int8"]),
     ],
 )
-def test_plans_are_in_single_precision(precision: Precision, plans: tuple[Plan, ...]) -> None:
-    assert tuple(TARGET.plans(catalog.load("raspberry-pi-5"), precision)) == plans
+def test_plans_are_those_of_the_precision(
+    device: str, precision: Precision, offered: list[str]
+) -> None:
+    profile = catalog.load(device)
+    plans = TARGET.plans(profile, precision)
+    assert list(plans) == [Plan("tvm", name, (("threads", 1),)) for name in offered]
+    schemes = [TARGET.scheme(profile, plan) for plan in plans]
+    assert schemes == [None if name == "fp32" else name for name in offered]
 
 
 def test_a_missing_package_is_named_with_the_command_that_installs_it(
@@ -53,7 +61,7 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(
 
 def test_a_build_leaves_the_engine_and_its_glue(tmp_path: Path) -> None:
     profile = catalog.load("visionfive-2")
-    (plan,) = TARGET.plans(profile, "auto")
+    (plan,) = TARGET.plans(profile, "fp32")
     model = support.from_text(
         """g (float[1,3,8,8] x, float[4,3,3,3] w, int64[36] t, int64[2] n) => (float y) {
             c = Conv (x, w)

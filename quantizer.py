@@ -1,0 +1,286 @@
+"""A network in fewer bits, whatever device it is for: convert, hold to the accuracy, measure, save.
+
+import -> canonical, in float -> scheme -> (nodes back to float until the accuracy holds) -> file
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+
+from . import numerics
+from .bundle import Tensor
+from .data import Data, pieces, read_data
+from .errors import ModelError, Problem, UsageError
+from .lowering.canonical import canonical
+from .lowering.importers.onnx import load
+from .lowering.pipeline import Pipeline
+from .lowering.quantization.contract import Outcome, within
+from .lowering.quantization.conversion import Conversion, conversion
+from .lowering.quantization.report import Row, rows
+from .lowering.quantization.scheme import SCHEMES, AnyScheme
+from .lowering.quantization.sensitivity import sensitivity
+from .lowering.quantization.sqnr import decibels, energy
+from .lowering.reference import Reference
+from .numerics import Accuracy
+from .targets.base import Progress
+from .version import VERSION
+
+#: What one protobuf file can hold; a larger model would need files beside it.
+_LARGEST_FILE = (2 << 30) - 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """How to quantize.
+
+    Attributes:
+        scheme: a name of SCHEMES.
+        method: how ranges are found: ``auto``, ``minmax``, ``percentile``, ``entropy``, ``mse``.
+        calibration: ``FILE.npz[:KEY]`` of inputs; needed by the integer schemes.
+        evaluation: ``FILE.npz[:KEY]`` of inputs, and labels for the accuracy.
+        accuracy_drop: fraction of top-1 that may go; needs labels.
+        shapes: static input shapes, by input name.
+        report: measure what each node costs alone.
+    """
+
+    scheme: str = "int8"
+    method: str = "auto"
+    calibration: str | None = None
+    evaluation: str | None = None
+    accuracy_drop: float | None = None
+    shapes: Mapping[str, tuple[int, ...]] = dataclasses.field(default_factory=dict)
+    report: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Quantized:
+    """What `quantize` wrote, and what is known of it.
+
+    Attributes:
+        size, source_size: bytes of the constants: of the file written, and of the float model.
+        sqnr: dB at the outputs over all samples of the evaluation (else calibration) data,
+            measured; infinite where nothing differs, None if there were no samples.
+        accuracy, source_accuracy: top-1 on the labelled data, measured with ONNX Runtime.
+        rows: what was done to each node.
+    """
+
+    output: Path
+    scheme: str
+    passes: str
+    size: int
+    source_size: int
+    sqnr: float | None
+    samples: int
+    accuracy: Accuracy | None
+    source_accuracy: Accuracy | None
+    kept: Mapping[str, str]
+    rows: tuple[Row, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Converted:
+    """A model in one scheme, with the passes that lead there from the imported one."""
+
+    conversion: Conversion
+    outcome: Outcome
+    pipeline: Pipeline
+
+
+class Converter:
+    """Converts one imported model to schemes; the same scheme only once.
+
+    Args:
+        model: as imported, in float; it is left as it is.
+        samples: to calibrate with.
+        labelled: to measure the accuracy on, where `limit` asks for it.
+        limit: the fraction of accuracy that may go; None: as much as it takes.
+        method: how ranges are found.
+    """
+
+    def __init__(
+        self,
+        model: ir.Model,
+        inputs: Sequence[Tensor],
+        samples: Data | None,
+        labelled: Data | None,
+        limit: float | None,
+        method: str = "auto",
+        progress: Progress = lambda _: None,
+    ) -> None:
+        self._model = model
+        self._inputs = inputs
+        self._labelled = labelled
+        self._limit = limit
+        self._method = method
+        self._progress = progress
+        self._found: dict[str, Converted] = {}
+        self.batches = pieces(samples.feeds, inputs) if samples is not None else []
+
+    def to(self, scheme: str, *, costs: bool = False) -> Converted:
+        """Return the model in a scheme.
+
+        Args:
+            costs: measure what each node costs alone.
+
+        Raises:
+            UsageError: the scheme needs samples, or they are not fit; there is no such method.
+            ModelError: the model is quantized already, or nothing of it can be converted.
+            BudgetError: the accuracy cannot be held.
+        """
+        if scheme not in self._found:
+            self._found[scheme] = self._converted(SCHEMES[scheme], costs)
+        return self._found[scheme]
+
+    def _converted(self, scheme: AnyScheme, costs: bool) -> Converted:
+        self._progress(f"converting to {scheme.name}")
+        found = conversion(self._model, scheme, self.batches, self._method)
+        if not found.nodes:
+            raise ModelError(
+                f"the model has nothing that {scheme.name} would change",
+                [Problem("", scheme.summary)],
+            )
+        alone = None
+        if costs and self.batches:
+            self._progress("measuring what each node costs")
+            alone = sensitivity(found.model, found.nodes, found.alone, self.batches)
+        if self._limit is None:
+            outcome = Outcome(found.converted({}), {}, None, alone)
+        else:
+            self._progress("holding it to the accuracy")
+            outcome = within(found, self._limit, self._loss, self.batches, alone)
+        return Converted(found, outcome, canonical("nchw") + found.passes(outcome.kept))
+
+    def accuracy(self, model: ir.Model) -> Accuracy:
+        """Return a model's top-1 on the labelled data; raises UsageError if there is none."""
+        if self._labelled is None or self._labelled.labels is None:
+            raise UsageError("an accuracy budget needs data with labels: give --eval FILE.npz")
+        cut = pieces(self._labelled.feeds, self._inputs)
+        outputs = numerics.run_reference(Reference(model), cut)
+        return numerics.top1(outputs, self._labelled.labels)
+
+    @functools.cached_property
+    def source_accuracy(self) -> Accuracy:
+        """The float model's top-1 on the labelled data."""
+        return self.accuracy(self._model)
+
+    def _loss(self, model: ir.Model) -> float:
+        return self.source_accuracy.share - self.accuracy(model).share
+
+
+def quantize(
+    model: str | Path,
+    output: str | Path,
+    options: Options | None = None,
+    *,
+    force: bool = False,
+    progress: Progress = lambda _: None,
+) -> Quantized:
+    """Write a model as an ONNX file in the numbers of a scheme.
+
+    Integers stand between QuantizeLinear and DequantizeLinear, so that every runtime that takes
+    ONNX can run the file, and compilers find their integer kernels.
+
+    Args:
+        force: replace a file that is there already.
+
+    Raises:
+        TapeoutError: the subclass says which exit code the command line would give.
+    """
+    options, path = options or Options(), Path(output)
+    if options.scheme not in SCHEMES:
+        known = [Problem(item.name, item.summary) for item in SCHEMES.values()]
+        raise UsageError(f"there is no scheme {options.scheme!r}; there are:", known)
+    _require_writable(path, force)
+    progress(f"importing {Path(model).name}")
+    imported = load(Path(model), options.shapes)
+    inputs = tuple(Tensor.of(value) for value in imported.graph.inputs)
+    samples = (
+        read_data(options.calibration, inputs, labelled=False) if options.calibration else None
+    )
+    labelled = read_data(options.evaluation, inputs) if options.evaluation else None
+    limit = options.accuracy_drop
+    converter = Converter(imported, inputs, samples, labelled, limit, options.method, progress)
+    if limit is not None:
+        progress("measuring the accuracy in float")
+        _ = converter.source_accuracy  # before the long work: it may lack labels
+    found = converter.to(options.scheme, costs=options.report)
+    result = found.outcome.model
+    progress("measuring")
+    data = labelled or samples
+    has_labels = labelled is not None and labelled.labels is not None
+    sqnr, count = _sqnr(imported, result, data, inputs)
+    accuracy = converter.accuracy(result) if has_labels else None
+    _save(result, path)
+    return Quantized(
+        output=path,
+        scheme=options.scheme,
+        passes=str(found.pipeline),
+        size=_constants(result),
+        source_size=_constants(found.conversion.model),
+        sqnr=sqnr,
+        samples=count,
+        accuracy=accuracy,
+        source_accuracy=converter.source_accuracy if has_labels else None,
+        kept={**found.conversion.fixed, **found.outcome.kept},
+        rows=tuple(rows(found.conversion, found.outcome)),
+    )
+
+
+def _sqnr(
+    source: ir.Model, result: ir.Model, data: Data | None, inputs: Sequence[Tensor]
+) -> tuple[float | None, int]:
+    """Run both models on all samples, piece by piece; return the SQNR and how many pieces."""
+    if data is None:
+        return None, 0
+    reference, actual = Reference(source), Reference(result)
+    signal = noise = 0.0
+    cut = pieces(data.feeds, inputs)
+    for piece in cut:
+        outputs = actual.run(piece)
+        for name, array in reference.run(piece).items():
+            if array.dtype.kind == "f":
+                signal += energy(array)
+                noise += energy(array.astype(np.float64) - outputs[name])
+    return decibels(signal, noise), len(cut)
+
+
+def _constants(model: ir.Model) -> int:
+    """Return the bytes of all constants."""
+    values = model.graph.initializers.values()
+    return sum(value.const_value.nbytes for value in values if value.const_value is not None)
+
+
+def _require_writable(path: Path, force: bool) -> None:
+    """Refuse early what could only fail after minutes of work."""
+    if path.suffix != ".onnx":
+        raise UsageError(f"{path} is no name for the result", [Problem("-o", "ends in .onnx")])
+    if not path.parent.is_dir():
+        raise UsageError(f"cannot write {path}", [Problem(str(path.parent), "is no folder")])
+    if path.is_dir() or (path.exists() and not force):
+        raise UsageError(f"{path} is there already", [Problem("", "give --force to replace it")])
+
+
+def _save(model: ir.Model, path: Path) -> None:
+    """Write the model whole or not at all; the same model gives the same bytes."""
+    model.producer_name, model.producer_version = "tapeout", VERSION
+    size = _constants(model)
+    if size > _LARGEST_FILE:
+        raise ModelError(
+            f"{path.name} would be too large for one file",
+            [Problem("constants", f"have {size} bytes, a file holds {_LARGEST_FILE}")],
+        )
+    content: bytes = ir.to_proto(model).SerializeToString(deterministic=True)
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        partial.write_bytes(content)
+        partial.replace(path)
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}") from error
+    finally:
+        partial.unlink(missing_ok=True)
