@@ -20,10 +20,10 @@ class QuantizeWeights(ir.passes.InPlacePass):
     """Put the constant weights of matrix products as integers behind a DequantizeLinear.
 
     int8: one scale for each output channel of MatMul, Gemm and Conv. int4: one scale for each
-    block along the summed axis of MatMul and Gemm, float16 where that can hold it; a convolution
-    sums along several axes, which ONNX's blocks cannot follow, and stays float. Scales are chosen
-    for the least squared error (`quantization.blocks`). Biases stay float, activations too:
-    no calibration is needed.
+    block along the summed axis, float16 where that can hold it; a convolution sums along several
+    axes, and its blocks lie along the input channels, at each position of the window. Scales are
+    chosen for the least squared error (`quantization.blocks`). Biases stay float, activations
+    too: no calibration is needed.
 
     Stay float: weights of fewer than `minimum` numbers, sums shorter than a block, a weight that
     other nodes read as well or along another axis, one with NaN or infinities, and nodes to keep.
@@ -93,7 +93,7 @@ def _axis(node: ir.Node, scheme: WeightScheme) -> int | None:
     """
     rank = len(shape_of(node.inputs[1]) or ())
     if is_op(node, "Conv"):
-        return None if scheme.block else 0
+        return int(bool(scheme.block))
     if is_op(node, "MatMul") and rank == 2:
         return 0 if scheme.block else 1
     if is_op(node, "Gemm"):
@@ -106,6 +106,10 @@ def _dequantize(edit: Editor, node: ir.Node, weight: ir.Value, blocks: Blocks) -
     """Let all that read a weight read the integers and scales in its place."""
     integers = edit.constant(node, "integers", blocks.integers)
     scales = edit.constant(node, "scales", blocks.scales)
+    inputs = [integers, scales]
+    if not blocks.size:  # the normal form has zero points, but for blocks
+        zeros = np.zeros(blocks.scales.shape, blocks.integers.dtype)
+        inputs.append(edit.constant(node, "zero_points", zeros))
     attributes: dict[str, int] = {"axis": blocks.axis}
     if blocks.size:
         attributes["block_size"] = blocks.size
@@ -114,7 +118,7 @@ def _dequantize(edit: Editor, node: ir.Node, weight: ir.Value, blocks: Blocks) -
     real = edit.insert(
         node,
         "DequantizeLinear",
-        [integers, scales],
+        inputs,
         attributes,
         name="dequantized",
         dtype=ir.DataType.FLOAT,

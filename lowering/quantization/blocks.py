@@ -99,11 +99,14 @@ def _fitted(rows: np.ndarray, dtype: ir.DataType, stored: type) -> tuple[np.ndar
     that kernels never meet the product of two least numbers.
     """
     low, high = limits(dtype, narrow=dtype == ir.DataType.INT8)
-    widest = np.abs(rows).max(axis=1, initial=0.0) / high
-    best = np.where(widest > 0, widest, 1.0)
-    best, error = _stored(best, stored), np.full(len(rows), np.inf, np.float32)
+    widest = np.abs(rows).max(axis=1, initial=0.0)
+    # In units near the largest of each row, squares are in range.
+    unit = np.exp2(np.floor(np.log2(np.where(widest > 0, widest, 1.0))))
+    rows, widest = rows / unit[:, None], np.where(widest > 0, widest / unit, 1.0) / high
+    best = _stored(widest, unit, stored)
+    error = np.full(len(rows), np.inf, np.float32)
     for start in _STARTS[dtype]:
-        scale = _stored(np.where(widest > 0, widest * start, 1.0), stored)
+        scale = _stored(widest * start, unit, stored)
         for _ in range(_ROUNDS):
             integers = np.clip(np.rint(rows / scale[:, None]), low, high)
             found = np.square(rows - integers * scale[:, None]).sum(axis=1)
@@ -111,15 +114,14 @@ def _fitted(rows: np.ndarray, dtype: ir.DataType, stored: type) -> tuple[np.ndar
             best, error = np.where(better, scale, best), np.where(better, found, error)
             squares = np.square(integers).sum(axis=1)
             products = (integers * rows).sum(axis=1)
-            scale = _stored(
-                np.where(products > 0, products / np.maximum(squares, 1), scale), stored
-            )
+            fitted = np.where(products > 0, products / np.maximum(squares, 1), scale)
+            scale = _stored(fitted, unit, stored)
     integers = np.clip(np.rint(rows / best[:, None]), low, high).astype(np.int8)
-    return integers, best.astype(stored)
+    return integers, (best * unit).astype(stored)
 
 
-def _stored(scale: np.ndarray, dtype: type) -> np.ndarray:
+def _stored(scale: np.ndarray, unit: np.ndarray, dtype: type) -> np.ndarray:
     """Return scales as they will be stored, in float32, so that integers are fitted to those."""
-    bounded = np.maximum(scale, LEAST_SCALE).astype(np.float32)
-    stored: np.ndarray = bounded.astype(dtype).astype(np.float32)
+    bounded = np.maximum(scale * unit, LEAST_SCALE).astype(np.float32)
+    stored: np.ndarray = bounded.astype(dtype).astype(np.float32) / unit
     return stored

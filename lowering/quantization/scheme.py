@@ -80,12 +80,12 @@ class Scheme:
 
 @dataclasses.dataclass(frozen=True)
 class WeightScheme:
-    """Only the constant weights of MatMul, Gemm (and, with no blocks, Conv) are integers.
+    """Only the constant weights of MatMul, Gemm and Conv are integers.
 
     Attributes:
         weights: INT8 or INT4, symmetric.
-        block: how many weights along the summed axis share a scale; 0: one scale for each output
-            channel.
+        block: how many weights along the summed axis (of Conv: the input channels) share a scale;
+            0: one scale for each output channel.
     """
 
     name: str
