@@ -82,9 +82,7 @@ def round_weights(
 def _nearest(linear: Linear, activations: Mapping[str, Parameters], scheme: Scheme) -> Weights:
     parameters = of_weights(linear.weight, linear.axis, scheme)
     least = _least_scale(linear, activations, scheme)
-    if parameters.scale.shape != least.shape:
-        least = least.reshape(-1, *parameters.scale.shape).max(axis=0, initial=0.0)
-    parameters = _with_scale(parameters, np.maximum(parameters.scale, least), scheme)
+    parameters = _with_scale(parameters, np.maximum(parameters.scale, least))
     bias = None if linear.bias is None else linear.bias.astype(np.float32)
     return Weights(parameters.integers(linear.weight), parameters, bias)
 
@@ -92,21 +90,31 @@ def _nearest(linear: Linear, activations: Mapping[str, Parameters], scheme: Sche
 def _least_scale(
     linear: Linear, activations: Mapping[str, Parameters], scheme: Scheme
 ) -> np.ndarray:
-    """Return for each output channel the scale below which an int32 bias could not hold it."""
+    """Return the scale, of each output channel or of all, below which int32 cannot hold the bias.
+
+    Of the shape of the scales, and a power of two (or zero) where the scheme wants that.
+    """
+    channels = linear.weight.shape[linear.axis]
     given = parameters_of(linear.node.inputs[0], activations)
     if not scheme.integer_bias or linear.bias is None or given is None:
-        return np.zeros(linear.weight.shape[linear.axis])
+        return np.zeros(channels if scheme.per_channel else ())
     least = np.abs(linear.bias).astype(np.float64) / (float(given.scale) * _MOST_BIAS)
     # The groups of a transposed convolution share scales.
-    shared: np.ndarray = least.reshape(-1, linear.weight.shape[linear.axis]).max(axis=0)
-    return shared
+    least = least.reshape(-1, channels).max(axis=0)
+    if not scheme.per_channel:
+        least = least.max()
+    return _powers_of_two(least) if scheme.power_of_two else np.asarray(least)
 
 
-def _with_scale(parameters: Parameters, scale: np.ndarray, scheme: Scheme) -> Parameters:
+def _powers_of_two(scales: np.ndarray) -> np.ndarray:
+    """Return the least power of two that is not below each scale; zero for zero."""
+    power = np.vectorize(lambda scale: next_power_of_two(scale) if scale else 0.0, otypes=[float])
+    return np.asarray(power(scales))
+
+
+def _with_scale(parameters: Parameters, scale: np.ndarray) -> Parameters:
     scale = np.asarray(scale, np.float32).reshape(parameters.scale.shape)
-    if scheme.power_of_two:
-        scale = np.vectorize(next_power_of_two, otypes=[np.float32])(scale)
-    return dataclasses.replace(parameters, scale=np.asarray(scale))
+    return dataclasses.replace(parameters, scale=scale)
 
 
 def _adapted(
@@ -150,7 +158,7 @@ def _weights_of(
     scheme: Scheme,
 ) -> Weights:
     given = scale.reshape(-1) if scheme.per_channel else scale[0, 0, 0]
-    parameters = _with_scale(start.parameters, given, scheme)
+    parameters = _with_scale(start.parameters, given)
     bias = None
     if linear.bias is not None:
         wanted = np.einsum("gk,gko->go", seen.mean, linear.matrix(linear.weight))
