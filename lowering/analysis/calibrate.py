@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -52,9 +52,9 @@ class Statistics:
             mean, the root of the mean square, the largest magnitude; float64, of shape (channels,).
             None for a value of rank 0 or 1.
         step: of a graph input, the finest of the known grids (multiples of 1, 1/127, 1/128, 1/255,
-            1/256) on which all numbers lie and of which they span, with zero, at most 255 steps;
-            None if there is none or all numbers are the same, and for other values. An image
-            scaled to k / 127.5 - 1 lies on none, as zero lies between two of its numbers.
+            1/256) on which all numbers lie and of which they span, with zero, at least one step and
+            at most 255; None if there is none or all numbers are the same, and for other values.
+            An image scaled to k / 127.5 - 1 lies on none, as zero lies between two of its numbers.
     """
 
     histogram: Histogram
@@ -184,8 +184,13 @@ class _Collector:
             mean=mean,
             rms=rms,
             largest=self._largest,
-            step=self._steps[0] if self._steps and low < high else None,
+            step=next(self._grids(low, high), None) if low < high else None,
         )
+
+    def _grids(self, low: float, high: float) -> Iterator[float]:
+        """Yield the grids that are left and that the numbers reach, the finest first."""
+        largest = max(-low, high)
+        return (step for step in self._steps if largest > step * (1 - _OFF_GRID))
 
     def _flush(self) -> None:
         if self._held:

@@ -13,7 +13,7 @@ from ..analysis.probe import Batches, Probe
 from ..matching import is_op
 from .linear import Linear, Windows
 from .parameters import Parameters
-from .scheme import PASSING
+from .scheme import PASSING, limits
 
 #: Positions for each column of a Gram matrix: enough to tell its directions apart.
 _POSITIONS_PER_COLUMN = 16
@@ -37,12 +37,15 @@ class Moments:
     Attributes:
         mean: float64 (groups, columns): of the float inputs.
         quantized: float64 (groups, columns): the mean of the quantized inputs.
-        covariance: float32 (groups × parts, columns of a part, the same): of the quantized inputs.
+        covariance: float32 (groups × parts, columns of a part, the same): of the quantized inputs,
+            in multiples of `unit`.
+        unit: a power of two near the largest input: squares stay in the range of float32.
     """
 
     mean: np.ndarray
     quantized: np.ndarray
     covariance: np.ndarray
+    unit: float = 1.0
 
     @property
     def parts(self) -> int:
@@ -51,6 +54,7 @@ class Moments:
     def gram(self, *, about_mean: bool) -> np.ndarray:
         """Return the float64 Gram matrices, per position: about the mean, or about zero."""
         gram = self.covariance.astype(np.float64)
+        gram *= self.unit**2
         if not about_mean:
             mean = self.quantized.reshape(len(gram), -1)
             gram += mean[:, :, None] * mean[:, None, :]
@@ -116,6 +120,7 @@ class _Gatherer:
         self._positions = 0
         self._sums = np.zeros((2, groups, columns))  # float; quantized, less the shift
         self._shift: np.ndarray | None = None
+        self._unit: float | None = None
         width = columns // self._parts
         self._gram = np.zeros((groups * self._parts, width, width), np.float32)
         self._waiting: list[np.ndarray] = []
@@ -134,6 +139,9 @@ class _Gatherer:
         self._sums[0] += inputs.sum(axis=2)
         if self._parameters is not None:
             inputs = self._parameters.rounded(inputs)
+        if self._unit is None:
+            self._unit = self._unit_of(inputs)
+        inputs *= np.float32(1 / self._unit)
         if self._shift is None:
             # Near the mean, so that float32 holds the squares.
             self._shift = inputs.mean(axis=2, keepdims=True)
@@ -143,15 +151,26 @@ class _Gatherer:
         # The same matrix twice: BLAS computes one half of the product.
         self._gram += parts @ parts.transpose(0, 2, 1)
 
+    def _unit_of(self, inputs: np.ndarray) -> float:
+        """Return a power of two near the largest number, if that is known, or was seen first."""
+        if self._parameters is not None:
+            low, high = limits(self._parameters.dtype)
+            largest = float(self._parameters.scale) * (high - low)
+        else:
+            largest = float(np.abs(inputs).max(initial=0.0))
+        _, exponent = math.frexp(largest)
+        return math.ldexp(1.0, min(max(exponent, -120), 120))
+
     def result(self) -> Moments:
         self._multiply()
         mean, off = self._sums / self._positions
+        unit = self._unit or 1.0
         if self._shift is not None:
-            shifted = off + self._shift[:, :, 0]
+            shifted = (off + self._shift[:, :, 0]) * unit
         near = off.reshape(len(self._gram), -1).astype(np.float32)
         self._gram /= np.float32(self._positions)
         self._gram -= near[:, :, None] * near[:, None, :]
-        return Moments(mean, shifted, self._gram)
+        return Moments(mean, shifted, self._gram, unit)
 
 
 def parameters_of(

@@ -149,6 +149,7 @@ def test_squares_stay_in_range(scale: float) -> None:
         (np.arange(257), None),
         (np.linspace(0, 1, 255), None),
         (np.append(np.arange(256) / 255, 0.5), None),
+        (np.arange(256) * 1e-8, None),  # not one step of any
         (np.zeros(5), None),
         (np.full(5, 7), None),
     ],
