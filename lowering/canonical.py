@@ -47,6 +47,7 @@ _LAY_OUT: Final = (
 
 #: The one form for what the passes before have made.
 _TIDY: Final = (
+    "unify-quantization",
     "unify-activations",
     "eliminate-common-subexpressions",
     "eliminate-dead-code",

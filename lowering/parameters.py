@@ -29,6 +29,8 @@ _OPTIONAL: Final = onnx.defs.OpSchema.FormalParameterOption.Optional
 _AXIS_LISTS: Final = ("CenterCropPad", "MeanVarianceNormalization", "Resize")
 _AXIS_OF_OUTPUT: Final = ("OneHot",)
 
+_QUANTIZING: Final = ("DequantizeLinear", "QuantizeLinear")
+
 
 @dataclasses.dataclass
 class Parameters:
@@ -62,9 +64,10 @@ def corrections(node: ir.Node) -> Parameters | None:
     given = {name: attribute.value for name, attribute in node.attributes.items()}
     defaults = _defaults(node.op_type)
     window = window_attributes(node) if is_windowed(node) else None
+    absent = [*(INDIRECT if window is not None else ()), *_redundant(node)]
     said = _axes_said(node, defaults | given) | (window or {})
+    said = {name: value for name, value in said.items() if name not in absent}
     needless = [name for name in given if name not in said and _is_default(name, given, defaults)]
-    absent = [*(INDIRECT if window is not None else ()), *_REDUNDANT.get(node.op_type, ())]
     row = _CONSTANTS.get(node.op_type)
     constants = row(node) if row is not None else {}
     found = Parameters(
@@ -120,6 +123,21 @@ def _axes_said(node: ir.Node, given: dict[str, Any]) -> dict[str, Any]:
     if node.op_type == "Transpose":
         found["perm"] = tuple(given.get("perm", reversed(range(rank))))
     return found
+
+
+def _redundant(node: ir.Node) -> tuple[str, ...]:
+    """Return the attributes that say what an input says, or that have nothing to say."""
+    if node.op_type == "Split":
+        return ("num_outputs",)
+    if node.op_type not in _QUANTIZING:
+        return ()
+    found = ["axis"] if shape_of(node.inputs[1]) == () or 1 in _single(node) else []
+    if node.op_type == "QuantizeLinear":
+        said = _input(node, 2) is not None or 2 in _quantization(node)
+    else:
+        scale = node.inputs[1]
+        said = scale is not None and scale.dtype == node.outputs[0].dtype
+    return (*found, "output_dtype") if said else tuple(found)
 
 
 def _input(node: ir.Node, index: int) -> ir.Value | None:
@@ -240,6 +258,30 @@ def _gather(node: ir.Node) -> Constants:
     return {1: np.where(indices < 0, indices + size, indices).astype(indices.dtype)}
 
 
+def _single(node: ir.Node) -> Constants:
+    """One scale, and its zero point, are scalars."""
+    scale, zero = array_of(node.inputs[1]), array_of(_input(node, 2))
+    if scale is None or scale.size != 1 or (zero is None and _input(node, 2) is not None):
+        return {}
+    found = {1: scale.reshape(())}
+    if zero is not None and zero.size == 1:
+        found[2] = zero.reshape(())
+    return found
+
+
+def _quantization(node: ir.Node) -> Constants:
+    """The zero point is said, unless the scales lie in blocks."""
+    if node.attributes.get_int("block_size", 0):
+        return {}
+    found = _single(node)
+    shape = () if found else shape_of(node.inputs[1])
+    integers = node.inputs[0] if node.op_type == "DequantizeLinear" else node.outputs[0]
+    dtype = None if integers is None else integers.dtype
+    if shape is not None and dtype is not None and dtype.is_integer() and _input(node, 2) is None:
+        found[2] = np.zeros(shape, dtype.numpy())
+    return found
+
+
 #: The operators called Reduce and one of these.
 _REDUCTIONS: Final = "L1 L2 LogSum LogSumExp Max Mean Min Prod Sum SumSquare"
 
@@ -248,12 +290,11 @@ _CONSTANTS: Final[dict[str, Callable[[ir.Node], Constants]]] = {
     "CumProd": _along(1),
     "CumSum": _along(1),
     "DFT": _along(2),
+    "DequantizeLinear": _quantization,
     "Expand": _expand,
     "Gather": _gather,
     "Pad": _pad,
+    "QuantizeLinear": _quantization,
     "Slice": _slice,
     "Split": _split,
 }
-
-#: Attributes that say what an input says.
-_REDUNDANT: Final = {"Split": ("num_outputs",)}

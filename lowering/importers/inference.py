@@ -16,6 +16,7 @@ import onnx_ir as ir
 from ..matching import shape_of, tensor_of
 from .limits import MAX_FOLDED_ELEMENTS
 from .onnx_structure import schema_of
+from .quantized import linear_fault, product_fault
 
 Dims = list[int | None]
 
@@ -135,21 +136,29 @@ def _num_outputs(node: ir.Node) -> str:
     return "" if fits else f"num_outputs is {count}, but the node has {outputs} outputs"
 
 
-def _channels(node: ir.Node) -> str:
-    """Conv and ConvTranspose: inference does not compare the channels of input and weights."""
-    data, weights = (shape_of(value) or () for value in node.inputs[:2])
+def _channels(node: ir.Node, inputs: tuple[int, int, int] = (0, 1, 2)) -> str:
+    """Convolutions: inference does not compare the channels of input, weights and bias."""
+    data, weights, bias = (
+        shape_of(node.inputs[index]) if index < len(node.inputs) else None for index in inputs
+    )
+    data, weights = data or (), weights or ()
     groups = node.attributes.get_int("group", 1)
     if len(data) < 3 or len(weights) != len(data):
         return f"input and weights of shape {list(data)} and {list(weights)} do not go together"
-    taken = weights[1] * groups if node.op_type == "Conv" else weights[0]
-    given = weights[0] if node.op_type == "Conv" else weights[1] * groups
+    turned = node.op_type == "ConvTranspose"
+    taken, given = weights[0 if turned else 1], weights[1 if turned else 0]
+    taken, given = (taken, given * groups) if turned else (taken * groups, given)
     if groups < 1 or data[1] != taken or weights[0] % groups:
         return (
             f"input of shape {list(data)} does not go with weights of shape {list(weights)} "
             f"in {groups} groups"
         )
-    bias = shape_of(node.inputs[2]) if len(node.inputs) > 2 and node.inputs[2] else (given,)
-    return "" if bias == (given,) else f"bias of shape {list(bias or ())} is not [{given}]"
+    return "" if bias in (None, (given,)) else f"bias of shape {list(bias or ())} is not [{given}]"
+
+
+def _quantized_channels(node: ir.Node) -> str:
+    is_linear = node.op_type == "QLinearConv"
+    return _channels(node, (0, 3, 8) if is_linear else (0, 1, 4)) or product_fault(node)
 
 
 def _permutation(node: ir.Node) -> str:
@@ -183,10 +192,16 @@ def _equation(node: ir.Node) -> str:
 #: What is wrong with a node, or "": what must not reach ONNX's inference, and what it lets through.
 _GUARDS: Final[dict[str, Callable[[ir.Node], str]]] = {
     "Conv": _channels,
+    "ConvInteger": _quantized_channels,
     "ConvTranspose": _channels,
+    "DequantizeLinear": linear_fault,
     "Einsum": _equation,
     "GatherND": _batch_dims,
     "LayerNormalization": _axis,
+    "MatMulInteger": product_fault,
+    "QLinearConv": _quantized_channels,
+    "QLinearMatMul": product_fault,
+    "QuantizeLinear": linear_fault,
     "RMSNormalization": _axis,
     "Split": _num_outputs,
     "Transpose": _permutation,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
@@ -11,7 +10,17 @@ import onnx_ir as ir
 
 from .. import affine
 from ..editing import Editor
-from ..matching import TOLERANCES, array_of, is_interior, is_op, nodes_of, shape_of, sole_user
+from ..integer_constants import IntegerConstant, integer_constant
+from ..matching import (
+    TOLERANCES,
+    array_of,
+    is_interior,
+    is_op,
+    nodes_of,
+    other_input,
+    shape_of,
+    sole_user,
+)
 
 #: The attributes of Gemm that concern the product, not what is added to it.
 _PRODUCT: Final = ("alpha", "transA", "transB")
@@ -39,7 +48,8 @@ class FuseGemm(ir.passes.InPlacePass):
     is one, a constant b of shape [N]; transB = 1, transA = 0, alpha = beta = 1 (folded into w and
     b). The weight lies as [N, K] because then the numbers of one output are neighbours: it is how
     PyTorch stores a Linear layer, what TFLite's FULLY_CONNECTED takes, and one row is what one
-    unit of an FPGA reads. A turned weight is a view of the old one, not a copy.
+    unit of an FPGA reads. A turned weight is a view of the old one, not a copy. A constant may be
+    stored as integers behind a DequantizeLinear, and stays so.
 
     MatMul is rewritten where x has two dimensions; an Add or Sub of one constant a column that
     follows, with no other use in between, becomes the bias. A Gemm of a variable matrix becomes
@@ -54,12 +64,12 @@ class FuseGemm(ir.passes.InPlacePass):
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         edit = Editor(model)
-        weights: dict[tuple[ir.Value, bool, float], ir.Value] = {}
+        weights: Weights = {}
         for node in nodes_of(model):
             product = _product_of(node)
             if product is None:
                 continue
-            if product.c is not None and _vector_of(product) is None:
+            if product.c is not None and not _has_constant_bias(product):
                 product = _split(product, product.c, edit)
             weight = self._weight(product, weights, edit)
             if weight is not None:
@@ -68,12 +78,7 @@ class FuseGemm(ir.passes.InPlacePass):
                 _to_matmul(product, edit)
         return edit.result(model)
 
-    def _weight(
-        self,
-        product: _Product,
-        weights: dict[tuple[ir.Value, bool, float], ir.Value],
-        edit: Editor,
-    ) -> ir.Value | None:
+    def _weight(self, product: _Product, weights: Weights, edit: Editor) -> ir.Value | None:
         """Return alpha B as a constant [N, K]; None if B is variable or it costs too much."""
         node, value, turned = product.node, product.b, product.turned_b
         users = [node]
@@ -81,22 +86,43 @@ class FuseGemm(ir.passes.InPlacePass):
         if producer is not None and _swaps(producer):
             users = [node, producer] if sole_user(value) is node else []
             value, turned = producer.inputs[0] or value, not turned
-        array = array_of(value)
-        if array is None:
+        figures: Constant | None = array_of(value)
+        figures = integer_constant(value) if figures is None else figures
+        if figures is None:
             return None
         if turned and product.alpha == 1:
             return value
-        key = (value, turned, product.alpha)
+        key = (value, turned, product.alpha, node.graph)
         if key not in weights:
-            if not is_interior(value, users) and edit.grown + array.nbytes > self.growth:
+            if not is_interior(value, users) and edit.grown + figures.nbytes > self.growth:
                 return None
-            figures: np.ndarray | None = array if turned else array.T
-            if figures is not None and product.alpha != 1:
-                figures = affine.scaled(figures, np.array(product.alpha))
+            if not turned:
+                figures = figures.transpose((1, 0))
+            if product.alpha != 1:
+                figures = _times(figures, product.alpha)
             if figures is None:
                 return None
-            weights[key] = edit.constant(node, "weight", figures, value.dtype)
+            weights[key] = _written(figures, "weight", value.dtype, node, edit)
         return weights[key]
+
+
+Constant = np.ndarray | IntegerConstant
+
+Weights = dict[tuple[ir.Value, bool, float, ir.Graph | ir.Function | None], ir.Value]
+
+
+def _times(figures: Constant, factor: float) -> Constant | None:
+    if isinstance(figures, IntegerConstant):
+        return figures.scaled(factor)
+    return affine.scaled(figures, np.array(factor))
+
+
+def _written(
+    figures: Constant, name: str, dtype: ir.DataType | None, before: ir.Node, edit: Editor
+) -> ir.Value:
+    if isinstance(figures, IntegerConstant):
+        return figures.insert(edit, before, name)
+    return edit.constant(before, name, figures, dtype)
 
 
 def _swaps(node: ir.Node) -> bool:
@@ -132,21 +158,42 @@ def _vector_of(product: _Product) -> np.ndarray | None:
     return None if vector is None else product.beta * vector
 
 
+def _stored_vector(value: ir.Value | None, product: _Product) -> IntegerConstant | None:
+    """Return a constant that is stored as integers, if it is one number a column of the result."""
+    found, columns = integer_constant(value), (shape_of(product.node.outputs[0]) or ())[1:]
+    if found is None or value is None or value.dtype != product.a.dtype:
+        return None
+    return found.reshaped(columns) if shape_of(value) in (columns, (1, *columns)) else None
+
+
+def _has_constant_bias(product: _Product) -> bool:
+    return _vector_of(product) is not None or _stored_bias(product) is not None
+
+
+def _stored_bias(product: _Product) -> IntegerConstant | None:
+    """Return beta C, if C is stored as integers."""
+    found = _stored_vector(product.c, product)
+    return found if found is None or product.beta == 1 else found.scaled(product.beta)
+
+
 def _to_normal_form(product: _Product, weight: ir.Value, edit: Editor) -> None:
-    node, bias = product.node, _vector_of(product)
-    shifts = list(_shifts_behind(node))
+    node = product.node
+    bias: Constant | None = _stored_bias(product)
+    shifts: list[ir.Node] = []
+    if bias is None:
+        bias, shifts = _bias_behind(product)
     if not shifts and _is_normal(product) and weight is product.b:
         return
-    for _, offset in shifts:
-        bias = offset if bias is None else bias + offset
-    root = shifts[-1][0] if shifts else node
+    root = shifts[-1] if shifts else node
     inputs = [_turned(product.a, node, edit) if product.turned_a else product.a, weight]
     if bias is not None:
-        inputs.append(edit.constant(node, "bias", bias, product.a.dtype))
-    absorbed = [node, *(shift for shift, _ in shifts)]
-    producer = product.b.producer()
-    if producer is not None:
-        absorbed.append(producer)
+        near = root if isinstance(bias, IntegerConstant) else node
+        inputs.append(_written(bias, "bias", product.a.dtype, near, edit))
+    constants = [product.b, product.c, *(value for shift in shifts for value in shift.inputs)]
+    replaced = [
+        value.producer() for value in constants if value is not None and value not in inputs
+    ]
+    absorbed = [node, *shifts, *(item for item in replaced if item is not None)]
     edit.replace(root, "Gemm", inputs, {"transB": 1}, absorbed=absorbed, name=node.name)
 
 
@@ -157,15 +204,24 @@ def _is_normal(product: _Product) -> bool:
     return product.node.op_type == "Gemm" and is_plain and product.turned_b and is_vector
 
 
-def _shifts_behind(node: ir.Node) -> Iterator[tuple[ir.Node, np.ndarray]]:
-    """Yield each Add or Sub that alone uses what came before, and what it adds to the columns."""
-    value = node.outputs[0]
+def _bias_behind(product: _Product) -> tuple[Constant | None, list[ir.Node]]:
+    """Return beta C with what Adds and Subs behind the product add to it, and those nodes.
+
+    Each alone uses what came before. Integers are taken as they are, nothing is added to them.
+    """
+    bias, value, nodes = _vector_of(product), product.node.outputs[0], list[ir.Node]()
     while (user := sole_user(value)) is not None and is_op(user, "Add", "Sub"):
         found = affine.affine_of(user, value, 1)
         if found is None or np.any(found.scale != 1):
-            return
-        yield user, found.offset
+            break
+        bias = found.offset if bias is None else bias + found.offset
+        nodes.append(user)
         value = user.outputs[0]
+    if bias is None and user is not None and is_op(user, "Add"):
+        stored = _stored_vector(other_input(user, value), product)
+        if stored is not None and shape_of(user.outputs[0]) == shape_of(value):
+            return stored, [user]
+    return bias, nodes
 
 
 def _split(product: _Product, c: ir.Value, edit: Editor) -> _Product:
@@ -187,17 +243,18 @@ def _split(product: _Product, c: ir.Value, edit: Editor) -> _Product:
 
 
 def _to_matmul(product: _Product, edit: Editor) -> None:
-    node, bias = product.node, _vector_of(product)
+    node, bias = product.node, _stored_bias(product)
+    figures: Constant | None = _vector_of(product) if bias is None else bias
     a = _turned(product.a, node, edit) if product.turned_a else product.a
     b = _turned(product.b, node, edit) if product.turned_b else product.b
     if product.alpha != 1:
         a = _scaled(a, product.alpha, "alpha", node, edit)
-    if bias is None:
+    if figures is None:
         edit.replace(node, "MatMul", [a, b])
         return
     shape = shape_of(node.outputs[0])
     value = edit.insert(node, "MatMul", [a, b], name="product", dtype=a.dtype, shape=shape)
-    edit.replace(node, "Add", [value, edit.constant(node, "bias", bias, a.dtype)])
+    edit.replace(node, "Add", [value, _written(figures, "bias", a.dtype, node, edit)])
 
 
 def _turned(value: ir.Value, before: ir.Node, edit: Editor) -> ir.Value:

@@ -10,7 +10,9 @@ import numpy as np
 import onnx_ir as ir
 
 from ..editing import Editor
+from ..integer_constants import MOVING, integer_constant, moved_constant
 from ..matching import array_of, is_op, nodes_of, shape_of, sole_user
+from ..requantizing import requantized
 
 Part = ir.Value | None
 
@@ -23,18 +25,44 @@ class UnifyQuantization(ir.passes.InPlacePass):
     MatMulInteger where a Cast to float and a Mul by the scales follow, as ONNX Runtime's dynamic
     quantization writes them: where the Mul is by a product of the data's scale and a constant,
     that is the weights' scale. Left alone: sums that are used as integers, scales of several
-    dimensions. One number that is said as a vector becomes a scalar.
+    dimensions.
+
+    Constant integers are dequantized as they are used: a Transpose or a change of shape behind
+    their DequantizeLinear is done to them now, so that the weights of a network that stores only
+    those as integers are constants of the products. And numbers that are dequantized and quantized
+    again with the same parameters stay the integers that they are.
 
     Ensures: the same numbers but for the rounding of float sums: where a result lies halfway
     between two integers, it may go to the other.
+
+    Attributes:
+        growth: bytes; how much the pass may add to the model's constants, which grow where several
+            operators use the same integers in different layouts.
     """
+
+    growth: int = 16 << 20
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         edit = Editor(model)
         for node in nodes_of(model):
             if node.domain == "" and (rewrite := _REWRITES.get(node.op_type)) is not None:
                 rewrite(edit, node)
+            elif node.op_type in MOVING:
+                self._move_constant(edit, node)
+            elif (integers := requantized(node)) is not None:
+                edit.bypass(node.outputs[0], integers)
+        for node in reversed(model.graph):
+            if is_op(node, "DequantizeLinear"):
+                edit.remove_unused(node)
         return edit.result(model)
+
+    def _move_constant(self, edit: Editor, node: ir.Node) -> None:
+        constant, moved = integer_constant(node.inputs[0]), moved_constant(node)
+        if constant is None or moved is None:
+            return
+        alone = sole_user(constant.node.outputs[0]) is node
+        if alone or edit.grown + constant.nbytes <= self.growth:
+            edit.bypass(node.outputs[0], moved.insert(edit, node, "moved"))
 
 
 def _input(node: ir.Node, index: int) -> Part:
@@ -84,6 +112,8 @@ def _constants(parts: Sequence[Part], axis: int) -> _Integers | None:
     if scales is None or zeros is None or max(scales.ndim, zeros.ndim) > 1:
         return None
     scales, zeros = (part.reshape(()) if part.size == 1 else part for part in (scales, zeros))
+    if scales.ndim == zeros.ndim == 1 and scales.shape != zeros.shape:
+        return None
     shape = np.broadcast_shapes(scales.shape, zeros.shape)
     dims = shape_of(value) or ()
     if shape and not (0 <= axis < len(dims) and shape == (dims[axis],)):

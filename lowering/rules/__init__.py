@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from .canonical import CANONICAL
+from typing import Final
+
+from . import canonical
 from .imported import IMPORTED
 from .places import Breaches
+from .quantized import QUANTIZED
+
+CANONICAL: Final = (*canonical.CANONICAL, *QUANTIZED)
 
 __all__ = ["CANONICAL", "IMPORTED", "Breaches"]

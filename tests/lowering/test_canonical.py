@@ -106,8 +106,8 @@ def test_text_form() -> None:
         "unify-activations,eliminate-common-subexpressions,restore-gelu,restore-silu,"
         "restore-hard-swish,restore-layer-norm,fuse-pad,fuse-gemm,fold-batch-norm,"
         "fuse-global-pool,to-nhwc,push-transposes,fold-transpose-into-gemm,"
-        "eliminate-common-subexpressions,push-transposes,cancel-transposes,unify-activations,"
-        "eliminate-common-subexpressions,eliminate-dead-code,"
+        "eliminate-common-subexpressions,push-transposes,cancel-transposes,unify-quantization,"
+        "unify-activations,eliminate-common-subexpressions,eliminate-dead-code,"
         "normalize-attributes"
     )
     assert Pipeline.parse(str(canonical("nchw"))) == canonical("nchw")

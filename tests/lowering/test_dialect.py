@@ -256,6 +256,42 @@ NOT_CANONICAL = {
         "dense-is-gemm",
         "node 'a' (MatMul)",
     ),
+    "matmul of integers, and integers added": (
+        """g (float[2,3] x) => (float[2,1] y)
+           <int8[3,1] w = {1,2,3}, float s = {0.5}, int8 z = {0}, int32[1] b = {7}, int32 n = {0}> {
+            v = DequantizeLinear(w, s, z)
+            c = DequantizeLinear(b, s, n)
+            a = MatMul(x, v)
+            y = Add(a, c)
+        }""",
+        "dense-integers-are-gemm",
+        "node 'a' (MatMul)",
+    ),
+    "transposed integers": (
+        """g (float[2,2] x) => (float[2,2] y)
+           <int8[2,2] w = {1,2,3,4}, float s = {0.5}, int8 z = {0}> {
+            v = DequantizeLinear(w, s, z)
+            t = Transpose<perm=[1,0]>(v)
+            y = Mul(x, t)
+        }""",
+        "integers-as-used",
+        "node 't' (Transpose)",
+    ),
+    "integers that were integers": (
+        """g (uint8[2] x) => (uint8[2] y) <float s = {0.5}, uint8 z = {3}> {
+            r = DequantizeLinear(x, s, z)
+            y = QuantizeLinear(r, s, z)
+        }""",
+        "integers-as-used",
+        "node 'y' (QuantizeLinear)",
+    ),
+    "an axis for one scale": (
+        """g (uint8[2] x) => (float[2] y) <float s = {0.5}, uint8 z = {3}> {
+            y = DequantizeLinear<axis=0>(x, s, z)
+        }""",
+        "canonical-parameters",
+        "node 'y' (DequantizeLinear)",
+    ),
     "a default": (
         "g (float[2] x) => (float[2] y) { y = Elu<alpha=1.0>(x) }",
         "canonical-parameters",

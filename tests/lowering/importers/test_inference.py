@@ -7,8 +7,12 @@ import onnx_ir as ir
 import pytest
 
 from tapeout.lowering.importers.inference import InvalidNodeError, infer
+from tapeout.lowering.importers.quantized import linear_fault, product_fault
 
 FLOAT = ir.DataType.FLOAT
+
+CONV = ((1, 2, 5, 5), (), ())
+ONE = ((), ())
 
 
 def node(
@@ -182,3 +186,72 @@ def test_grouped_convolutions(made: ir.Node) -> None:
         assert "in 3 groups" in fault(made)  # four channels are not three groups
     else:
         assert infer(made, {"": 26})[0][0] == FLOAT
+
+
+@pytest.mark.parametrize(
+    ("made", "what"),
+    [
+        (
+            node("DequantizeLinear", (2, 3), (2,), (2,)),
+            "its scale has shape [2], but one that goes with its input of shape [2, 3] has [3]",
+        ),
+        (
+            node("QuantizeLinear", (2, 3), (3,), ()),
+            "its zero point has shape [], but its scale has [3]",
+        ),
+        (
+            node("DequantizeLinear", (2, 3), (), (3,)),
+            "its zero point has shape [3], but its scale has []",
+        ),
+        (node("DequantizeLinear", (2, 3), (3,), axis=2), "axis 2 is not in an input of 2"),
+        (
+            node("DequantizeLinear", (2, 8), (2, 3), axis=1, block_size=4),
+            "its scale has shape [2, 3], but one that goes with its input of shape [2, 8] has "
+            "[2, 2]",
+        ),
+        (node("DequantizeLinear", (2, 8), (2, 3), axis=1, block_size=-4), "block_size is -4"),
+        (
+            node("QLinearConv", *CONV[:3], (3, 2, 3, 3), (2,), (2,), *ONE),
+            "the scale of w has shape [2], not [] or [3]",
+        ),
+        (
+            node("QLinearConv", *CONV[:3], (3, 2, 3, 3), (), (), (3,), ()),
+            "the scale of y has shape [3], not []",
+        ),
+        (node("QLinearConv", *CONV[:3], (3, 4, 3, 3), (), (), *ONE), "in 1 groups"),
+        (
+            node("QLinearConv", *CONV[:3], (3, 2, 3, 3), (), (), *ONE, (2,)),
+            "bias of shape [2] is not [3]",
+        ),
+        (
+            node("ConvInteger", (1, 2, 5, 5), (3, 2, 3, 3), (), (2,)),
+            "the zero point of w has shape [2], not [] or [3]",
+        ),
+        (
+            node("MatMulInteger", (2, 3), (3, 4), (), (3,)),
+            "the zero point of b has shape [3], not [] or [4]",
+        ),
+        (
+            node("QLinearMatMul", (2, 3), (3,), (), (3, 4), (), (), *ONE),
+            "the scale of a has shape [3], not [] or [2]",
+        ),
+    ],
+)
+def test_scales_that_do_not_fit(made: ir.Node, what: str) -> None:
+    assert what in fault(made)
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        node("QLinearConv", *CONV[:3], (3, 2, 3, 3), (3,), (), *ONE, (3,)),
+        node("QLinearMatMul", (2, 3), (2,), (2,), (3, 4), (4,), (), *ONE),
+        node("QLinearMatMul", (5, 2, 3), (5, 2, 1), (), (5, 3, 4), (5, 1, 4), (), *ONE),
+        node("ConvInteger", (1, 2, 5, 5), (3, 2, 3, 3), (), (3,)),
+        node("DequantizeLinear", (2, 8), (2, 2), (2, 2), axis=1, block_size=4),
+        node("DequantizeLinear", (2, 3), (1,), (), axis=7),
+    ],
+)
+def test_scales_that_fit(made: ir.Node) -> None:
+    fits = linear_fault if made.op_type == "DequantizeLinear" else product_fault
+    assert fits(made) == ""

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 
 import numpy as np
 import onnx_ir as ir
@@ -220,3 +221,129 @@ def test_a_shape_that_claims_terabytes_allocates_nothing() -> None:
         }"""
     )
     assert [node.op_type for node in run(model).graph] == ["MatMul", "Mul", "Add", "Add"]
+
+
+def stored(graph: str) -> ir.Model:
+    """Return a model of integers: w, by columns of scales ws; v, its transpose; a bias b."""
+    weight = RNG.integers(-127, 128, (3, 4), np.int8)
+    constants = {
+        "w": weight,
+        "v": weight.T.copy(),
+        "ws": RNG.uniform(0.01, 0.1, 4).astype(np.float32),
+        "b": RNG.integers(-999, 999, 4, np.int32),
+        "bs": RNG.uniform(0.001, 0.01, 4).astype(np.float32),
+        "f": draw(4),
+    }
+    types = {np.dtype(np.int8): "int8", np.dtype(np.int32): "int32", np.dtype(np.float32): "float"}
+    constants = {k: array for k, array in constants.items() if re.search(rf"\b{k}\b", graph)}
+    declared = ", ".join(
+        f"{types[array.dtype]}{list(array.shape)} {name}" for name, array in constants.items()
+    )
+    return support.from_text(f"g (float[2,3] x, {declared}) => (float[2,4] y) {graph}", **constants)
+
+
+STORED = {
+    "matmul": "{ r = DequantizeLinear(w, ws) y = MatMul(x, r) }",
+    "gemm": """{
+        r = DequantizeLinear<axis=0>(v, ws)
+        c = DequantizeLinear<axis=0>(b, bs)
+        y = Gemm<transB=1>(x, r, c)
+    }""",
+    "gemm of a turned weight": """{
+        r = DequantizeLinear(w, ws)
+        c = DequantizeLinear<axis=0>(b, bs)
+        y = Gemm(x, r, c)
+    }""",
+    "factors": """{
+        r = DequantizeLinear(w, ws)
+        c = DequantizeLinear<axis=0>(b, bs)
+        y = Gemm<alpha=0.5, beta=2.0>(x, r, c)
+    }""",
+    "numbers as bias": "{ r = DequantizeLinear(w, ws) y = Gemm(x, r, f) }",
+    "numbers added": "{ r = DequantizeLinear(w, ws) a = MatMul(x, r) y = Add(f, a) }",
+    "integers added": """{
+        r = DequantizeLinear(w, ws)
+        c = DequantizeLinear<axis=0>(b, bs)
+        a = MatMul(x, r)
+        y = Add(a, c)
+    }""",
+    "a row of integers added": """<int32[1,4] d = {1,2,3,4}, float s = {0.5}> {
+        r = DequantizeLinear(w, ws)
+        c = DequantizeLinear(d, s)
+        a = Gemm(x, r)
+        y = Add(c, a)
+    }""",
+    "a transposed weight": """{
+        r = DequantizeLinear<axis=0>(v, ws)
+        t = Transpose<perm=[1,0]>(r)
+        a = MatMul(x, t)
+        y = Add(a, f)
+    }""",
+}
+
+
+@pytest.mark.parametrize("name", STORED)
+def test_constants_that_are_stored_as_integers(name: str) -> None:
+    after = support.assert_same_numbers(stored(STORED[name]), run)
+    *others, gemm = after.graph
+    assert [gemm.op_type, *(node.op_type for node in others)] == [
+        "Gemm",
+        *["DequantizeLinear"] * len(others),
+    ]
+    assert gemm.attributes["transB"].as_int() == 1
+    weight = gemm.inputs[1]
+    assert weight is not None
+    assert weight.producer() in others
+    integers = weight.producer().inputs[0]
+    assert integers.is_initializer()
+    assert integers.dtype == ir.DataType.INT8
+    assert weight.producer().attributes["axis"].as_int() == 0
+    assert all(value.uses() for value in after.graph.initializers.values())
+    assert not FuseGemm()(after).modified
+
+
+def test_what_scales_cannot_say_stays_beside_the_product() -> None:
+    model = stored(
+        """{
+        r = DequantizeLinear(w, ws)
+        c = DequantizeLinear<axis=0>(b, bs)
+        y = Gemm<alpha=-1.0, beta=-2.0>(x, r, c)
+    }"""
+    )
+    after = support.assert_same_numbers(model, run)
+    assert [node.op_type for node in after.graph if node.op_type != "DequantizeLinear"] == [
+        "Mul",
+        "MatMul",
+        "Mul",
+        "Add",
+    ]
+
+
+def test_integers_stay_after_integers() -> None:
+    """A bias that is stored is not changed by what is added to it."""
+    model = stored(
+        """{
+        r = DequantizeLinear(w, ws)
+        c = DequantizeLinear<axis=0>(b, bs)
+        a = Gemm(x, r, c)
+        y = Add(a, f)
+    }"""
+    )
+    after = support.assert_same_numbers(model, run)
+    assert [node.op_type for node in after.graph][-2:] == ["Gemm", "Add"]
+    assert not FuseGemm()(after).modified
+
+
+def test_two_products_share_a_turned_weight() -> None:
+    model = stored(
+        """{
+        r = DequantizeLinear(w, ws)
+        a = MatMul(x, r)
+        b2 = Neg(x)
+        c2 = MatMul(b2, r)
+        y = Mul(a, c2)
+    }"""
+    )
+    after = support.assert_same_numbers(model, run)
+    assert [node.op_type for node in after.graph].count("DequantizeLinear") == 1
+    assert [node.op_type for node in after.graph].count("Gemm") == 2

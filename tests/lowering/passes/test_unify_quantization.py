@@ -181,3 +181,104 @@ def test_the_parts_of_a_convolution() -> None:
     ]
     steps = Reference(model).run(feeds)["y"].astype(int) - expected.astype(int)
     assert abs(steps).max() <= 1
+
+
+def test_constant_integers_lie_as_they_are_used() -> None:
+    """A kernel of TensorFlow, height x width x inputs x outputs, that is stored as integers."""
+    rng = np.random.default_rng(0)
+    model = support.from_text(
+        """g (float[1,2,5,5] x, int8[3,3,2,4] w, float[4] s) => (float[1,4,3,3] y)
+            <int64[4] d = {4,2,3,3}, int64[3] m = {4,2,9}> {
+            r = DequantizeLinear<axis=3>(w, s)
+            t = Transpose<perm=[3,2,0,1]>(r)
+            f = Reshape(t, m)
+            g = Reshape(f, d)
+            y = Conv(x, g)
+        }""",
+        w=rng.integers(-127, 128, (3, 3, 2, 4), np.int8),
+        s=rng.uniform(0.01, 0.1, 4).astype(np.float32),
+    )
+    after = support.assert_same_numbers(model, run, tolerance=0)
+    assert [node.op_type for node in after.graph] == ["DequantizeLinear", "Conv"]
+    assert after.graph[0].attributes.get_int("axis") == 0
+    assert not UnifyQuantization()(after).modified
+
+
+def run(model: ir.Model) -> ir.Model:
+    after = UnifyQuantization()(model).model
+    assert dialect.check(after) == []
+    return after
+
+
+def test_a_shape_that_loses_the_axis_stays() -> None:
+    model = support.from_text(
+        """g (float[6] x, int8[2,3] w) => (float[6] y) <float[3] s = {1,2,3}, int64[1] n = {6}> {
+            r = DequantizeLinear(w, s)
+            f = Reshape(r, n)
+            y = Mul(x, f)
+        }""",
+        w=np.arange(6, dtype=np.int8).reshape(2, 3),
+    )
+    assert not UnifyQuantization()(model).modified
+
+
+def test_constants_do_not_grow_without_bound() -> None:
+    """Integers that others read as they lie are turned only if there is room for them twice."""
+    model = support.from_text(
+        """g (float[4,4] x, int8[4,4] w) => (float[4,4] y) <float s = {0.5}> {
+            r = DequantizeLinear(w, s)
+            t = Transpose<perm=[1,0]>(r)
+            a = Mul(x, r)
+            y = Mul(a, t)
+        }""",
+        w=np.arange(16, dtype=np.int8).reshape(4, 4),
+    )
+    assert not UnifyQuantization(growth=15)(model).modified
+    after = support.assert_same_numbers(
+        model, lambda before: UnifyQuantization(growth=16)(before).model, tolerance=0
+    )
+    assert [node.op_type for node in after.graph].count("Transpose") == 0
+
+
+def test_integers_that_are_given_back_stay_integers() -> None:
+    model = support.from_text(
+        """g (float[1,1,4,4] x, float s, uint8 z) => (float[1,1,4,4] y, uint8[1,1,4,4] q) {
+            q = QuantizeLinear(x, s, z)
+            r = DequantizeLinear(q, s, z)
+            p = QuantizeLinear(r, s, z)
+            o = DequantizeLinear(p, s, z)
+            y = Neg(o)
+        }""",
+        s=np.array(0.03, np.float32),
+        z=np.array(128, np.uint8),
+    )
+    after = support.assert_same_numbers(model, run, tolerance=0)
+    kinds = [node.op_type for node in after.graph]
+    assert kinds == ["QuantizeLinear", "DequantizeLinear", "Neg"]
+
+
+def test_an_output_that_is_given_back_keeps_its_name() -> None:
+    model = support.from_text(
+        """g (uint8[4] x) => (uint8[4] y) <float s = {0.5}, uint8 z = {3}> {
+            r = DequantizeLinear(x, s, z)
+            y = QuantizeLinear(r, s, z)
+        }"""
+    )
+    after = support.assert_same_numbers(model, run, tolerance=0)
+    assert support.body(after) == "y = Identity (x)"
+
+
+def test_parameters_that_do_not_go_together_are_left_alone() -> None:
+    """The importers refuse them; a pass does not end in an error of numpy."""
+    model = support.from_text(
+        """g (uint8[2,3] x, float s, uint8 z, int8[3,4] w, float[4] ws, int8[3] wz)
+            => (uint8[2,4] y) {
+            y = QLinearMatMul(x, s, z, w, ws, wz, s, z)
+        }""",
+        s=np.array(0.5, np.float32),
+        z=np.array(0, np.uint8),
+        w=np.zeros((3, 4), np.int8),
+        ws=np.ones(4, np.float32),
+        wz=np.zeros(3, np.int8),
+    )
+    assert not UnifyQuantization()(model).modified

@@ -1,0 +1,53 @@
+"""QuantizeLinear that undoes DequantizeLinear."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import onnx_ir as ir
+
+from .matching import array_of, is_op, shape_of
+
+#: Dtypes whose every integer survives being dequantized to float32 and quantized again.
+_EXACT: Final = (
+    ir.DataType.INT4,
+    ir.DataType.UINT4,
+    ir.DataType.INT8,
+    ir.DataType.UINT8,
+    ir.DataType.INT16,
+    ir.DataType.UINT16,
+)
+
+_ALONG: Final = (("axis", 1), ("block_size", 0))
+
+
+def requantized(node: ir.Node) -> ir.Value | None:
+    """Return the integers that a QuantizeLinear gives back as they were dequantized.
+
+    Those of up to 16 bits survive float32: |n| < 2^16, so fl(fl(n s) / s) is nearer to n than to
+    any other integer.
+    """
+    real = node.inputs[0].producer() if node.inputs and node.inputs[0] is not None else None
+    if real is None or not is_op(node, "QuantizeLinear") or not is_op(real, "DequantizeLinear"):
+        return None
+    integers = real.inputs[0]
+    dtypes = [integers.dtype if integers is not None else None, node.outputs[0].dtype]
+    if dtypes[0] != dtypes[1] or dtypes[0] not in _EXACT:
+        return None
+    before, after = _parameters(real), _parameters(node)
+    if before is None or after is None or not all(map(np.array_equal, before[:2], after[:2])):
+        return None
+    return integers if before[2:] == after[2:] else None
+
+
+def _parameters(node: ir.Node) -> tuple[np.ndarray, np.ndarray, int, int] | None:
+    """Return constant scales of float32 and zero points, the axis and the block's size."""
+    scale, *rest = map(array_of, node.inputs[1:])
+    zero = np.zeros_like(scale) if len(rest) < 1 or node.inputs[2] is None else rest[0]
+    if scale is None or zero is None or scale.dtype != np.float32:
+        return None
+    axis, block = (node.attributes.get_int(name, plain) for name, plain in _ALONG)
+    rank = len(shape_of(node.inputs[0]) or ())
+    along = 0 if scale.size == 1 or rank == 0 else axis % rank
+    return scale.reshape(-1), zero.reshape(-1), along, block
