@@ -19,6 +19,7 @@ from .data import Data, pieces, read_data
 from .errors import ModelError, Problem, UsageError
 from .lowering.canonical import canonical
 from .lowering.importers.onnx import load
+from .lowering.matching import nodes_of
 from .lowering.pipeline import Pipeline
 from .lowering.quantization.contract import Outcome, within
 from .lowering.quantization.conversion import Conversion, conversion
@@ -266,6 +267,17 @@ def _require_writable(path: Path, force: bool) -> None:
         raise UsageError(f"{path} is there already", [Problem("", "give --force to replace it")])
 
 
+def _plain(model: ir.Model) -> ir.Model:
+    """Return a copy, which shares the constants, without the notes that passes leave."""
+    model = model.clone()
+    for item in (model, model.graph, *nodes_of(model), *model.graph.initializers.values()):
+        item.metadata_props.clear()
+    for node in nodes_of(model):
+        for value in node.outputs:
+            value.metadata_props.clear()
+    return model
+
+
 def _save(model: ir.Model, path: Path) -> None:
     """Write the model whole or not at all; the same model gives the same bytes."""
     model.producer_name, model.producer_version = "tapeout", VERSION
@@ -275,7 +287,12 @@ def _save(model: ir.Model, path: Path) -> None:
             f"{path.name} would be too large for one file",
             [Problem("constants", f"have {size} bytes, a file holds {_LARGEST_FILE}")],
         )
-    content: bytes = ir.to_proto(model).SerializeToString(deterministic=True)
+    proto = ir.to_proto(_plain(model))
+    constants = {item.name for item in proto.graph.initializer}
+    for index in reversed(range(len(proto.graph.value_info))):
+        if proto.graph.value_info[index].name in constants:
+            del proto.graph.value_info[index]  # says again what the constant says
+    content: bytes = proto.SerializeToString(deterministic=True)
     partial = path.with_name(f".{path.name}.partial")
     try:
         partial.write_bytes(content)
