@@ -2,6 +2,8 @@
 
     import tapeout
     bundle = tapeout.compile("model.onnx", "raspberry-pi-5", "model.bundle")
+    options = tapeout.QuantizeOptions("int8", calibration="samples.npz")
+    tapeout.quantize("model.onnx", "int8.onnx", options)
 
 Names are loaded on first use, so that importing the package costs nothing.
 """
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
         UsageError,
         VerificationError,
     )
+    from .quantizer import Quantized, QuantizeOptions, quantize
 
 _HOMES = {
     "Budget": "budget",
@@ -33,10 +36,13 @@ _HOMES = {
     "ModelError": "errors",
     "Options": "compiler",
     "ProfileError": "errors",
+    "QuantizeOptions": "quantizer",
+    "Quantized": "quantizer",
     "TapeoutError": "errors",
     "UsageError": "errors",
     "VerificationError": "errors",
     "compile": "compiler",
+    "quantize": "quantizer",
 }
 
 __all__ = [
@@ -47,10 +53,13 @@ __all__ = [
     "ModelError",
     "Options",
     "ProfileError",
+    "QuantizeOptions",
+    "Quantized",
     "TapeoutError",
     "UsageError",
     "VerificationError",
     "compile",
+    "quantize",
 ]
 
 

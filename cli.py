@@ -285,7 +285,7 @@ def quantize_model(
     with _outcome(as_json):
         from . import quantizer
 
-        options = quantizer.Options(
+        options = quantizer.QuantizeOptions(
             scheme, method, calibration, evaluation, accuracy_drop, _static(shape), report
         )
         with render.progress() as progress:

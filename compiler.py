@@ -237,6 +237,8 @@ class _Attempt:
             # The engine finds its signature in the manifest, so a first one is written to run it.
             bundles.write_manifest(self.directory, self._manifest(built, usage, Verdict(())))
             usage = self._accuracy(self._latency(usage))
+        else:
+            usage = self._expected_accuracy(usage)
         verdict = Verdict.of(usage, job.budget)
         bundle = bundles.write_manifest(self.directory, self._manifest(built, usage, verdict))
         return Compiled(bundle, usage, verdict)
@@ -268,6 +270,15 @@ class _Attempt:
         reached = numerics.top1(outputs, labelled.labels)
         note = f"top-1 {reached} against the reference's {expected}"
         drop = Figure(expected.share - reached.share, "fraction", "measured", note)
+        return dataclasses.replace(usage, accuracy_drop=drop)
+
+    def _expected_accuracy(self, usage: Usage) -> Usage:
+        """Take the loss that the conversion was held to, where the engine cannot run here."""
+        converted = self.candidate.converted
+        if converted is None or converted.outcome.drop is None:
+            return usage
+        note = "of the converted model in ONNX Runtime"
+        drop = Figure(converted.outcome.drop, "fraction", "estimated", note)
         return dataclasses.replace(usage, accuracy_drop=drop)
 
     def _tolerance(self) -> float:

@@ -37,7 +37,7 @@ _LARGEST_FILE = (2 << 30) - 1
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
+class QuantizeOptions:
     """How to quantize.
 
     Attributes:
@@ -177,7 +177,7 @@ class Converter:
 def quantize(
     model: str | Path,
     output: str | Path,
-    options: Options | None = None,
+    options: QuantizeOptions | None = None,
     *,
     force: bool = False,
     progress: Progress = lambda _: None,
@@ -193,7 +193,7 @@ def quantize(
     Raises:
         TapeoutError: the subclass says which exit code the command line would give.
     """
-    options, path = options or Options(), Path(output)
+    options, path = options or QuantizeOptions(), Path(output)
     if options.scheme not in SCHEMES:
         known = [Problem(item.name, item.summary) for item in SCHEMES.values()]
         raise UsageError(f"there is no scheme {options.scheme!r}; there are:", known)

@@ -209,6 +209,8 @@ def compiled(result: Compiled) -> None:
         f"{plan.runtime}, {plan.precision}{options}"
     )
     console.print(_usage(result.usage, result.verdict))
+    for name, why in manifest.conversion.kept.items() if manifest.conversion else ():
+        console.print(f"in float: {name}: {why}", soft_wrap=True)
     console.print(f"bundle: {result.bundle.directory}", soft_wrap=True)
 
 
@@ -220,6 +222,7 @@ def compiled_json(result: Compiled) -> dict[str, Any]:
         "status": manifest.status,
         "device": manifest.device.name,
         "plan": manifest.plan.model_dump(mode="json"),
+        "kept": manifest.conversion.kept if manifest.conversion else {},
         "usage": result.usage.to_json(),
         "budget": dict(manifest.budget),
         "verdict": result.verdict.to_json(),

@@ -122,7 +122,7 @@ def by_onnx_runtime(
 def by_us(model: Path, calibration: np.ndarray, scratch: Path, scheme: str) -> Path:
     data, output = scratch / "calibration.npz", scratch / f"{scheme}.onnx"
     np.savez(data, samples=calibration)
-    options = quantizer.Options(scheme=scheme, calibration=f"{data}:samples")
+    options = quantizer.QuantizeOptions(scheme=scheme, calibration=f"{data}:samples")
     quantizer.quantize(model, output, options, force=True)
     return output
 

@@ -15,6 +15,8 @@ import onnxruntime
 import pytest
 from typer.testing import CliRunner, Result
 
+from tapeout import Quantized, QuantizeOptions
+from tapeout import quantize as quantize_model
 from tapeout.cli import app
 from tapeout.lowering.quantization.scheme import SCHEMES
 
@@ -217,3 +219,22 @@ def test_samples_let_the_planner_try_fewer_bits(tmp_path: Path) -> None:
     assert given.exit_code == 4
     for words in ("tvm, fp32", "tvm, int8", "tvm, fp16"):
         assert words in given.stderr
+
+
+def test_the_accuracy_is_an_estimate_where_the_engine_cannot_run(tmp_path: Path) -> None:
+    done = tapeout(
+        "compile", MODEL, "-o", tmp_path / "x.bundle", "--device", "visionfive-2", "--json",
+        "--precision", "int8", "--accuracy-drop", "0.002", *CALIBRATION, *EVALUATION,
+    )  # fmt: skip
+    assert done.exit_code == 0, done.stdout
+    drop = json.loads(done.stdout)["usage"]["accuracy_drop"]
+    assert drop["known"] == "estimated"
+    assert drop["value"] <= 0.002
+
+
+def test_from_python(tmp_path: Path) -> None:
+    options = QuantizeOptions(calibration=f"{DIGITS}:calibration", method="minmax")
+    found = quantize_model(MODEL, tmp_path / "q.onnx", options)
+    assert isinstance(found, Quantized)
+    assert found.sqnr is not None
+    assert found.sqnr > 30
