@@ -1,4 +1,4 @@
-"""QuantizeLinear that undoes DequantizeLinear."""
+"""Numbers that are rounded to integers and back: QuantizeLinear and DequantizeLinear in a row."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 import onnx_ir as ir
 
-from .matching import array_of, is_op, shape_of
+from .matching import array_of, is_op, shape_of, sole_user
 
 #: Dtypes whose every integer survives being dequantized to float32 and quantized again.
 _EXACT: Final = (
@@ -51,3 +51,20 @@ def _parameters(node: ir.Node) -> tuple[np.ndarray, np.ndarray, int, int] | None
     rank = len(shape_of(node.inputs[0]) or ())
     along = 0 if scale.size == 1 or rank == 0 else axis % rank
     return scale.reshape(-1), zero.reshape(-1), along, block
+
+
+def before_rounding(value: ir.Value | None) -> tuple[ir.Value | None, list[ir.Value]]:
+    """Return what a value was before it was rounded, and the rounded values, itself included.
+
+    They are rounded by one scale, and none has another use than the next of them.
+    """
+    rounded: list[ir.Value] = []
+    while value is not None and sole_user(value) is not None:
+        node = value.producer()
+        if node is None or not is_op(node, "DequantizeLinear", "QuantizeLinear"):
+            break
+        if shape_of(node.inputs[1]) != ():
+            break
+        rounded.append(value)
+        value = node.inputs[0]
+    return value, rounded

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import numpy as np
 import onnx_ir as ir
 
 from ..editing import Editor
+from ..integer_constants import IntegerConstant, integer_constant
 from ..layouts import Layout, permutation
 from ..matching import array_of, is_op, nodes_of, shape_of, sole_user
+from ..requantizing import before_rounding
 from ..reshapes import reshape_instead
 
 
@@ -19,7 +22,8 @@ class FoldTransposeIntoGemm(ir.passes.InPlacePass):
 
     A Transpose that only a Reshape reads, which flattens the transposed axes into the rows of a
     constant weight of Gemm or MatMul, is left out, and the weight's rows are put in the order in
-    which the data lies. So a classifier over H×W×C features needs no transpose.
+    which the data lies. So a classifier over H×W×C features needs no transpose. The weight may be
+    stored as integers, and the data be rounded to those of one scale in between.
 
     Requires: static shapes. Ensures: the same numbers, summed in another order.
     """
@@ -33,28 +37,54 @@ class FoldTransposeIntoGemm(ir.passes.InPlacePass):
 
 
 def _fold(editor: Editor, node: ir.Node) -> None:
-    flat, weight = node.inputs[0], array_of(node.inputs[1])
+    weight: np.ndarray | IntegerConstant | None = array_of(node.inputs[1])
+    weight = integer_constant(node.inputs[1]) if weight is None else weight
+    flat, _ = before_rounding(node.inputs[0])
     reshape = flat.producer() if flat is not None else None
-    if flat is None or reshape is None or weight is None or weight.ndim != 2:
+    if weight is None or reshape is None or not is_op(reshape, "Reshape") or not sole_user(flat):
         return
-    turned = reshape.inputs[0] if is_op(reshape, "Reshape") else None
+    turned, rounded = before_rounding(reshape.inputs[0])
     transpose = turned.producer() if turned is not None else None
-    if turned is None or transpose is None or not sole_user(flat) or not sole_user(turned):
+    layout = permutation(transpose)
+    if turned is None or transpose is None or layout is None or not sole_user(turned):
         return
-    layout, source = permutation(transpose), transpose.inputs[0]
+    source = transpose.inputs[0]
     before, after = shape_of(source), shape_of(flat)
-    if layout is None or source is None or before is None or after is None:
+    if (
+        source is None
+        or before is None
+        or after is None
+        or len(shape_of(node.inputs[1]) or ()) != 2
+    ):
         return
     axes = _flattened(before, layout, after[-1])
     if axes is None:
         return
-    by_column = bool(node.attributes.get_int("transB", 0))
-    rows = _reordered(weight.T if by_column else weight, before, axes)
-    array = np.ascontiguousarray(rows.T if by_column else rows)
-    dtype = node.inputs[1].dtype if node.inputs[1] is not None else None
-    editor.set_input(node, 1, editor.constant(node, "weight", array, dtype))
+    order = _order(before, axes)
+    if not _reorder(editor, node, weight, order):
+        return
+    for value in rounded:
+        value.shape = ir.Shape(before)
     editor.bypass(turned, source)
     reshape_instead(editor, reshape)
+
+
+def _reorder(
+    editor: Editor, node: ir.Node, weight: np.ndarray | IntegerConstant, order: np.ndarray
+) -> bool:
+    """Let a product read its weight with the summed axis in another order, if it can."""
+    axis = 1 if node.attributes.get_int("transB", 0) else 0
+    old = node.inputs[1]
+    if isinstance(weight, IntegerConstant):
+        moved = weight.reordered(axis, order)
+        if moved is None:
+            return False
+        editor.set_input(node, 1, moved.insert(editor, node, "weight"))
+        editor.remove_unused(weight.node)
+    elif old is not None:
+        array = np.take(weight, order, axis)
+        editor.set_input(node, 1, editor.constant(node, "weight", array, old.dtype))
+    return True
 
 
 def _flattened(before: tuple[int, ...], layout: Layout, length: int) -> Layout | None:
@@ -73,10 +103,9 @@ def _flattened(before: tuple[int, ...], layout: Layout, length: int) -> Layout |
     return tuple(wide[len(lead) :])
 
 
-def _reordered(weight: np.ndarray, before: tuple[int, ...], axes: Layout) -> np.ndarray:
-    """Return the rows of a weight, which follow `axes` of the data, in the data's own order."""
-    order = sorted(axes)
-    places = tuple(axes.index(axis) for axis in order)
-    columns = weight.shape[1]
-    blocks = weight.reshape(*(before[axis] for axis in axes), columns)
-    return blocks.transpose(*places, len(axes)).reshape(-1, columns)
+def _order(before: tuple[int, ...], axes: Layout) -> np.ndarray:
+    """Return where the elements, in the order in which they lie, are found when flattened."""
+    ordered = sorted(axes)
+    places = tuple(axes.index(axis) for axis in ordered)
+    shape = tuple(before[axis] for axis in axes)
+    return np.arange(math.prod(shape)).reshape(shape).transpose(places).reshape(-1)

@@ -10,7 +10,8 @@ import onnx_ir as ir
 from ..attributes import attribute
 from ..clamps import clamp_of, number_of
 from ..editing import Editor
-from ..matching import ints_of, is_op, nodes_of, shape_of, sole_user
+from ..matching import ints_of, is_op, nodes_of, scalar_of, shape_of, sole_user
+from ..requantizing import before_rounding
 from ..spatial import INDIRECT, window_attributes
 
 #: Operators that never give a negative number.
@@ -25,6 +26,8 @@ class FusePad(ir.passes.InPlacePass):
     count too, or there are none. MaxPool: it writes the least number of the dtype, or zeros beside
     numbers that are not negative. Pools only where each window still meets the data, and sizes are
     not rounded up. The Pad must have no other use, and its amounts be constants, none negative.
+    In between, numbers may be rounded to integers of one scale, which have zero exactly; of padded
+    integers, zero is the zero point.
 
     Requires: static shapes. Ensures: the same numbers.
     """
@@ -38,7 +41,7 @@ class FusePad(ir.passes.InPlacePass):
 
 
 def _fuse(editor: Editor, node: ir.Node) -> None:
-    padded = node.inputs[0]
+    padded, rounded = before_rounding(node.inputs[0])
     pad = padded.producer() if padded is not None else None
     if padded is None or pad is None or not is_op(pad, "Pad") or sole_user(padded) is None:
         return
@@ -49,7 +52,7 @@ def _fuse(editor: Editor, node: ir.Node) -> None:
     if isinstance(own, int) or isinstance(kernel, int):
         return
     pads = tuple(mine + other for mine, other in zip(own, widths, strict=True))
-    if not _is_neutral(pad, node) or not _suits(node, own, pads, kernel, window):
+    if not _is_neutral(pad, node, _zero(rounded)) or not _suits(node, own, pads, kernel, window):
         return
     for name in INDIRECT:
         node.attributes.pop(name, None)
@@ -57,6 +60,8 @@ def _fuse(editor: Editor, node: ir.Node) -> None:
         node.attributes.add(attribute(name, value))
     if node.op_type == "AveragePool":
         node.attributes.add(ir.AttrInt64("count_include_pad", 1))
+    for value in rounded:
+        value.shape = ir.Shape(shape_of(pad.inputs[0]) or ())
     editor.bypass(padded, pad.inputs[0])
 
 
@@ -83,7 +88,15 @@ def _spatial_widths(pad: ir.Node) -> tuple[int, ...] | None:
     return (*full[2:rank], *full[rank + 2 :])
 
 
-def _is_neutral(pad: ir.Node, node: ir.Node) -> bool:
+def _zero(rounded: Sequence[ir.Value]) -> float | None:
+    """Return what stands for zero before these values: 0, or the zero point of integers."""
+    node = rounded[-1].producer() if rounded else None
+    if node is None or not is_op(node, "DequantizeLinear") or len(node.inputs) < 3:
+        return 0
+    return scalar_of(node.inputs[2])
+
+
+def _is_neutral(pad: ir.Node, node: ir.Node, zero: float | None) -> bool:
     """Whether what a Pad writes is what the node's own padding stands for."""
     written = pad.inputs[2] if len(pad.inputs) > 2 else None
     number = 0 if written is None else number_of(written)
@@ -91,7 +104,7 @@ def _is_neutral(pad: ir.Node, node: ir.Node) -> bool:
     if number is None or source is None or source.dtype is None:
         return False
     if node.op_type != "MaxPool":
-        return number == 0
+        return bool(number == zero)
     return bool(number <= source.dtype.min) or (number == 0 and _is_not_negative(source))
 
 

@@ -110,3 +110,50 @@ def test_leaves(name: str) -> None:
         w=draw(24, 5),
     )
     assert not FoldTransposeIntoGemm()(model).modified
+
+
+ROUNDED = {
+    "before the shape": "t = Transpose<perm=[0,3,1,2]>(x) q = QuantizeLinear(t, s, z) "
+    "r = DequantizeLinear(q, s, z) f = Reshape(r, n)",
+    "behind the shape": "t = Transpose<perm=[0,3,1,2]>(x) r = Reshape(t, n) "
+    "q = QuantizeLinear(r, s, z) f = DequantizeLinear(q, s, z)",
+    "integers": "q = QuantizeLinear(x, s, z) t = Transpose<perm=[0,3,1,2]>(q) "
+    "r = DequantizeLinear(t, s, z) f = Reshape(r, n)",
+}
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("where", ROUNDED)
+def test_integers(where: str, axis: int) -> None:
+    """Weights that are stored as integers, and data that is rounded to them."""
+    scales = (5, 24)[axis]
+    model = support.from_text(
+        f"""g (float[2,2,3,4] x, int8[5,24] w, float[{scales}] v) => (float[2,5] y)
+            <int64[2] n = {{2,24}}, float s = {{0.03}}, uint8 z = {{120}}> {{
+            {ROUNDED[where]}
+            d = DequantizeLinear<axis={axis}>(w, v)
+            y = Gemm<transB=1>(f, d)
+        }}""",
+        w=RNG.integers(-127, 128, (5, 24), np.int8),
+        v=RNG.uniform(0.01, 0.1, scales).astype(np.float32),
+    )
+    after = support.assert_same_numbers(model, run)
+    assert dialect.check(after) == []
+    kinds = sorted(node.op_type for node in after.graph)
+    assert kinds == ["DequantizeLinear", "DequantizeLinear", "Gemm", "QuantizeLinear", "Reshape"]
+    assert not FoldTransposeIntoGemm()(after).modified
+
+
+def test_blocks_of_integers_stay() -> None:
+    model = support.from_text(
+        """g (float[2,2,3,4] x, int8[5,24] w, float[5,12] v) => (float[2,5] y)
+            <int64[2] n = {2,24}> {
+            t = Transpose<perm=[0,3,1,2]>(x)
+            f = Reshape(t, n)
+            d = DequantizeLinear<axis=1, block_size=2>(w, v)
+            y = Gemm<transB=1>(f, d)
+        }""",
+        w=RNG.integers(-127, 128, (5, 24), np.int8),
+        v=RNG.uniform(0.01, 0.1, (5, 12)).astype(np.float32),
+    )
+    assert not FoldTransposeIntoGemm()(model).modified

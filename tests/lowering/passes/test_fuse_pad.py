@@ -191,3 +191,57 @@ def test_text() -> None:
         "group: int = 1, pads: ints = [1, 0, 2, 1]> (x, w)"
     )
     assert list(after.graph.initializers) == ["w"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("a = Pad(x, p) q = QuantizeLinear(a, s, z)", "r = DequantizeLinear(q, s, z)"),
+        ("q = QuantizeLinear(x, s, z)", "a = Pad(q, p, z) r = DequantizeLinear(a, s, z)"),
+        ("q = QuantizeLinear(x, s, z)", "d = DequantizeLinear(q, s, z) r = Pad(d, p)"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("window", "size"),
+    [("Conv(r, w)", "1,4,7,5"), ("AveragePool<kernel_shape=[3,3]>(r)", "1,3,7,5")],
+)
+def test_rounded_numbers(before: str, after: str, window: str, size: str) -> None:
+    model = support.from_text(
+        f"""g (float[1,3,6,6] x, float[4,3,3,3] w) => (float[{size}] y, float[4,3,3,3] v)
+            <{ZEROS}, float s = {{0.03}}, uint8 z = {{97}}> {{
+            {before} {after} y = {window} v = Neg(w)
+        }}""",
+        w=WEIGHT,
+    )
+    fused = support.assert_same_numbers(model, run)
+    assert dialect.check(fused) == []
+    kinds = [node.op_type for node in fused.graph if node.op_type != "Neg"]
+    assert kinds == [
+        "QuantizeLinear",
+        "DequantizeLinear",
+        window.partition("(")[0].partition("<")[0],
+    ]
+    assert [str(value.shape) for node in fused.graph for value in node.outputs][:2] == [
+        "[1,3,6,6]",
+        "[1,3,6,6]",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("nodes", "outputs"),
+    [
+        ("q = QuantizeLinear(x, s, z) a = Pad(q, p) r = DequantizeLinear(a, s, z)", ""),
+        (
+            "a = Pad(x, p) o = QuantizeLinear(a, s, z) r = DequantizeLinear(o, s, z)",
+            ", int8[1,3,9,7] o",
+        ),
+    ],
+)
+def test_rounded_numbers_that_stay_padded(nodes: str, outputs: str) -> None:
+    """The integer 0 is no zero there; or the padded integers are used otherwise."""
+    model = support.from_text(
+        f"""g (float[1,3,6,6] x, float[4,3,3,3] w) => (float[1,4,7,5] y{outputs})
+            <{ZEROS}, float s = {{0.03}}, int8 z = {{-9}}> {{ {nodes} y = Conv(r, w) }}""",
+        w=WEIGHT,
+    )
+    assert not FusePad()(model).modified
