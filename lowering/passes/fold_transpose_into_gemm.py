@@ -40,8 +40,10 @@ def _fold(editor: Editor, node: ir.Node) -> None:
     weight: np.ndarray | IntegerConstant | None = array_of(node.inputs[1])
     weight = integer_constant(node.inputs[1]) if weight is None else weight
     flat, _ = before_rounding(node.inputs[0])
-    reshape = flat.producer() if flat is not None else None
-    if weight is None or reshape is None or not is_op(reshape, "Reshape") or not sole_user(flat):
+    if weight is None or flat is None or sole_user(flat) is None:
+        return
+    reshape = flat.producer()
+    if reshape is None or not is_op(reshape, "Reshape"):
         return
     turned, rounded = before_rounding(reshape.inputs[0])
     transpose = turned.producer() if turned is not None else None

@@ -60,8 +60,8 @@ def _fuse(editor: Editor, node: ir.Node) -> None:
         node.attributes.add(attribute(name, value))
     if node.op_type == "AveragePool":
         node.attributes.add(ir.AttrInt64("count_include_pad", 1))
-    for value in rounded:
-        value.shape = ir.Shape(shape_of(pad.inputs[0]) or ())
+    for unpadded in rounded:
+        unpadded.shape = ir.Shape(shape_of(pad.inputs[0]) or ())
     editor.bypass(padded, pad.inputs[0])
 
 
