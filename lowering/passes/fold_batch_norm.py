@@ -11,6 +11,7 @@ import onnx_ir as ir
 from .. import affine, provenance
 from ..affine import Affine
 from ..editing import Editor
+from ..integer_constants import integer_constant
 from ..matching import array_of, is_op, nodes_of, shape_of, sole_user
 
 
@@ -30,7 +31,9 @@ class FoldBatchNorm(ir.passes.InPlacePass):
     Folded are BatchNormalization in inference and Add, Sub, Mul, Div with a constant per channel:
     those that follow the operator, then those before it (shifts only where it pads nothing), also
     through Transposes. Values in between must have no other use, and weight and bias be constant.
-    A BatchNormalization that remains becomes Mul and Add with constants.
+    A weight that is stored as integers stays so: only what shifts channels is folded, and that
+    where there is no bias of integers. A BatchNormalization that remains becomes Mul and Add with
+    constants.
 
     Attributes:
         growth: bytes; how much the pass may add to the model's constants, which grow where nodes
@@ -42,7 +45,9 @@ class FoldBatchNorm(ir.passes.InPlacePass):
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         edit = Editor(model)
         for node in nodes_of(model):
-            if is_op(node, *affine.LINEAR):
+            if is_op(node, *affine.LINEAR) and integer_constant(node.inputs[1]) is not None:
+                _fold_shifts(node, edit)
+            elif is_op(node, *affine.LINEAR):
                 self._fold_following(node, edit)
                 self._fold_preceding(node, edit)
         for node in nodes_of(model):
@@ -111,6 +116,25 @@ class FoldBatchNorm(ir.passes.InPlacePass):
             edit.set_input(linear, 2, edit.constant(linear, "bias", rounded, old.dtype))
             linear.attributes.pop("beta", None)
         return True
+
+
+def _fold_shifts(linear: ir.Node, edit: Editor) -> None:
+    """Fold what is added behind the operator into its bias; the weight is integers, and stays."""
+    bias, steps = _bias_of(linear), []
+    if bias is None or linear.inputs[0] is None:
+        return
+    for step in _following(linear):
+        if np.any(step.effect.scale != 1):
+            break
+        steps.append(step)
+        bias = bias + step.effect.offset
+    dtype = linear.inputs[0].dtype
+    with np.errstate(over="ignore"):
+        rounded = bias if dtype is None else bias.astype(dtype.numpy())
+    if steps and np.isfinite(rounded).all():
+        edit.set_input(linear, 2, edit.constant(linear, "bias", rounded, dtype))
+        linear.attributes.pop("beta", None)
+        _absorb(linear, [linear, *(step.node for step in steps)], steps, edit)
 
 
 def _following(linear: ir.Node) -> Iterator[_Step]:

@@ -353,3 +353,60 @@ def test_any_convolution(drawn: tuple[str, dict[str, np.ndarray]]) -> None:
     kinds = [node.op_type for node in after.graph]
     assert kinds[-1].startswith("Conv")
     assert set(kinds) <= {"Mul", "Add", "Conv", "ConvTranspose"}
+
+
+def integers(behind: str, bias: str = "") -> ir.Model:
+    """Return a convolution whose weights, and perhaps bias, are integers, and what follows."""
+    bias_model = "c = DequantizeLinear<axis=0>(ci, cs)" if bias == "c" else ""
+    return support.from_text(
+        f"""g (float[1,3,5,5] x, int8[4,3,3,3] w, float[4] ws, {STATISTICS},
+               float[4,1,1] k, float[4] f) => (float[1,4,3,3] y)
+            <int32[4] ci = {{100,-200,300,-400}}, float cs = {{0.01}}> {{
+            r = DequantizeLinear<axis=0>(w, ws)
+            {bias_model}
+            a = Conv(x, r{", " * bool(bias)}{bias})
+            {behind}
+        }}""",
+        w=RNG.integers(-127, 128, (4, 3, 3, 3), np.int8),
+        ws=RNG.uniform(0.01, 0.1, 4).astype(np.float32),
+        k=draw(4, 1, 1),
+        f=draw(4),
+        **statistics(4),
+    )
+
+
+@pytest.mark.parametrize(
+    ("behind", "bias", "left"),
+    [
+        (f"y = {BN}", "", ["Conv", "Mul", "Add"]),
+        (f"y = {BN}", "f", ["Conv", "Mul", "Add"]),
+        (f"y = {BN}", "c", ["Conv", "Mul", "Add"]),
+        ("y = Add(a, k)", "", ["Conv"]),
+        ("e = Add(k, a) y = Sub(e, k)", "f", ["Conv"]),
+        (f"h = Add(a, k) y = {BN.replace('(a', '(h')}", "", ["Conv", "Mul", "Add"]),
+        ("y = Mul(a, k)", "", ["Conv", "Mul"]),
+        ("y = Add(a, k)", "c", ["Conv", "Add"]),
+    ],
+)
+def test_behind_weights_that_are_integers(behind: str, bias: str, left: list[str]) -> None:
+    after = support.assert_same_numbers(integers(behind, bias), run)
+    kinds = [node.op_type for node in after.graph if node.op_type != "DequantizeLinear"]
+    assert kinds == left
+    conv = next(node for node in after.graph if node.op_type == "Conv")
+    weight = conv.inputs[1]
+    assert weight is not None
+    assert weight.name == "r"
+    assert not FoldBatchNorm()(after).modified
+
+
+def test_before_weights_that_are_integers() -> None:
+    model = support.from_text(
+        """g (float[1,3,5,5] x, int8[4,3,3,3] w) => (float[1,4,3,3] y)
+            <float s = {0.5}, float[3,1,1] k = {1,2,3}> {
+            r = DequantizeLinear(w, s)
+            m = Mul(x, k)
+            y = Conv(m, r)
+        }""",
+        w=RNG.integers(-127, 128, (4, 3, 3, 3), np.int8),
+    )
+    assert not FoldBatchNorm()(model).modified
