@@ -126,6 +126,14 @@ def _softmax(steps: _Steps, node: ir.Node) -> ir.Value:
     return _unary("Softmax", "opset")(steps, node)
 
 
+def _where(steps: _Steps, node: ir.Node) -> ir.Value:
+    """The condition comes first, and has no scale."""
+    condition = steps.inputs(0, 1)[0]
+    chosen = [steps.real(steps.inputs(start, 3)) for start in (1, 4)]
+    result = steps.add("Where", (condition, *chosen))
+    return steps.integer(result, steps.inputs(7, 2), _dtype(node, 1))
+
+
 def _concat(steps: _Steps, node: ir.Node) -> ir.Value:
     starts = range(2, len(node.inputs), 3)
     values = [steps.real(steps.inputs(start, 3)) for start in starts]
@@ -160,5 +168,6 @@ _MAKERS: Final[dict[str, Maker]] = {
     "QLinearMul": _binary("Mul"),
     "QLinearSigmoid": _unary("Sigmoid"),
     "QLinearSoftmax": _softmax,
+    "QLinearWhere": _where,
     "QuantizeLinear": _same,
 }

@@ -36,6 +36,7 @@ ATTRIBUTES: Final[dict[str, dict[str, ir.AttributeType]]] = {
     "QLinearMul": {},
     "QLinearSigmoid": {},
     "QLinearSoftmax": {"axis": _INT, "opset": _INT},
+    "QLinearWhere": {},
     "QuantizeLinear": {"axis": _INT},
 }
 
