@@ -68,6 +68,11 @@ def _quantize(node: ir.Node, layout: Layout) -> Move | None:
     return _along_axis(1)(node, layout)
 
 
+def _quantize_by_range(node: ir.Node, layout: Layout) -> Move | None:
+    """The scale and the zero point, its other outputs, are scalars: the tensor's range is."""
+    return Move((layout,), (layout, *(() for _ in node.outputs[1:])))
+
+
 def _cumulative(node: ir.Node, layout: Layout) -> Move | None:
     axes = ints_of(node.inputs[1])
     if axes is None or len(axes) != 1:
@@ -244,6 +249,7 @@ ROWS: Final[dict[str, Row]] = {
     "CumProd": _cumulative,
     "CumSum": _cumulative,
     "DequantizeLinear": _quantize,
+    "DynamicQuantizeLinear": _quantize_by_range,
     "Expand": _expand,
     "Gather": _gather,
     "GatherElements": _along_axis(0, 2),

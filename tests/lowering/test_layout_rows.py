@@ -107,3 +107,17 @@ def test_axes_taken_away() -> None:
     assert without((0, 2, 3, 1), [2, 3]) == (0, 1)
     assert without((0, 2, 3, 1), [1]) == (0, 1, 2)
     assert without((0, 2, 3, 1), [0]) == (1, 2, 0)
+
+
+@pytest.mark.parametrize("perm", PERMS)
+def test_quantized_by_its_range(perm: Layout) -> None:
+    """Of the outputs, only the first has axes."""
+    model = support.from_text(
+        """g (float[1,4,2,6] x) => (uint8[1,4,2,6] y, float s, uint8 z) {
+            [node] y, s, z = DynamicQuantizeLinear(x)
+        }"""
+    )
+    way = move(model.graph[0], perm)
+    assert way is not None
+    after = support.assert_same_numbers(model, lambda it: applied(it, way), tolerance=0)
+    assert dialect.check(after) == []
