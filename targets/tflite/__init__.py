@@ -1,0 +1,1 @@
+"""Phones and boards: TFLite, written directly."""

@@ -1,0 +1,199 @@
+"""Operators on each element: arithmetic, comparison, logic, activations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+
+from ....lowering.clamps import clamp_of
+from ..call import Call, Converter
+from .windows import activation_code, filling_of
+
+
+def unary(operator: str, options: str = "", **fields: Any) -> Converter:
+    """Return a converter to one operator of one input."""
+    named = (options, fields) if options else None
+    return lambda call: call.emit(operator, [call.input()], None, named)
+
+
+def binary(operator: str, options: str = "", *, fuses: bool = False) -> Converter:
+    """Return a converter to an operator of two inputs, which broadcast as numpy does."""
+
+    def convert(call: Call) -> None:
+        fields = {"fusedActivationFunction": activation_code(call.activation)} if fuses else {}
+        named = (options, fields) if options else None
+        call.emit(operator, [call.input(0), call.input(1)], None, named)
+
+    return convert
+
+
+def folded(operator: str, options: str = "") -> Converter:
+    """Return a converter of an operator of any number of inputs, two at a time."""
+
+    def convert(call: Call) -> None:
+        inputs = [call.input(index) for index in range(len(call.node.inputs))]
+        named: tuple[str, Mapping[str, Any]] | None = (options, {}) if options else None
+        total = inputs[0]
+        if len(inputs) == 1:
+            call.reshape(total, call.out_shape(), call.output())
+            return
+        for index, item in enumerate(inputs[1:], 2):
+            last = index == len(inputs)
+            shape = np.broadcast_shapes(call.shape_of(total), call.shape_of(item))
+            output = call.output() if last else call.temporary(shape, total, f"part_{index}")
+            call.emit(operator, [total, item], output, named)
+            total = output
+
+    return convert
+
+
+_ACTIVATIONS: Final = {(0.0, None): "RELU", (0.0, 6.0): "RELU6", (-1.0, 1.0): "RELU_N1_TO_1"}
+
+
+def clip(call: Call) -> None:
+    found = clamp_of(call.node)
+    if found is None:
+        _variable_clip(call)
+        return
+    low, high = found[1].low, found[1].high
+    known = call.writer.tensors[call.input()]
+    if known.dtype in ("float32", "int8"):
+        key = (None if low is None else float(low), None if high is None else float(high))
+        name = _ACTIVATIONS.get(key)  # type: ignore[arg-type]  # no such key is None
+        if name is not None:
+            call.emit(name, [call.input()])
+            return
+    data = call.input()
+    bounds = [(name, at) for name, at in (("MAXIMUM", low), ("MINIMUM", high)) if at is not None]
+    for index, (operator, bound) in enumerate(bounds):
+        last = index == len(bounds) - 1
+        output = call.output() if last else call.temporary(call.shape(), data, "bounded")
+        options = ("MaximumMinimumOptions", {})
+        call.emit(operator, [data, filling_of(call, data, bound)], output, options)
+        data = output
+    if not bounds:
+        call.reshape(data, call.out_shape(), call.output())
+
+
+def _variable_clip(call: Call) -> None:
+    data = call.input()
+    given = [
+        (operator, index) for operator, index in (("MAXIMUM", 1), ("MINIMUM", 2)) if call.has(index)
+    ]
+    for place, (operator, index) in enumerate(given):
+        last = place == len(given) - 1
+        output = call.output() if last else call.temporary(call.shape(), data, "bounded")
+        call.emit(operator, [data, call.input(index)], output, ("MaximumMinimumOptions", {}))
+        data = output
+
+
+def leaky_relu(call: Call) -> None:
+    options = ("LeakyReluOptions", {"alpha": float(call.attr("alpha", 0.01))})
+    call.emit("LEAKY_RELU", [call.input()], None, options)
+
+
+def elu(call: Call) -> None:
+    if call.attr("alpha", 1.0) != 1:
+        raise ValueError("ELU has alpha = 1 only")
+    call.emit("ELU", [call.input()])
+
+
+def gelu(call: Call) -> None:
+    approximate = call.attr("approximate", "none") == "tanh"
+    call.emit("GELU", [call.input()], None, ("GeluOptions", {"approximate": approximate}))
+
+
+def silu(call: Call) -> None:
+    """x * sigmoid(alpha x)."""
+    data, alpha = call.input(), float(call.attr("alpha", 1.0))
+    gate, scaled = call.temporary(call.shape(), data, "gate"), data
+    none = {"fusedActivationFunction": 0}
+    if alpha != 1:
+        scaled = call.temporary(call.shape(), data, "scaled")
+        call.emit("MUL", [data, filling_of(call, data, alpha)], scaled, ("MulOptions", none))
+    call.emit("LOGISTIC", [scaled], gate)
+    call.emit("MUL", [data, gate], None, ("MulOptions", none))
+
+
+def hard_sigmoid(call: Call) -> None:
+    """max(0, min(1, alpha x + beta))."""
+    data = call.input()
+    alpha, beta = float(call.attr("alpha", 0.2)), float(call.attr("beta", 0.5))
+    scaled = call.temporary(call.shape(), data, "scaled")
+    moved = call.temporary(call.shape(), data, "moved")
+    none = {"fusedActivationFunction": 0}
+    call.emit("MUL", [data, filling_of(call, data, alpha)], scaled, ("MulOptions", none))
+    relu = {"fusedActivationFunction": activation_code("RELU")}
+    call.emit("ADD", [scaled, filling_of(call, data, beta)], moved, ("AddOptions", relu))
+    call.emit("MINIMUM", [moved, filling_of(call, data, 1.0)], None, ("MaximumMinimumOptions", {}))
+
+
+def prelu(call: Call) -> None:
+    call.emit("PRELU", [call.input(0), call.input(1)])
+
+
+def cast(call: Call) -> None:
+    call.emit("CAST", [call.input()], None, ("CastOptions", {}))
+
+
+def reciprocal(call: Call) -> None:
+    data = call.input()
+    one = filling_of(call, data, 1.0)
+    call.emit("DIV", [one, data], None, ("DivOptions", {"fusedActivationFunction": 0}))
+
+
+def where(call: Call) -> None:
+    call.emit("SELECT_V2", [call.input(index) for index in range(3)], None, ("SelectV2Options", {}))
+
+
+def modulo(call: Call) -> None:
+    if call.attr("fmod", 0):
+        raise ValueError("FLOOR_MOD is no fmod")
+    call.emit("FLOOR_MOD", [call.input(0), call.input(1)], None, ("FloorModOptions", {}))
+
+
+ELEMENTWISE: Final[dict[str, Converter]] = {
+    "Abs": unary("ABS", "AbsOptions"),
+    "Add": binary("ADD", "AddOptions", fuses=True),
+    "And": binary("LOGICAL_AND", "LogicalAndOptions"),
+    "Cast": cast,
+    "Ceil": unary("CEIL"),
+    "Clip": clip,
+    "Cos": unary("COS", "CosOptions"),
+    "Div": binary("DIV", "DivOptions", fuses=True),
+    "Elu": elu,
+    "Equal": binary("EQUAL", "EqualOptions"),
+    "Exp": unary("EXP", "ExpOptions"),
+    "Floor": unary("FLOOR"),
+    "Gelu": gelu,
+    "Greater": binary("GREATER", "GreaterOptions"),
+    "GreaterOrEqual": binary("GREATER_EQUAL", "GreaterEqualOptions"),
+    "HardSigmoid": hard_sigmoid,
+    "HardSwish": unary("HARD_SWISH", "HardSwishOptions"),
+    "LeakyRelu": leaky_relu,
+    "Less": binary("LESS", "LessOptions"),
+    "LessOrEqual": binary("LESS_EQUAL", "LessEqualOptions"),
+    "Log": unary("LOG"),
+    "Max": folded("MAXIMUM", "MaximumMinimumOptions"),
+    "Min": folded("MINIMUM", "MaximumMinimumOptions"),
+    "Mod": modulo,
+    "Mul": binary("MUL", "MulOptions", fuses=True),
+    "Neg": unary("NEG", "NegOptions"),
+    "Not": unary("LOGICAL_NOT", "LogicalNotOptions"),
+    "Or": binary("LOGICAL_OR", "LogicalOrOptions"),
+    "PRelu": prelu,
+    "Pow": binary("POW", "PowOptions"),
+    "Reciprocal": reciprocal,
+    "Relu": unary("RELU"),
+    "Round": unary("ROUND"),
+    "Sigmoid": unary("LOGISTIC"),
+    "Sin": unary("SIN"),
+    "Sqrt": unary("SQRT"),
+    "Sub": binary("SUB", "SubOptions", fuses=True),
+    "Sum": folded("ADD", "AddOptions"),
+    "Swish": silu,
+    "Tanh": unary("TANH"),
+    "Where": where,
+}

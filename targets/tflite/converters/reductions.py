@@ -1,0 +1,148 @@
+"""Reductions, softmax and normalizations."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from ..call import Call, Converter
+from .windows import filling_of
+
+_NONE: Final = {"fusedActivationFunction": 0}
+
+
+def axes_of(call: Call) -> tuple[int, ...]:
+    """Return the axes of a reduction, as input 1 or all."""
+    if call.has(1):
+        return tuple(axis % max(1, call.rank()) for axis in call.ints(1))
+    return () if call.attr("noop_with_empty_axes", 0) else tuple(range(call.rank()))
+
+
+def reduction(operator: str) -> Converter:
+    def convert(call: Call) -> None:
+        axes = axes_of(call)
+        if not axes:
+            call.reshape(call.input(), call.out_shape(), call.output())
+            return
+        options = ("ReducerOptions", {"keepDims": bool(call.attr("keepdims", 1))})
+        call.emit(operator, [call.input(), call.int32(axes, "axes")], None, options)
+
+    return convert
+
+
+def arg(operator: str, options: str) -> Converter:
+    def convert(call: Call) -> None:
+        if call.attr("select_last_index", 0):
+            raise ValueError("the last of equal numbers has no operator")
+        axis = call.axis(0)
+        at = call.make(np.array(axis, np.int32), "axis")
+        output = call.output()
+        result = output
+        if call.attr("keepdims", 1):
+            shape = [size for index, size in enumerate(call.shape()) if index != axis]
+            result = call.temporary(shape, output, "indices")
+        field = {"outputType": 4}  # TensorType.INT64
+        call.emit(operator, [call.input(), at], result, (options, field))
+        if result != output:
+            call.reshape(result, call.out_shape(), output)
+
+    return convert
+
+
+def softmax(call: Call) -> None:
+    _on_last(call, "SOFTMAX", ("SoftmaxOptions", {"beta": 1.0}))
+
+
+def log_softmax(call: Call) -> None:
+    _on_last(call, "LOG_SOFTMAX", ("LogSoftmaxOptions", {}))
+
+
+def _on_last(call: Call, operator: str, options: tuple[str, dict[str, float]]) -> None:
+    """Add an operator that works along the last axis, with transposes if the node's is another."""
+    axis, rank = call.axis(-1), call.rank()
+    if axis == rank - 1:
+        call.emit(operator, [call.input()], None, options)
+        return
+    perm = [index for index in range(rank) if index != axis] + [axis]
+    data = call.transpose(call.input(), perm)
+    result = call.temporary(call.shape_of(data), call.output(), "result")
+    call.emit(operator, [data], result, options)
+    call.transpose(result, [perm.index(index) for index in range(rank)], call.output())
+
+
+def layer_norm(call: Call) -> None:
+    """(x - mean) / sqrt(variance + epsilon) * scale + bias, over the axes from `axis` on."""
+    if len(call.results) > 1 and any(value.name for value in call.results[1:]):
+        raise ValueError("its mean and deviation are asked for")
+    axes = tuple(range(call.axis(-1), call.rank()))
+    normalized = standardized(call, axes, float(call.attr("epsilon", 1e-5)))
+    _affine(call, normalized, call.input(1), call.input(2) if call.has(2) else None)
+
+
+def instance_norm(call: Call) -> None:
+    axes = tuple(range(2, call.rank()))
+    normalized = standardized(call, axes, float(call.attr("epsilon", 1e-5)))
+    shape = (-1, *[1] * (call.rank() - 2))
+    scale, bias = (call.make(call.array(index).reshape(shape), f"{index}") for index in (1, 2))
+    _affine(call, normalized, scale, bias)
+
+
+def standardized(call: Call, axes: tuple[int, ...], epsilon: float) -> int:
+    """Return (x - mean) / sqrt(variance + epsilon) over some axes."""
+    data = call.input()
+    shape = call.shape()
+    small = tuple(1 if axis in axes else size for axis, size in enumerate(shape))
+    where, keep = call.int32(axes, "axes"), ("ReducerOptions", {"keepDims": True})
+    mean = call.temporary(small, data, "mean")
+    call.emit("MEAN", [data, where], mean, keep)
+    centered = call.temporary(shape, data, "centered")
+    call.emit("SUB", [data, mean], centered, ("SubOptions", _NONE))
+    squares = call.temporary(shape, data, "squares")
+    call.emit("MUL", [centered, centered], squares, ("MulOptions", _NONE))
+    variance = call.temporary(small, data, "variance")
+    call.emit("MEAN", [squares, where], variance, keep)
+    safe = call.temporary(small, data, "safe")
+    call.emit("ADD", [variance, filling_of(call, data, epsilon)], safe, ("AddOptions", _NONE))
+    inverse = call.temporary(small, data, "inverse")
+    call.emit("RSQRT", [safe], inverse)
+    normalized = call.temporary(shape, data, "normalized")
+    call.emit("MUL", [centered, inverse], normalized, ("MulOptions", _NONE))
+    return normalized
+
+
+def _affine(call: Call, data: int, scale: int, bias: int | None) -> None:
+    if bias is None:
+        call.emit("MUL", [data, scale], None, ("MulOptions", _NONE))
+        return
+    scaled = call.temporary(call.shape_of(data), data, "scaled")
+    call.emit("MUL", [data, scale], scaled, ("MulOptions", _NONE))
+    call.emit("ADD", [scaled, bias], None, ("AddOptions", _NONE))
+
+
+def top_k(call: Call) -> None:
+    if not call.attr("largest", 1):
+        raise ValueError("the smallest have no operator")
+    if call.axis(-1) != call.rank() - 1:
+        raise ValueError("TOPK_V2 works along the last axis")
+    count = call.make(np.array(call.ints(1)[0], np.int32), "k")
+    values, indices = call.output(0), call.output(1)
+    found = call.writer.tensor(f"{call.node.name}/indices", call.out_shape(1), "int32")
+    call.emit("TOPK_V2", [call.input(), count], [values, found], ("TopKV2Options", {}))
+    call.emit("CAST", [found], indices, ("CastOptions", {}))
+
+
+REDUCTIONS: Final[dict[str, Converter]] = {
+    "ArgMax": arg("ARG_MAX", "ArgMaxOptions"),
+    "ArgMin": arg("ARG_MIN", "ArgMinOptions"),
+    "InstanceNormalization": instance_norm,
+    "LayerNormalization": layer_norm,
+    "LogSoftmax": log_softmax,
+    "ReduceMax": reduction("REDUCE_MAX"),
+    "ReduceMean": reduction("MEAN"),
+    "ReduceMin": reduction("REDUCE_MIN"),
+    "ReduceProd": reduction("REDUCE_PROD"),
+    "ReduceSum": reduction("SUM"),
+    "Softmax": softmax,
+    "TopK": top_k,
+}

@@ -1,0 +1,267 @@
+"""Convolutions and poolings, channels last."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+from ..call import Call, Constant, Converter
+
+_SAME: Final = schema.Padding.SAME
+_VALID: Final = schema.Padding.VALID
+
+Ints = Sequence[int]
+
+
+def activation_code(name: str) -> int:
+    """Return the number of a fused activation."""
+    return int(getattr(schema.ActivationFunctionType, name))
+
+
+class Window:
+    """The window of a Conv or pooling over images; of signals, as images of height 1."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+        self.is_signal = call.rank() == 3
+        lead = (1,) if self.is_signal else ()
+        zeros = (0,) if self.is_signal else ()
+        pads = tuple(call.attr("pads"))
+        half = len(pads) // 2
+        self.kernel = lead + tuple(call.attr("kernel_shape"))
+        self.strides = lead + tuple(call.attr("strides"))
+        self.dilations = lead + tuple(call.attr("dilations"))
+        self.begins = zeros + pads[:half]
+        self.ends = zeros + pads[half:]
+        self.input = self.image(call.shape())
+        self.output = self.image(call.out_shape())
+
+    def image(self, shape: Ints) -> tuple[int, ...]:
+        return (shape[0], 1, *shape[1:]) if self.is_signal else tuple(shape)
+
+    def data(self) -> int:
+        """Return the input as images."""
+        return self._call.reshape(self._call.input(), self.input)
+
+    def is_same(self) -> bool:
+        """Whether the padding is what TFLite computes for SAME."""
+        for axis in range(2):
+            size, count = self.input[1 + axis], self.output[1 + axis]
+            reach = (self.kernel[axis] - 1) * self.dilations[axis] + 1
+            total = max((count - 1) * self.strides[axis] + reach - size, 0)
+            if -(-size // self.strides[axis]) != count:
+                return False
+            if (self.begins[axis], self.ends[axis]) != (total // 2, total - total // 2):
+                return False
+        return True
+
+    def missing(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Return what must be added on each side so that VALID sees what the node sees.
+
+        With ``ceil_mode`` the last window may reach further than the padding.
+        """
+        found = []
+        for axis in range(2):
+            reach = (self.kernel[axis] - 1) * self.dilations[axis] + 1
+            needed = (self.output[1 + axis] - 1) * self.strides[axis] + reach
+            end = needed - self.input[1 + axis] - self.begins[axis]
+            found.append((self.begins[axis], max(end, 0)))
+        return found[0], found[1]
+
+    def padded(self, value: float | None = None) -> tuple[int, int]:
+        """Return the input, padded if it must be, and the Padding that remains.
+
+        Args:
+            value: what to pad with; None: zero.
+        """
+        data = self.data()
+        if self.is_same():
+            return data, _SAME
+        missing = self.missing()
+        if any(map(any, missing)):
+            data = pad(self._call, data, [(0, 0), *missing, (0, 0)], value)
+        return data, _VALID
+
+    def fields(self, padding: int) -> dict[str, Any]:
+        return {
+            "padding": padding,
+            "strideH": self.strides[0],
+            "strideW": self.strides[1],
+            "fusedActivationFunction": activation_code(self._call.activation),
+        }
+
+    def emit(self, operator: str, inputs: Ints, options: tuple[str, dict[str, Any]]) -> None:
+        """Add the operator; of a signal, give its result the signal's shape again."""
+        call, output = self._call, self._call.output()
+        if not self.is_signal:
+            call.emit(operator, inputs, output, options)
+            return
+        image = call.temporary(self.output, output, "image")
+        call.emit(operator, inputs, image, options)
+        call.reshape(image, call.out_shape(), output)
+
+
+def pad(
+    call: Call, data: int, amounts: Sequence[tuple[int, int]], value: float | None = None
+) -> int:
+    """Pad a tensor; of integers, the value is a real number that they must be able to hold."""
+    shape = [size + sum(pair) for size, pair in zip(call.shape_of(data), amounts, strict=True)]
+    output = call.temporary(shape, data, "padded")
+    sizes = call.make(np.array(amounts, np.int32), "pads")
+    if value is None:
+        call.emit("PAD", [data, sizes], output, ("PadOptions", {}))
+    else:
+        filling = filling_of(call, data, value)
+        call.emit("PADV2", [data, sizes, filling], output, ("PadV2Options", {}))
+    return output
+
+
+def filling_of(call: Call, data: int, value: float) -> int:
+    """Return a scalar in the dtype and with the meaning of a tensor's numbers."""
+    known = call.writer.tensors[data]
+    if known.quantization is None:
+        return call.make(np.array(value, known.dtype), "filling")
+    limits = np.iinfo(known.dtype)
+    scale, zero = float(known.quantization.scale[0]), int(known.quantization.zero_point[0])
+    stored = np.clip(np.rint(value / scale) + zero, limits.min, limits.max)
+    return call.make(Constant(np.array(stored, known.dtype), known.quantization), "filling")
+
+
+def conv(call: Call) -> None:
+    window = Window(call)
+    weight = call.constant(1)
+    if weight is None:
+        raise ValueError("its weights are not constant")
+    if window.is_signal:
+        out, inner, length = weight.array.shape
+        weight = weight.reshaped((out, inner, 1, length), 0)
+    group, channels = int(call.attr("group")), window.input[3]
+    data, padding = window.padded()
+    bias = _bias(call, weight)
+    dilation = {"dilationHFactor": window.dilations[0], "dilationWFactor": window.dilations[1]}
+    fields = {**window.fields(padding), **dilation}
+    if group == channels and weight.array.shape[1] == 1 and (group > 1 or channels == 1 == group):
+        kernel = call.weights(weight.transposed((1, 2, 3, 0)))
+        fields["depthMultiplier"] = weight.array.shape[0] // channels
+        window.emit("DEPTHWISE_CONV_2D", [data, kernel, bias], ("DepthwiseConv2DOptions", fields))
+        return
+    kernel = call.weights(weight.transposed((0, 2, 3, 1)))
+    window.emit("CONV_2D", [data, kernel, bias], ("Conv2DOptions", fields))
+
+
+def _bias(call: Call, weight: Constant) -> int:
+    """Return the bias; kernels want one."""
+    found = call.constant(2) if call.has(2) else None
+    if found is not None:
+        return call.weights(found)
+    return no_bias(call, weight, weight.array.shape[0])
+
+
+def no_bias(call: Call, weight: Constant, count: int) -> int:
+    """Return a bias of zeros; beside integers, with the scale of their sums."""
+    if not call.integer or weight.quantization is None:
+        return call.make(np.zeros(count, np.float32), "bias")
+    data = call.writer.tensors[call.input()].quantization
+    if data is None:
+        raise ValueError("its input has no scale")
+    scale = (data.scale.astype(np.float64) * weight.quantization.scale).astype(np.float32)
+    quantization = type(data)(scale, np.zeros(scale.shape, np.int64), 0)
+    return call.make(Constant(np.zeros(count, np.int32), quantization), "bias")
+
+
+def max_pool(call: Call) -> None:
+    if any(size != 1 for size in call.attr("dilations")):
+        raise ValueError("MAX_POOL_2D has no dilations")
+    window = Window(call)
+    # What pads the map must never be the largest number.
+    data, padding = window.padded(_least(call))
+    _pool(call, window, "MAX_POOL_2D", data, padding)
+
+
+def _least(call: Call) -> float:
+    known = call.writer.tensors[call.input()]
+    if known.quantization is not None:
+        low = np.iinfo(known.dtype).min - int(known.quantization.zero_point[0])
+        return float(low * known.quantization.scale[0])
+    return float(np.finfo(known.dtype).min)
+
+
+def average_pool(call: Call) -> None:
+    window = Window(call)
+    if any(size != 1 for size in window.dilations):
+        raise ValueError("AVERAGE_POOL_2D has no dilations")
+    counts_padding = bool(call.attr("count_include_pad", 0))
+    if window.is_same() and (not counts_padding or not any(map(any, window.missing()))):
+        # TFLite leaves the padding of SAME out of the mean.
+        _pool(call, window, "AVERAGE_POOL_2D", window.data(), _SAME)
+        return
+    missing = window.missing()
+    if not any(map(any, missing)):
+        _pool(call, window, "AVERAGE_POOL_2D", window.data(), _VALID)
+        return
+    beyond = any(pair[1] > end for pair, end in zip(missing, window.ends, strict=True))
+    if counts_padding and not beyond:
+        _pool(call, window, "AVERAGE_POOL_2D", window.padded()[0], _VALID)
+        return
+    if call.integer:
+        raise ValueError("the mean without its padding has no int8 kernel")
+    _uneven(call, window, missing, counts_padding)
+
+
+def _uneven(call: Call, window: Window, missing: Any, counts_padding: bool) -> None:
+    """Take means over windows of different sizes: the mean with zeros, times a constant map."""
+    size = window.kernel[0] * window.kernel[1]
+    counts = []
+    for axis in range(2):
+        begin, end = missing[axis]
+        inside = np.zeros(begin + window.input[1 + axis] + end)
+        inside[begin : begin + window.input[1 + axis]] = 1
+        if counts_padding:
+            inside[: begin + window.input[1 + axis] + window.ends[axis]] = 1
+        steps = range(0, window.output[1 + axis] * window.strides[axis], window.strides[axis])
+        counts.append([inside[step : step + window.kernel[axis]].sum() for step in steps])
+    factors = size / (np.array(counts[0])[:, None] * np.array(counts[1])[None, :])
+    data = pad(call, window.data(), [(0, 0), *missing, (0, 0)])
+    output = call.output()
+    mean = call.temporary(window.output, output, "mean")
+    fields = {**window.fields(_VALID), "filterHeight": window.kernel[0]}
+    fields |= {"filterWidth": window.kernel[1], "fusedActivationFunction": 0}
+    call.emit("AVERAGE_POOL_2D", [data], mean, ("Pool2DOptions", fields))
+    factor = call.make(factors.astype(np.float32)[None, :, :, None], "factors")
+    options = {"fusedActivationFunction": activation_code(call.activation)}
+    if not window.is_signal:
+        call.emit("MUL", [mean, factor], output, ("MulOptions", options))
+        return
+    scaled = call.temporary(window.output, output, "scaled")
+    call.emit("MUL", [mean, factor], scaled, ("MulOptions", options))
+    call.reshape(scaled, call.out_shape(), output)
+
+
+def _pool(call: Call, window: Window, operator: str, data: int, padding: int) -> None:
+    fields = window.fields(padding)
+    fields |= {"filterHeight": window.kernel[0], "filterWidth": window.kernel[1]}
+    window.emit(operator, [data], ("Pool2DOptions", fields))
+
+
+def _global(operator: str) -> Converter:
+    def convert(call: Call) -> None:
+        axes = call.int32(range(1, call.rank() - 1), "axes")
+        call.emit(operator, [call.input(), axes], None, ("ReducerOptions", {"keepDims": True}))
+
+    return convert
+
+
+WINDOWS: Final[dict[str, Converter]] = {
+    f"{name}{suffix}": converter
+    for suffix in ("Nhwc", "Nwc")
+    for name, converter in {
+        "AveragePool": average_pool,
+        "Conv": conv,
+        "GlobalAveragePool": _global("MEAN"),
+        "GlobalMaxPool": _global("REDUCE_MAX"),
+        "MaxPool": max_pool,
+    }.items()
+}

@@ -1,0 +1,212 @@
+"""A TFLite model, written tensor by tensor and operator by operator.
+
+The format: https://ai.google.dev/edge/litert/conversion/tensorflow/schema (schema version 3a). One
+subgraph, one signature with the model's own names, constants shared where they are equal and
+aligned to 16 bytes, as the runtime maps them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import flatbuffers
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+from .versions import version_of
+
+#: Key of the one signature; the runtime's default.
+SIGNATURE: Final = "serving_default"
+
+_IDENTIFIER: Final = b"TFL3"
+_ALIGNMENT: Final = 16
+
+#: numpy dtype -> TensorType.
+DTYPES: Final[dict[str, int]] = {
+    name: getattr(schema.TensorType, name.upper())
+    for name in (
+        "float32", "float16", "int32", "uint8", "int64", "bool", "int16", "int8", "float64",
+        "uint64", "uint32", "uint16",
+    )
+}  # fmt: skip
+
+_OPTION_TYPES: Final = {
+    name: value for name, value in vars(schema.BuiltinOptions).items() if isinstance(value, int)
+}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Quantization:
+    """real = scale x (stored - zero point).
+
+    Attributes:
+        scale, zero_point: of shape (1,), or one for each index of `axis`.
+    """
+
+    scale: np.ndarray
+    zero_point: np.ndarray
+    axis: int = 0
+
+    @property
+    def key(self) -> tuple[bytes, bytes, int]:
+        """What equal parameters have in common."""
+        return self.scale.tobytes(), self.zero_point.tobytes(), self.axis
+
+
+@dataclasses.dataclass(frozen=True)
+class Tensor:
+    """What is known of a tensor that was written."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    quantization: Quantization | None = None
+    is_constant: bool = False
+
+
+class _AlignedBuffer(schema.BufferT):  # type: ignore[misc]  # the package has no types
+    """A buffer whose bytes start at a multiple of 16; the generated code aligns to 1."""
+
+    def Pack(self, builder: flatbuffers.Builder) -> int:  # noqa: N802 - the generated name
+        data = None
+        if self.data is not None:
+            builder.StartVector(1, len(self.data), _ALIGNMENT)
+            builder.head -= len(self.data)
+            builder.Bytes[builder.head : builder.head + len(self.data)] = self.data.tobytes()
+            data = builder.EndVector()
+        schema.BufferStart(builder)
+        if data is not None:
+            schema.BufferAddData(builder, data)
+        return int(schema.BufferEnd(builder))
+
+
+class Writer:
+    """One TFLite model in the making; tensors are numbers, in the order in which they are made."""
+
+    def __init__(self) -> None:
+        self.tensors: list[Tensor] = []
+        self._written: list[Any] = []
+        self._buffers: list[Any] = [_AlignedBuffer()]  # the first is the empty one, by convention
+        self._shared: dict[tuple[str, bytes], int] = {}
+        self._constants: dict[tuple[Any, ...], int] = {}
+        self._codes: dict[tuple[int, int], int] = {}
+        self._operators: list[Any] = []
+
+    def tensor(
+        self,
+        name: str,
+        shape: Sequence[int],
+        dtype: str,
+        quantization: Quantization | None = None,
+    ) -> int:
+        """Add a tensor that an operator, or the caller of the model, will fill."""
+        return self._add(Tensor(name, tuple(map(int, shape)), dtype, quantization), 0)
+
+    def constant(
+        self, name: str, array: np.ndarray, quantization: Quantization | None = None
+    ) -> int:
+        """Return a constant tensor; an equal one is shared, whatever its name is."""
+        content = np.ascontiguousarray(array).tobytes()
+        key = (array.dtype.name, hashlib.sha256(content).digest())
+        whole = (*key, array.shape, quantization.key if quantization is not None else None)
+        if whole not in self._constants:
+            if key not in self._shared:
+                self._shared[key] = len(self._buffers)
+                self._buffers.append(_AlignedBuffer(np.frombuffer(content, np.uint8)))
+            made = Tensor(name, array.shape, array.dtype.name, quantization, is_constant=True)
+            self._constants[whole] = self._add(made, self._shared[key])
+        return self._constants[whole]
+
+    def _add(self, tensor: Tensor, buffer: int) -> int:
+        written = schema.TensorT()
+        written.name = tensor.name.encode()
+        written.shape = np.array(tensor.shape, np.int32)
+        written.type = DTYPES[tensor.dtype]
+        written.buffer = buffer
+        written.hasRank = True
+        if tensor.quantization is not None:
+            written.quantization = schema.QuantizationParametersT()
+            written.quantization.scale = tensor.quantization.scale.astype(np.float32)
+            written.quantization.zeroPoint = tensor.quantization.zero_point.astype(np.int64)
+            written.quantization.quantizedDimension = tensor.quantization.axis
+        self.tensors.append(tensor)
+        self._written.append(written)
+        return len(self.tensors) - 1
+
+    def operator(
+        self,
+        name: str,
+        inputs: Sequence[int],
+        outputs: Sequence[int],
+        options: tuple[str, Mapping[str, Any]] | None = None,
+    ) -> None:
+        """Add an operator.
+
+        Args:
+            name: of the builtin, as the schema spells it: ``CONV_2D``.
+            inputs: tensors; -1 for an optional one that is absent.
+            options: the name of the options' table, and its fields.
+        """
+        read = [self.tensors[index] if index >= 0 else None for index in inputs]
+        made = [self.tensors[index] for index in outputs]
+        fields = options[1] if options else {}
+        code = (getattr(schema.BuiltinOperator, name), version_of(name, read, made, fields))
+        written = schema.OperatorT()
+        written.opcodeIndex = self._codes.setdefault(code, len(self._codes))
+        written.inputs = np.array(inputs, np.int32)
+        written.outputs = np.array(outputs, np.int32)
+        if options is not None:
+            written.builtinOptionsType = _OPTION_TYPES[options[0]]
+            written.builtinOptions = getattr(schema, f"{options[0]}T")()
+            for field, value in fields.items():
+                if not hasattr(written.builtinOptions, field):
+                    raise AttributeError(f"{options[0]} has no field {field!r}")
+                setattr(written.builtinOptions, field, value)
+        self._operators.append(written)
+
+    def finish(
+        self, inputs: Mapping[str, int], outputs: Mapping[str, int], description: str
+    ) -> bytes:
+        """Return the file.
+
+        Args:
+            inputs, outputs: the signature: name -> tensor.
+        """
+        subgraph = schema.SubGraphT()
+        subgraph.name = b"main"
+        subgraph.tensors = self._written
+        subgraph.operators = self._operators
+        subgraph.inputs = np.array(list(inputs.values()), np.int32)
+        subgraph.outputs = np.array(list(outputs.values()), np.int32)
+        signature = schema.SignatureDefT()
+        signature.signatureKey = SIGNATURE.encode()
+        signature.inputs = [_named(*item) for item in inputs.items()]
+        signature.outputs = [_named(*item) for item in outputs.items()]
+        model = schema.ModelT()
+        model.version = 3
+        model.description = description.encode()
+        model.operatorCodes = [_code(*code) for code in self._codes]
+        model.subgraphs = [subgraph]
+        model.buffers = self._buffers
+        model.signatureDefs = [signature]
+        builder = flatbuffers.Builder(1 << 20)
+        builder.Finish(model.Pack(builder), file_identifier=_IDENTIFIER)
+        return bytes(builder.Output())
+
+
+def _code(builtin: int, version: int) -> Any:
+    code = schema.OperatorCodeT()
+    code.builtinCode = builtin
+    # Readers of old files look here first; 127 sends them to the field above.
+    code.deprecatedBuiltinCode = min(builtin, 127)
+    code.version = version
+    return code
+
+
+def _named(name: str, tensor: int) -> Any:
+    entry = schema.TensorMapT()
+    entry.name, entry.tensorIndex = name.encode(), tensor
+    return entry

@@ -1,0 +1,246 @@
+"""From the lowered model to a TFLite file, node by node.
+
+What is integer: a node whose data comes out of DequantizeLinear and whose result goes into
+QuantizeLinear computes on the int8 tensors themselves, if TFLite has such a kernel. The other
+DequantizeLinear and QuantizeLinear become operators of their own.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+import onnx_ir as ir
+
+from ...errors import ModelError, Problem
+from ...lowering.clamps import clamp_of
+from ...lowering.matching import array_of, is_op, shape_of, sole_user
+from ...lowering.quantization.placement import data_inputs
+from .call import Call, Constant, static
+from .converters import CONVERTERS, FUSING, INTEGER
+from .flatbuffer import Quantization, Writer
+
+#: (low, high) of a Clip -> the activation that operators can apply to their result.
+_ACTIVATIONS: Final = {
+    (0.0, None): "RELU",
+    (0.0, 6.0): "RELU6",
+    (-1.0, 1.0): "RELU_N1_TO_1",
+}
+
+
+def to_tflite(model: ir.Model, description: str = "tapeout") -> bytes:
+    """Return the model as the bytes of a ``.tflite`` file.
+
+    Inputs and outputs have the model's own names in the signature.
+
+    Raises:
+        ModelError: nodes have no converter, or it failed; names them all.
+    """
+    return _Lowering(model).run(description)
+
+
+@dataclasses.dataclass(frozen=True)
+class Unit:
+    """Nodes that become one operator: `node`, and what is taken in behind it."""
+
+    node: ir.Node
+    results: tuple[ir.Value, ...]
+    activation: str = "NONE"
+    integer: bool = False
+
+
+def units(model: ir.Model) -> list[Unit]:
+    """Return what is converted, in graph order.
+
+    Nodes that are taken in have no unit, nor has DequantizeLinear: it becomes an operator only
+    where something reads its real numbers.
+    """
+    taken: set[ir.Node] = set()
+    found = []
+    for node in model.graph:
+        if node in taken or is_op(node, "DequantizeLinear"):
+            continue  # real numbers are made where they are asked for
+        unit = _unit(node)
+        for result in unit.results:
+            last = result.producer()
+            while last is not None and last is not node:
+                taken.add(last)
+                source = last.inputs[0]
+                last = source.producer() if source is not None else None
+        found.append(unit)
+    return found
+
+
+def _unit(node: ir.Node) -> Unit:
+    """Take in an activation, and the QuantizeLinear that makes the node one on integers."""
+    if is_op(node, "QuantizeLinear") or len(node.outputs) != 1:
+        return _split(node)
+    value, activation = node.outputs[0], "NONE"
+    clip = sole_user(value)
+    fused = _activation(clip) if clip is not None and node.op_type in FUSING else None
+    if clip is not None and fused is not None:
+        value, activation = clip.outputs[0], fused
+    rounding = sole_user(value)
+    rounds = is_op(rounding, "QuantizeLinear") and node.op_type in INTEGER
+    if rounding is not None and rounds and _reads_integers(node):
+        return Unit(node, (rounding.outputs[0],), activation, integer=True)
+    return Unit(node, (value,), activation)
+
+
+def _split(node: ir.Node) -> Unit:
+    """A node of several outputs, which passes integers on if it reads such; or QuantizeLinear."""
+    results = tuple(node.outputs)
+    users = [sole_user(value) for value in results]
+    if (
+        node.op_type in INTEGER
+        and _reads_integers(node)
+        and all(is_op(user, "QuantizeLinear") for user in users)
+    ):
+        rounded = tuple(user.outputs[0] for user in users if user is not None)
+        return Unit(node, rounded, integer=True)
+    return Unit(node, results)
+
+
+def _activation(node: ir.Node) -> str | None:
+    found = clamp_of(node)
+    if found is None or node.outputs[0].dtype != ir.DataType.FLOAT:
+        return None
+    low, high = found[1].low, found[1].high
+    key = (None if low is None else float(low), None if high is None else float(high))
+    return _ACTIVATIONS.get(key)  # type: ignore[arg-type]  # no such key is None
+
+
+def _reads_integers(node: ir.Node) -> bool:
+    """Whether all data comes out of DequantizeLinear, and weights are integers too."""
+    return all(_integers(node.inputs[index]) is not None for index in data_inputs(node)) and all(
+        array_of(value) is None or value.dtype != ir.DataType.FLOAT or _is_steering(node, index)
+        for index, value in enumerate(node.inputs)
+        if value is not None
+    )
+
+
+def _is_steering(node: ir.Node, index: int) -> bool:
+    """Whether a float constant is no data: the scales of Resize, the filling of Pad."""
+    return node.op_type in ("Resize", "Pad") and index > 0
+
+
+def _integers(value: ir.Value | None) -> ir.Value | None:
+    """Return the int8 value behind a DequantizeLinear of one scale."""
+    node = value.producer() if value is not None else None
+    if node is None or not is_op(node, "DequantizeLinear"):
+        return None
+    source = node.inputs[0]
+    one_scale = shape_of(node.inputs[1]) in ((), (1,))
+    return source if one_scale and source is not None and source.dtype in _STORED else None
+
+
+_STORED: Final = (ir.DataType.INT8,)
+
+
+class _Lowering:
+    """Implements `call.Values` for one model."""
+
+    def __init__(self, model: ir.Model) -> None:
+        self._model = model
+        self._writer = Writer()
+        self._tensors: dict[ir.Value, int] = {}
+        self._parameters = _parameters(model)
+
+    def run(self, description: str) -> bytes:
+        graph = self._model.graph
+        for value in graph.inputs:
+            self.tensor(value, integer=False)
+        problems = []
+        for unit in units(self._model):
+            converter = CONVERTERS.get((unit.node.domain, unit.node.op_type))
+            if converter is None:
+                problems.append(_problem(unit.node, "has no converter"))
+                continue
+            call = Call(unit.node, self._writer, self, unit.results, unit.integer, unit.activation)
+            try:
+                converter(call)
+            except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+                problems.append(_problem(unit.node, f"{type(error).__name__}: {error}"))
+        if problems:
+            raise ModelError("TFLite does not take the model", problems)
+        inputs = {str(value.name): self._tensors[value] for value in graph.inputs}
+        outputs = {str(value.name): self._result(value) for value in graph.outputs}
+        return self._writer.finish(inputs, outputs, description)
+
+    def tensor(self, value: ir.Value, *, integer: bool) -> int:
+        """Return the tensor of a value; of the integers behind it if `integer`."""
+        stored = _integers(value) if integer else None
+        if stored is not None:
+            value = stored
+        if value not in self._tensors:
+            self._tensors[value] = self._made(value)
+        return self._tensors[value]
+
+    def _made(self, value: ir.Value) -> int:
+        """Add the tensor of a value: a constant, the real numbers of integers, or a plain one."""
+        name, node = str(value.name), value.producer()
+        integers = node.inputs[0] if is_op(node, "DequantizeLinear") and node is not None else None
+        found = self.constant(value) if integers is None else None
+        if found is not None:
+            return self._writer.constant(name, found.array, found.quantization)
+        made = self._writer.tensor(
+            name, static(value), _dtype_of(value), self._parameters.get(value)
+        )
+        if integers is not None:
+            source = self.tensor(integers, integer=False)
+            self._writer.operator("DEQUANTIZE", [source], [made], ("DequantizeOptions", {}))
+        return made
+
+    def constant(self, value: ir.Value) -> Constant | None:
+        """Return a constant; behind a DequantizeLinear as it is stored."""
+        node = value.producer()
+        if node is not None and is_op(node, "DequantizeLinear"):
+            array = array_of(node.inputs[0])
+            return None if array is None else Constant(array, _quantization(node))
+        array = array_of(value)
+        return None if array is None else Constant(array, self._parameters.get(value))
+
+    def _result(self, value: ir.Value) -> int:
+        """Return the tensor of an output of the graph, which may be a constant or an input."""
+        return self.tensor(value, integer=False)
+
+
+def _parameters(model: ir.Model) -> dict[ir.Value, Quantization]:
+    """Return what the integers of the graph mean, by value."""
+    found = {}
+    for node in model.graph:
+        if is_op(node, "QuantizeLinear"):
+            found[node.outputs[0]] = _quantization(node)
+        elif is_op(node, "DequantizeLinear") and node.inputs[0] is not None:
+            found.setdefault(node.inputs[0], _quantization(node))
+    return found
+
+
+def _quantization(node: ir.Node) -> Quantization:
+    """Return the parameters of a QuantizeLinear or DequantizeLinear."""
+    scale = array_of(node.inputs[1])
+    if scale is None:
+        raise ValueError("its scale is not a constant")
+    zero = array_of(node.inputs[2]) if len(node.inputs) > 2 else None
+    scale = scale.reshape(-1)
+    zeros = np.zeros(scale.shape, np.int64) if zero is None else zero.reshape(-1).astype(np.int64)
+    rank = len(static(node.inputs[0]))
+    axis = node.attributes.get_int("axis", 1) % max(1, rank) if len(scale) > 1 else 0
+    return Quantization(scale.astype(np.float32), zeros, axis)
+
+
+def _dtype_of(value: ir.Value) -> str:
+    if value.dtype is None:
+        raise ValueError(f"{value.name!r} has no dtype")
+    return str(value.dtype.numpy())
+
+
+def _problem(node: ir.Node, what: str) -> Problem:
+    return Problem(f"node {node.name!r} ({node.op_type})", what)
+
+
+def operators_of(found: Sequence[Unit]) -> list[str]:
+    """Return the nodes' operators, for tests and tables."""
+    return [unit.node.op_type for unit in found]
