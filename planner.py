@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import onnx_ir as ir
 
 from .budget import Budget, Usage, Verdict
-from .errors import BudgetError, ModelError, Problem, TapeoutError, UsageError
+from .errors import BudgetError, MissingToolError, ModelError, Problem, TapeoutError, UsageError
 from .lowering.analysis import report
 from .lowering.analysis.report import MemoryReport, Report
 from .lowering.pipeline import Check, Pipeline
@@ -67,7 +67,7 @@ def plans(
 
     Raises:
         UsageError: `runtime` is none of the device's.
-        MissingToolError: the toolchain of a runtime that offers a plan is not installed.
+        MissingToolError: the toolchain of no runtime that offers a plan is installed.
         ModelError: no runtime offers the precision.
     """
     offered = [item.name for item in profile.runtimes]
@@ -80,6 +80,7 @@ def plans(
         for name in ([runtime] if runtime else offered)
         for target in [target_for(name)]
         for plan in target.plans(profile, precision)
+        if plan.runtime == name
     ]
     if not found:
         raise ModelError(
@@ -89,9 +90,21 @@ def plans(
                 for name in offered
             ],
         )
+    return _installed(found)
+
+
+def _installed(found: Sequence[tuple[Target, Plan]]) -> Sequence[tuple[Target, Plan]]:
+    """Leave out plans whose toolchain is missing, unless that leaves none."""
+    missing: dict[Target, MissingToolError] = {}
     for target in dict.fromkeys(target for target, _ in found):
-        target.require()
-    return found
+        try:
+            target.require()
+        except MissingToolError as error:
+            missing[target] = error
+    left = [(target, plan) for target, plan in found if target not in missing]
+    if not left:
+        raise next(iter(missing.values()))
+    return left
 
 
 def candidates(

@@ -113,7 +113,7 @@ def _resolved(file: Path) -> tuple[Node, list[Problem], bool]:
 
 
 def _detected() -> Node:
-    family, _problems = read(BUILT_IN / FAMILY / f"{host.FAMILY}.yaml")
+    family, *_ = _resolved(BUILT_IN / FAMILY / f"{host.family()}.yaml")
     return merge(family, Node.of(host.detect(), HOST))
 
 

@@ -17,8 +17,9 @@ from typing import Any, Final
 from ..errors import Problem, ProfileError
 from .isa import ISAS, Figure, Isa, figure
 
-#: The family file that says which runtimes a machine under Linux carries.
-FAMILY: Final = "tvm-linux"
+#: Architecture -> the family file that says which runtimes such a machine under Linux carries.
+_FAMILIES: Final = {"x86_64": "x86-64", "aarch64": "aarch64"}
+_ANY_FAMILY: Final = "tvm-linux"
 
 #: Of cores of several kinds the big ones are described: those above this share of the biggest.
 _BIG: Final = 0.75
@@ -28,10 +29,15 @@ _ASSUMED_CACHES: Final = {1: 32 * 1024, 2: 256 * 1024}
 _ASSUMED_MEMORY: Final = 2**30
 
 
+def family() -> str:
+    """Return the name of the family file that this machine belongs to."""
+    return _FAMILIES.get(platform.machine().lower(), _ANY_FAMILY)
+
+
 def detect(
     root: Path = Path("/"), machine: str | None = None, available: Iterable[int] | None = None
 ) -> dict[str, Any]:
-    """Return what this machine adds to the family `FAMILY`, quantities in base units.
+    """Return what this machine adds to its `family`, quantities in base units.
 
     Args:
         root: where ``proc`` and ``sys`` are.

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Final
 
 from ...profiles.schema import Profile
+from ..process import RUN as PROGRAM
 
 #: The folder of this package, and the one in a bundle.
 RUN: Final = Path(__file__).resolve().parent / "run"
 
-_FILES: Final = ("README.md", "main.cc", "run.py")
+_FILES: Final = (PROGRAM, *(RUN / name for name in ("README.md", "engine.py", "main.cc")))
 
 
 def write_glue(directory: Path, profile: Profile) -> None:
@@ -21,5 +22,5 @@ def write_glue(directory: Path, profile: Profile) -> None:
     """
     target = directory / RUN.name
     target.mkdir()
-    for name in _FILES:
-        shutil.copyfile(RUN / name, target / name)
+    for file in _FILES:
+        shutil.copyfile(file, target / file.name)

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from engines import Made
 
+from tapeout.targets.run import write_npz
 from tapeout.targets.tvm.glue import RUN
-from tapeout.targets.tvm.run.run import write_npz
 
 
 @pytest.fixture

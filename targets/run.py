@@ -1,4 +1,4 @@
-"""Run the engine of a bundle with nothing but numpy, tvm_ffi and libtvm_runtime.so.
+"""Run the engine of a bundle with nothing but numpy and the engine's own runtime.
 
     python run.py --input x.npz --output y.npz [--repeat N] [--stats stats.json] [--bundle DIR]
 
@@ -7,30 +7,26 @@ dimension that is a multiple of the compiled one is run in pieces, and the outpu
 
 The exit code is 0 when it is done, 2 when the command line or an input is wrong, 5 when the runtime
 is not installed, and 1 when the bundle is broken or its engine fails. README.md, beside this file,
-says what to install.
+says what to install; engine.py loads the runtime.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import importlib.util
 import json
-import math
-import os
 import sys
 import time
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Protocol
 
 import numpy as np
 
 HERE = Path(__file__).resolve().parent
-
-#: Generated code loads whole vectors from the start of a tensor: TVM's kAllocAlignment, in bytes.
-ALIGNMENT = 64
 
 #: Inferences before the first timed one: caches, page tables and the thread pool are warm then.
 WARM_UP = 3
@@ -161,90 +157,78 @@ def count_pieces(inputs: Sequence[Tensor], feeds: Mapping[str, np.ndarray]) -> i
     return next(iter(counts.values()), 1)
 
 
-def aligned(tensor: Tensor) -> np.ndarray:
-    """Return an array for the tensor whose data starts where the generated code assumes."""
-    size = math.prod(tensor.shape) * tensor.dtype.itemsize
-    room = np.empty(size + ALIGNMENT, np.uint8)
-    start = -room.ctypes.data % ALIGNMENT
-    return room[start : start + size].view(tensor.dtype).reshape(tensor.shape)
+class Engine(Protocol):
+    """A loaded engine; engine.py has one as ``Engine(file, inputs, outputs, threads)``.
 
-
-class Engine:
-    """A loaded engine with its input buffers."""
-
-    def __init__(self, bundle: Bundle) -> None:
-        """Load it; raises RunError when the runtime is not installed or the engine is broken."""
-        if bundle.threads is not None:
-            os.environ.setdefault("TVM_NUM_THREADS", str(bundle.threads))
-        # tvm_ffi imports torch where there is one: seconds and memory that nothing here needs.
-        sys.modules.setdefault("torch", cast(Any, None))  # None makes an import fail
-        try:
-            import tvm_ffi
-            from tvm_ffi.libinfo import load_lib_ctypes
-
-            load_lib_ctypes("apache-tvm", "tvm_runtime", "RTLD_GLOBAL", [HERE])
-        except (ImportError, RuntimeError, OSError) as error:
-            readme = HERE / "README.md"
-            raise RunError(5, f"the TVM runtime does not load: {error}; see {readme}") from error
-        self.outputs = bundle.outputs
-        self.buffers = {tensor.name: aligned(tensor) for tensor in bundle.inputs}
-        self._tensor_type = tvm_ffi.Tensor
-        self._arguments = [tvm_ffi.from_dlpack(buffer) for buffer in self.buffers.values()]
-        try:
-            machine = tvm_ffi.load_module(str(bundle.engine))["vm_load_executable"]()
-            machine["vm_initialization"](1, 0, 2)  # kDLCPU, device 0, pooled allocator
-            self._main = machine["main"]
-        except (RuntimeError, AttributeError) as error:
-            raise RunError(1, f"{bundle.engine} does not load: {error}") from error
+    It raises ImportError where the runtime is not installed, and RuntimeError where the engine is
+    broken or fails.
+    """
 
     def infer(self) -> Any:
-        """Run once on what the buffers hold; returns the runtime's own tensors."""
-        return self._main(*self._arguments)
+        """Run once more on what `run` was given last."""
 
     def run(self, piece: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-        """Run on one compiled batch and return the outputs in the manifest's order."""
-        for name, buffer in self.buffers.items():
-            buffer[...] = piece[name]
-        result = self.infer()
-        tensors = [result] if isinstance(result, self._tensor_type) else list(result)
-        arrays = [np.from_dlpack(tensor).copy() for tensor in tensors]
-        given = [(array.shape, array.dtype) for array in arrays]
-        if given != [(tensor.shape, tensor.dtype) for tensor in self.outputs]:
-            wanted = ", ".join(map(str, self.outputs))
-            raise RunError(1, f"the engine returned {given}, the manifest declares {wanted}")
-        return arrays
+        """Run on one compiled batch and return copies of the outputs, in the manifest's order."""
 
-    def time(self, repeat: int) -> list[float]:
-        """Return the seconds of each of `repeat` inferences on what the buffers hold."""
-        for _ in range(WARM_UP if repeat else 0):
-            self.infer()
-        latencies = []
-        for _ in range(repeat):
-            start = time.perf_counter()
-            self.infer()
-            latencies.append(time.perf_counter() - start)
-        return latencies
+
+def load_engine(code: Path, bundle: Bundle) -> Engine:
+    """Load the engine with the code of its runtime; raises RunError when that cannot be."""
+    specification = importlib.util.spec_from_file_location("engine", code)
+    if specification is None or specification.loader is None:
+        raise RunError(1, f"{code} is no Python file")
+    module = importlib.util.module_from_spec(specification)
+    try:
+        specification.loader.exec_module(module)
+        engine: Engine = module.Engine(bundle.engine, bundle.inputs, bundle.outputs, bundle.threads)
+    except ImportError as error:
+        readme = HERE / "README.md"
+        raise RunError(5, f"the runtime does not load: {error}; see {readme}") from error
+    except RuntimeError as error:
+        raise RunError(1, f"{bundle.engine} does not load: {error}") from error
+    return engine
+
+
+def run_engine(engine: Engine, bundle: Bundle, piece: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+    """Run one compiled batch; raises RunError if the outputs are not those of the manifest."""
+    arrays = engine.run(piece)
+    given = [(array.shape, array.dtype) for array in arrays]
+    if given != [(tensor.shape, tensor.dtype) for tensor in bundle.outputs]:
+        wanted = ", ".join(map(str, bundle.outputs))
+        raise RunError(1, f"the engine returned {given}, the manifest declares {wanted}")
+    return arrays
+
+
+def time_engine(engine: Engine, repeat: int) -> list[float]:
+    """Return the seconds of each of `repeat` inferences on what was run last."""
+    for _ in range(WARM_UP if repeat else 0):
+        engine.infer()
+    latencies = []
+    for _ in range(repeat):
+        start = time.perf_counter()
+        engine.infer()
+        latencies.append(time.perf_counter() - start)
+    return latencies
 
 
 def run_pieces(
-    engine: Engine, inputs: Sequence[Tensor], feeds: Mapping[str, np.ndarray], count: int
+    engine: Engine, bundle: Bundle, feeds: Mapping[str, np.ndarray], count: int
 ) -> dict[str, np.ndarray]:
-    """Run all pieces and stack the outputs; the first is run last, for `Engine.time` to repeat."""
+    """Run all pieces and stack the outputs; the first is run last, for `time_engine`."""
 
     def piece(index: int) -> dict[str, np.ndarray]:
         return {
             tensor.name: feeds[tensor.name][tensor.shape[0] * index :][: tensor.shape[0]]
             if tensor.shape
             else feeds[tensor.name]
-            for tensor in inputs
+            for tensor in bundle.inputs
         }
 
-    results = [engine.run(piece(index)) for index in reversed(range(count))][::-1]
+    results = [run_engine(engine, bundle, piece(index)) for index in reversed(range(count))][::-1]
     columns = zip(*results, strict=True)
     return {
         # A scalar has no first dimension to stack along: its pieces become one.
         tensor.name: column[0] if count == 1 else np.concatenate(np.atleast_1d(*column))
-        for tensor, column in zip(engine.outputs, columns, strict=True)
+        for tensor, column in zip(bundle.outputs, columns, strict=True)
     }
 
 
@@ -275,14 +259,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("-o", "--output", type=Path, required=True, help=".npz to write")
     parser.add_argument("--repeat", type=natural, default=0, help="timed inferences afterwards")
     parser.add_argument("--stats", type=Path, help="write latencies (s) and peak memory (B), JSON")
+    parser.add_argument("--engine-code", type=Path, default=HERE / "engine.py", help="the runtime")
     options = parser.parse_args(arguments)
     try:
         bundle = Bundle.read(options.bundle)
         feeds = read_npz(options.input)
         count = count_pieces(bundle.inputs, feeds)
-        engine = Engine(bundle)
-        outputs = run_pieces(engine, bundle.inputs, feeds, count)
-        latencies = engine.time(options.repeat)
+        engine = load_engine(options.engine_code, bundle)
+        try:
+            outputs = run_pieces(engine, bundle, feeds, count)
+            latencies = time_engine(engine, options.repeat)
+        except RuntimeError as error:
+            raise RunError(1, f"{bundle.engine} fails: {error}") from error
         stats = {"latencies": latencies, "peak_memory": peak_memory()}
         try:
             write_npz(options.output, outputs)
