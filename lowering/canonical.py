@@ -1,4 +1,7 @@
-"""The canonical pipeline: from what an importer gives to the dialect's ``canonical`` stage."""
+"""The canonical pipeline: from what an importer gives to the dialect's ``canonical`` stage.
+
+And what follows it for a runtime that has kernels for our integer operators.
+"""
 
 from __future__ import annotations
 
@@ -66,3 +69,11 @@ def canonical(layout: Layout = "nhwc") -> Pipeline:
     """
     chosen = ("to-nhwc",) if layout == "nhwc" else ()
     return Pipeline.parse(",".join((*_UNIFY, *_RESTORE, *_FUSE, *chosen, *_LAY_OUT, *_TIDY)))
+
+
+def integers() -> Pipeline:
+    """Return the passes that follow where quantized operators are computed in integers.
+
+    A network without quantized values stays as it is.
+    """
+    return Pipeline.parse("sink-dequantize,unify-reshapes,to-integer")

@@ -65,6 +65,8 @@ def _quantize(node: ir.Node, layout: Layout) -> Move | None:
     """Scale and zero point are scalars, or vectors along the axis; not in blocks."""
     if _rank(node.inputs[1]) > 1 or node.attributes.get_int("block_size"):
         return None
+    if _rank(node.inputs[1]) == 0:
+        return Move((layout, *(None for _ in node.inputs[1:])), (layout,))
     return _along_axis(1)(node, layout)
 
 

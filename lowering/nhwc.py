@@ -84,34 +84,3 @@ def operator_for(standard: str, rank: int) -> Operator | None:
 def is_channels_last(node: ir.Node) -> bool:
     """Whether the node is one of our operators."""
     return node.domain == DOMAIN and node.op_type in operators()
-
-
-def is_definition(function: ir.Function) -> bool:
-    """Whether a function is the definition of the operator it is named after."""
-    wanted = operators()[function.name].definition()
-    return _text(function) == _text(wanted)
-
-
-def _text(function: ir.Function) -> bytes:
-    return bytes(ir.serde.serialize_function(function).SerializeToString(deterministic=True))
-
-
-def define_used(model: ir.Model) -> bool:
-    """Let the model define exactly those of our operators that its graph uses, ordered by name.
-
-    Returns:
-        Whether the model was changed.
-    """
-    used = sorted({node.op_type for node in model.graph if is_channels_last(node)})
-    present = [key for key in model.functions if key[0] == DOMAIN]
-    wanted = [operators()[name].definition() for name in used]
-    if present == [function.identifier() for function in wanted]:
-        return False
-    for key in present:
-        del model.functions[key]
-    model.functions.update({function.identifier(): function for function in wanted})
-    if used:
-        model.opset_imports[DOMAIN] = 1
-    else:
-        model.opset_imports.pop(DOMAIN, None)
-    return True

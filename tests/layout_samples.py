@@ -74,6 +74,11 @@ FLEXIBLE = {
         "float[1,4,2,6]",
     ),
     "identity": ("Identity(x)", "", "float[1,4,2,6]"),
+    "quantize": (
+        "QuantizeLinear(x, q, z)",
+        "float q = {0.1}, uint8 z = {128}",
+        "uint8[1,4,2,6]",
+    ),
     "quantize per channel": (
         "QuantizeLinear<axis=1>(x, q)",
         "float[4] q = {0.1,0.2,0.3,0.4}",

@@ -1,7 +1,10 @@
-"""What the tests of quantization share: canonical models, and recipes by the simplest method."""
+"""What the tests of quantization share: canonical models, recipes by the simplest method, and
+small networks between QuantizeLinear and DequantizeLinear.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -74,3 +77,69 @@ def min_max(
             bias = array_of(node.inputs[2]) if len(node.inputs) > 2 else None
             weights[str(node.name)] = Weights(parameters.integers(array), parameters, bias)
     return Recipe(scheme, activations, weights, kept or {})
+
+
+@dataclasses.dataclass(frozen=True)
+class Integers:
+    """Integers that stand for scale x (integer - zero): an input of this shape, or a constant.
+
+    A scale for each position of `axis` is a vector.
+    """
+
+    held: tuple[int, ...] | np.ndarray
+    scale: float | np.ndarray
+    zero: int | np.ndarray = 0
+    dtype: type = np.int8
+    axis: int | None = None
+
+
+def network(nodes: str, outputs: Mapping[str, Integers | str], **tensors: Integers) -> ir.Model:
+    """Return a network of integers around `nodes`, which compute in float32.
+
+    Args:
+        nodes: text in ONNX's own syntax.
+        outputs: what the nodes give: quantized if it is `Integers`, else as it is, of the type that
+            the text says.
+        tensors: what the nodes read, by name; ``x_q`` is the input that is dequantized to ``x``.
+    """
+    constants: dict[str, np.ndarray] = {}
+    before, after, inputs, results = [], [], [], []
+    for name, item in {**tensors, **outputs}.items():
+        if isinstance(item, str):
+            results.append(f"{item} {name}")
+            continue
+        axis = "" if item.axis is None else f"<axis = {item.axis}>"
+        parameters = {
+            f"{name}_s": np.asarray(item.scale, np.float32),
+            f"{name}_z": np.asarray(item.zero, item.dtype),
+        }
+        constants |= parameters
+        inputs += [_declared(array, key) for key, array in parameters.items()]
+        held = np.zeros(item.held, item.dtype) if isinstance(item.held, tuple) else item.held
+        if name in outputs:
+            after.append(f"{name}_q = QuantizeLinear {axis} ({name}, {name}_s, {name}_z)")
+            results.append(_declared(held, f"{name}_q"))
+            continue
+        if held is item.held:
+            constants[f"{name}_q"] = held
+        inputs.append(_declared(held, f"{name}_q"))
+        before.append(f"{name} = DequantizeLinear {axis} ({name}_q, {name}_s, {name}_z)")
+    body = "\n".join([*before, nodes, *after])
+    text = f"g ({', '.join(inputs)}) => ({', '.join(results)}) {{ {body} }}"
+    return support.from_text(text, **constants)
+
+
+def _declared(array: np.ndarray, name: str) -> str:
+    dtype = {"float32": "float"}.get(str(array.dtype), str(array.dtype))
+    return f"{dtype}[{','.join(map(str, array.shape))}] {name}" if array.ndim else f"{dtype} {name}"
+
+
+def integer_feeds(model: ir.Model, seed: int = 0) -> dict[str, np.ndarray]:
+    """Return random integers over the whole range of each input."""
+    rng = np.random.default_rng(seed)
+    feeds = {}
+    for value in model.graph.inputs:
+        dtype = value.dtype.numpy() if value.dtype is not None else np.dtype(np.int8)
+        info, shape = np.iinfo(dtype), tuple(int(dim) for dim in value.shape or ())
+        feeds[str(value.name)] = rng.integers(info.min, info.max + 1, shape).astype(dtype)
+    return feeds

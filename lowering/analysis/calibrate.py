@@ -16,6 +16,7 @@ import numpy as np
 import onnx_ir as ir
 
 from ...errors import Problem, UsageError
+from .. import workers
 from ..matching import shape_of
 from .histogram import Histogram
 from .probe import Batches, Probe
@@ -33,6 +34,9 @@ _SAMPLED: Final = 1 << 15
 #: How many numbers of one value are held back until statistics are taken of them, since each
 #: taking costs some microseconds whatever their number.
 _HELD: Final = 1 << 16
+
+#: Numbers of one batch from which on several threads gather statistics.
+_PARALLEL: Final = 1 << 18
 
 #: The most samples that a message lists.
 _LISTED: Final = 8
@@ -110,12 +114,14 @@ def calibrate(model: ir.Model, batches: Batches, names: Iterable[str]) -> Calibr
     probe = Probe(model, tuple(names))
     collectors = {name: _Collector(grid=name in inputs) for name in probe.names}
     failed: dict[str, list[int]] = {}
-    for index, found in enumerate(probe.stream(batches)):
-        wrong = next(
-            (name for name, array in found.items() if not collectors[name].take(array)), ""
-        )
-        if wrong:
-            failed.setdefault(wrong, []).append(index)
+    with workers.pool() as threads:
+        for index, found in enumerate(probe.stream(batches)):
+            size = sum(array.size for array in found.values())
+            each = threads.map if size >= _PARALLEL else map
+            taken = [*each(_Collector.take, collectors.values(), found.values())]
+            wrong = next((name for name, good in zip(found, taken, strict=True) if not good), "")
+            if wrong:
+                failed.setdefault(wrong, []).append(index)
     if failed:
         size = samples // len(batches)
         raise UsageError(

@@ -72,7 +72,8 @@ class Histogram:
         Raises:
             ValueError: one of them is NaN or infinite; nothing is counted then.
         """
-        numbers = np.asarray(numbers, np.float32).reshape(-1)
+        # Read several times: every k-th number of an array is copied once.
+        numbers = np.ascontiguousarray(numbers, np.float32).reshape(-1)
         if not numbers.size:
             return
         self.cover(float(numbers.min()), float(numbers.max()))

@@ -7,6 +7,7 @@ from typing import Final, Literal
 
 import onnx_ir as ir
 
+from .. import integer
 from ..dialect import DOMAIN
 from . import arithmetic as count
 from .arithmetic import DIVISION, SIGMOID, SOFTMAX, TRANSCENDENTAL, Formula
@@ -163,6 +164,15 @@ _CHANNELS_LAST: Final = (
     "Conv", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool",
 )  # fmt: skip
 
+#: Kinds of our integer operators (`lowering.integer`) that are counted as an operator is; the
+#: others are elementwise, but kernels of their own, which no other joins: their kind is `other`.
+_INTEGER: Final = ("Conv", "MatMul", "AveragePool")
+
+#: Operations per output element: a sum to float and back, multiplied, moved and bounded; and what
+#: comes before it in the operators that are elementwise.
+_REQUANTIZE: Final = 7
+_BEFORE: Final = {"Add": 6, "Mul": 5, "Rescale": 2}
+
 
 def _table() -> dict[str, Operator]:
     rows: dict[str, tuple[Kind, Formula]] = {
@@ -186,7 +196,17 @@ def _table() -> dict[str, Operator]:
     }
     for name in _CHANNELS_LAST:
         table |= {f"{DOMAIN}.{name}{layout}": table[name] for layout in ("Nhwc", "Nwc")}
+    for name, item in integer.operators().items():
+        table[f"{DOMAIN}.{name}"] = _integer(table.get(item.base), item.base)
     return table
+
+
+def _integer(standard: Operator | None, base: str) -> Operator:
+    """Return the row of an integer operator, which ends in requantization."""
+    if standard is None or base not in _INTEGER:
+        return Operator("other", count.per_output(_BEFORE[base] + _REQUANTIZE))
+    requantize = count.per_output(_REQUANTIZE)
+    return Operator(standard.kind, lambda node: standard.work(node) + requantize(node))
 
 
 #: Every operator that is counted, by the name that `op_of` gives.

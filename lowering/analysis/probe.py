@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import collections
-import os
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import onnx_ir as ir
 
+from .. import workers
 from ..reference import Arrays, Reference
 
 Batches = Sequence[Mapping[str, np.ndarray]]
@@ -50,23 +49,8 @@ class Probe:
         Each batch is computed on one thread, so the numbers do not depend on how many processors
         there are; at most two batches more than those in work are held at a time.
         """
-        workers = min(os.cpu_count() or 1, _MOST_WORKERS)
-        ahead: collections.deque[Future[Arrays]] = collections.deque()
-        with ThreadPoolExecutor(workers) as pool:
-            try:
-                for batch in batches:
-                    ahead.append(pool.submit(self.run, batch))
-                    if len(ahead) > workers:
-                        yield ahead.popleft().result()
-                while ahead:
-                    yield ahead.popleft().result()
-            finally:
-                for future in ahead:
-                    future.cancel()
-
-
-#: Beyond a few, memory costs more than the time that is saved.
-_MOST_WORKERS = 4
+        with ThreadPoolExecutor(workers.count()) as threads:
+            yield from workers.ahead(threads, self.run, batches)
 
 
 def _with_outputs(model: ir.Model, names: Sequence[str]) -> ir.Model:

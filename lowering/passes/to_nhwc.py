@@ -6,7 +6,7 @@ import dataclasses
 
 import onnx_ir as ir
 
-from .. import nhwc
+from .. import nhwc, own_operators
 from ..editing import Editor
 from ..layouts import Move, apply
 from ..matching import shape_of
@@ -33,7 +33,7 @@ class ToNhwc(ir.passes.InPlacePass):
             operator = None if data is None else nhwc.operator_for(node.op_type, len(data))
             if operator is not None and not _gives_indices(node):
                 _convert(editor, node, operator)
-        changed = nhwc.define_used(model)
+        changed = own_operators.define_used(model)
         return ir.passes.PassResult(model, editor.modified or changed)
 
 

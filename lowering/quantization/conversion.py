@@ -21,6 +21,7 @@ from ..passes.equalize_layers import EqualizeLayers
 from ..passes.quantize import Quantize
 from ..passes.quantize_weights import QuantizeWeights
 from ..pipeline import Pipeline
+from .averages import in_reach
 from .placement import Placement, place
 from .ranges import choose
 from .recipe import Recipe
@@ -107,6 +108,7 @@ class Integers(Conversion):
         self._equalize, self.calibration = _equalized(model, self.placement, scheme, batches)
         self.equalized = self._equalize.run(model.clone())
         ranges = choose(self.calibration, self.placement.values, scheme, method)
+        ranges = in_reach(self.equalized, ranges, scheme)
         rounded = round_weights(self.equalized, self.nodes, ranges, scheme, batches)
         self._recipe = Recipe(scheme, ranges, rounded)
 

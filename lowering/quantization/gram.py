@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import onnx_ir as ir
 
+from .. import workers
 from ..analysis.probe import Batches, Probe
 from ..matching import is_op
 from .linear import Linear, Windows
 from .parameters import Parameters
-from .scheme import PASSING, limits
+from .scheme import PASSING
 
 #: Positions for each column of a Gram matrix: enough to tell its directions apart.
 _POSITIONS_PER_COLUMN = 16
@@ -23,8 +25,19 @@ _LEAST_POSITIONS = 4096
 #: parts of that many, so that memory stays bounded.
 MOST_COLUMNS = 4608
 
-#: Elements of inputs that wait to be multiplied at once; many small products are slow.
-_WAITING = 1 << 20
+#: Elements of inputs that wait to be multiplied at once: as many as stay in a core's own cache,
+#: but several times those of the product, which is read and written each time.
+_WAITING = (1 << 17, 1 << 20)
+_PER_PRODUCT = 4
+
+#: Numbers of a row below which numpy's pairwise sum takes its time.
+_SHORT = 256
+
+#: Columns of a small matrix.
+_SMALL = 64
+
+#: Numbers of one batch from which on several threads gather moments.
+_PARALLEL = 1 << 16
 
 #: Bytes of Gram matrices that are gathered in one run over the data; more take several runs.
 _BYTES = 768 << 20
@@ -39,7 +52,7 @@ class Moments:
         quantized: float64 (groups, columns): the mean of the quantized inputs.
         covariance: float32 (groups × parts, columns of a part, the same): of the quantized inputs,
             in multiples of `unit`.
-        unit: a power of two near the largest input: squares stay in the range of float32.
+        unit: so that squares stay in the range of float32.
     """
 
     mean: np.ndarray
@@ -90,9 +103,13 @@ def moments(
             run.append(waiting.pop(0))
         gatherers = [_Gatherer(linear, activations, len(batches)) for linear in run]
         probe = Probe(model, [gatherer.name for gatherer in gatherers])
-        for index, values in enumerate(probe.stream(batches)):
-            for gatherer in gatherers:
-                gatherer.add(values[gatherer.name], index)
+        with workers.pool() as threads:
+            for index, values in enumerate(probe.stream(batches)):
+                size = sum(array.size for array in values.values())
+                each = threads.map if size >= _PARALLEL else map
+                inputs = [values[gatherer.name] for gatherer in gatherers]
+                for _ in each(_Gatherer.add, gatherers, inputs, itertools.repeat(index)):
+                    pass  # an error is raised here
         for linear in run:
             yield linear, gatherers.pop(0).result()
 
@@ -120,57 +137,61 @@ class _Gatherer:
         self._positions = 0
         self._sums = np.zeros((2, groups, columns))  # float; quantized, less the shift
         self._shift: np.ndarray | None = None
-        self._unit: float | None = None
+        self._unit = 1.0 if self._parameters is None else float(self._parameters.scale)
         width = columns // self._parts
         self._gram = np.zeros((groups * self._parts, width, width), np.float32)
         self._waiting: list[np.ndarray] = []
+        self._most_waiting = int(np.clip(_PER_PRODUCT * self._gram.size, *_WAITING))
 
     def add(self, x: np.ndarray, index: int) -> None:
         self._waiting.append(self._windows.of(x, index))
-        if sum(item.size for item in self._waiting) >= _WAITING:
+        if sum(item.size for item in self._waiting) >= self._most_waiting:
             self._multiply()
 
     def _multiply(self) -> None:
         if not self._waiting:
             return
-        inputs = np.concatenate(self._waiting, axis=2)
+        alone = len(self._waiting) == 1
+        inputs = self._waiting[0] if alone else np.concatenate(self._waiting, axis=2)
         self._waiting.clear()
         self._positions += inputs.shape[2]
-        self._sums[0] += inputs.sum(axis=2)
+        self._sums[0] += _summed(inputs)
         if self._parameters is not None:
-            inputs = self._parameters.rounded(inputs)
-        if self._unit is None:
-            self._unit = self._unit_of(inputs)
-        inputs *= np.float32(1 / self._unit)
-        if self._shift is None:
-            # Near the mean, so that float32 holds the squares.
-            self._shift = inputs.mean(axis=2, keepdims=True)
-        inputs -= self._shift
-        self._sums[1] += inputs.sum(axis=2)
-        parts = inputs.reshape(len(self._gram), -1, inputs.shape[2])
-        # The same matrix twice: BLAS computes one half of the product.
-        self._gram += parts @ parts.transpose(0, 2, 1)
-
-    def _unit_of(self, inputs: np.ndarray) -> float:
-        """Return a power of two near the largest number, if that is known, or was seen first."""
-        if self._parameters is not None:
-            low, high = limits(self._parameters.dtype)
-            largest = float(self._parameters.scale) * (high - low)
+            # Integers: float32 holds them and, but for a few digits, the sums of their squares.
+            inputs = self._parameters.steps(inputs)
         else:
-            largest = float(np.abs(inputs).max(initial=0.0))
-        _, exponent = math.frexp(largest)
-        return math.ldexp(1.0, min(max(exponent, -120), 120))
+            inputs = self._centered(inputs)
+        self._sums[1] += _summed(inputs)
+        parts = inputs.reshape(len(self._gram), -1, inputs.shape[2])
+        # Of the same matrix twice BLAS computes one half, but slowly where that is small.
+        other = parts if parts.shape[1] > _SMALL else parts.copy()
+        self._gram += parts @ other.transpose(0, 2, 1)
+
+    def _centered(self, inputs: np.ndarray) -> np.ndarray:
+        """Return numbers about one, and about zero, as the first ones say."""
+        if self._shift is None:
+            _, exponent = math.frexp(float(np.abs(inputs).max(initial=0.0)))
+            self._unit = math.ldexp(1.0, min(max(exponent, -120), 120))
+            self._shift = inputs.mean(axis=2, keepdims=True) / np.float32(self._unit)
+        scaled = inputs * np.float32(1 / self._unit)
+        scaled -= self._shift
+        return scaled
 
     def result(self) -> Moments:
         self._multiply()
         mean, off = self._sums / self._positions
-        unit = self._unit or 1.0
-        if self._shift is not None:
-            shifted = (off + self._shift[:, :, 0]) * unit
+        shift = 0.0 if self._shift is None else self._shift[:, :, 0]
         near = off.reshape(len(self._gram), -1).astype(np.float32)
         self._gram /= np.float32(self._positions)
         self._gram -= near[:, :, None] * near[:, None, :]
-        return Moments(mean, shifted, self._gram, unit)
+        return Moments(mean, (off + shift) * self._unit, self._gram, self._unit)
+
+
+def _summed(inputs: np.ndarray) -> np.ndarray:
+    """Return the sums over the last axis, float32."""
+    if inputs.shape[2] < _SHORT:
+        return np.asarray(np.einsum("gkp->gk", inputs))
+    return np.asarray(inputs.sum(axis=2))
 
 
 def parameters_of(

@@ -54,13 +54,19 @@ class Parameters:
         steps = (integers.astype(zero.dtype) - zero).astype(np.float32)
         return np.asarray(steps * scale.astype(np.float32))
 
-    def rounded(self, array: np.ndarray) -> np.ndarray:
-        """Return each number's nearest that the integers can stand for, float32."""
+    def steps(self, array: np.ndarray) -> np.ndarray:
+        """Return each number in steps of its scale: the integer less the zero point, as a float."""
         low, high = limits(self.dtype, narrow=self.narrow)
         scale, zero = self._aligned(array.ndim)
-        result = np.asarray(np.rint(array / scale))  # of rank 0, too
+        result = np.asarray(array / scale)  # of rank 0, too
+        np.rint(result, out=result)
         np.clip(result, low - zero, high - zero, out=result)
-        result *= scale
+        return result
+
+    def rounded(self, array: np.ndarray) -> np.ndarray:
+        """Return each number's nearest that the integers can stand for, float32."""
+        result = self.steps(array)
+        result *= self._aligned(array.ndim)[0]
         return result.astype(np.float32, copy=False)
 
     def _aligned(self, rank: int) -> tuple[np.ndarray, np.ndarray]:

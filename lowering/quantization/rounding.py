@@ -8,13 +8,16 @@ Equalization and Bias Correction", 2019, section 4.2; here with measured means).
 A ConvTranspose, and a MatMul with a stack of weights, is rounded to nearest and keeps its bias:
 its outputs see different parts of its weight.
 
-The results are the same, to the byte, on the same machine; another number of threads of the BLAS
-library behind numpy may sum in another order and so, rarely, round a weight to its other neighbour.
+The results are the same, to the byte, on the same machine, however many processors it has; on
+another kind of processor, the BLAS library behind numpy may sum in another order and so, rarely,
+round a weight to its other neighbour.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import threading
 from collections.abc import Collection, Mapping
 from typing import Final, Literal
 
@@ -22,6 +25,7 @@ import numpy as np
 import onnx_ir as ir
 
 from ...errors import ModelError, Problem
+from .. import workers
 from ..analysis.probe import Batches
 from . import lattice
 from .gram import Moments, moments, parameters_of
@@ -40,6 +44,9 @@ _DAMPING: Final = 0.1
 #: the largest weights and is finer for all others.
 _RATIOS: Final = (1.0, 0.95, 0.9, 0.85, 0.8, 0.7)
 _POWERS: Final = (1.0, 0.5, 0.25)
+
+#: Columns from which on no two Gram matrices are worked on at a time.
+_LARGE: Final = 2048
 
 #: The largest integer of a bias, so that its correction has room below 2**31.
 _MOST_BIAS: Final = 2.0**30
@@ -73,9 +80,17 @@ def round_weights(
         if not len(batches):
             raise ValueError("there is no data to round weights with")
         matrices = [linear for linear in linears if linear.is_matrix and linear.weight.size]
-        for linear, seen in moments(model, matrices, activations, batches):
+        one_large = threading.Lock()  # since it takes much memory
+
+        def adapted(item: tuple[Linear, Moments]) -> tuple[str, Weights]:
+            linear, seen = item
             name = str(linear.node.name)
-            found[name] = _adapted(linear, found[name], seen, activations, scheme)
+            with one_large if linear.columns > _LARGE else contextlib.nullcontext():
+                return name, _adapted(linear, found[name], seen, activations, scheme)
+
+        with workers.pool() as threads:
+            gathered = moments(model, matrices, activations, batches)
+            found.update(list(workers.ahead(threads, adapted, gathered)))
     return found
 
 

@@ -7,7 +7,7 @@ from typing import Final
 
 import onnx_ir as ir
 
-from .. import nhwc
+from .. import own_operators
 from ..clamps import CLAMPING, clamp_of, is_canonical_clip, operands_and_numbers
 from ..layouts import is_identity, keeps_order, permutation
 from ..matching import array_of, is_op, shape_of, sole_user
@@ -96,8 +96,8 @@ def canonical_parameters(model: ir.Model) -> Iterator[Breach]:
 def own_operators_complete(model: ir.Model) -> Iterator[Breach]:
     """Our own operators have every attribute of their definition, and no other."""
     for node in model.graph:
-        if nhwc.is_channels_last(node):
-            wanted = nhwc.operators()[node.op_type].attributes
+        if own_operators.is_own(node):
+            wanted = own_operators.operators()[node.op_type].attributes
             if sorted(node.attributes) != sorted(wanted):
                 yield place(node), f"its attributes are {sorted(node.attributes)}"
 

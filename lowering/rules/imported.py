@@ -8,7 +8,7 @@ from typing import Final
 
 import onnx_ir as ir
 
-from .. import nhwc
+from .. import own_operators
 from ..matching import array_of, is_op, shape_of
 from ..opset import DOMAIN, IR_VERSION, WORKING_OPSET
 from ..parameters import schema_of
@@ -44,7 +44,7 @@ def known_operators(model: ir.Model) -> Iterator[Breach]:
     """
     for node in model.graph:
         standard = node.domain == "" and schema_of(node.op_type) is not None
-        if not standard and not nhwc.is_channels_last(node):
+        if not standard and not own_operators.is_own(node):
             called = f"{node.domain}.{node.op_type}" if node.domain else node.op_type
             yield place(node), f"no operator {called!r} is known at opset {WORKING_OPSET}"
         elif standard and node.op_type in REFUSED:
@@ -89,11 +89,11 @@ def own_operators_defined(model: ir.Model) -> Iterator[Breach]:
 
     So every stage is a model that any ONNX runtime can run.
     """
-    used = {node.op_type: node for node in model.graph if nhwc.is_channels_last(node)}
+    used = {node.op_type: node for node in model.graph if own_operators.is_own(node)}
     for domain, name, overload in sorted(model.functions):
-        if domain != DOMAIN or name not in nhwc.operators():
+        if domain != DOMAIN or name not in own_operators.operators():
             yield f"function {name!r}", f"it defines an operator of domain {domain!r}"
-        elif overload or not nhwc.is_definition(model.functions[domain, name, overload]):
+        elif overload or not own_operators.is_definition(model.functions[domain, name, overload]):
             yield f"function {name!r}", "it is not our definition of the operator"
     for name, node in sorted(used.items()):
         if (DOMAIN, name, "") not in model.functions:

@@ -45,7 +45,9 @@ def compile_model(model: ir.Model, toolchain: Toolchain) -> Compiled:
     """
     target = processor(toolchain)
     with target, tvm.transform.PassContext(config=_CONFIG):
-        planned = _reachable(relax.get_default_pipeline(target)(to_relax(model)))
+        # What kernels take as it is stored must not be computed as well, and kept.
+        used = relax.transform.DeadCodeElimination()(to_relax(model))
+        planned = _reachable(relax.get_default_pipeline(target)(used))
         executable = relax.build(planned, target, relax_pipeline=None)
         return Compiled(executable, planned, _lowered(planned, target))
 

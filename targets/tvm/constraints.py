@@ -14,6 +14,7 @@ import onnx_ir as ir
 from ...errors import Problem
 from ...lowering.dialect import DOMAIN
 from ...lowering.matching import array_of, ints_of, shape_of
+from ...lowering.own_operators import is_own
 from ...lowering.spatial import window_attributes
 
 Constraint = Callable[[ir.Node], str | None]
@@ -46,8 +47,13 @@ MAX_WEIGHTS: Final = (1 << 31) - (1 << 24)
 
 
 def supported_dtypes(node: ir.Node) -> str | None:
-    """Code for CPUs computes with booleans, integers of 8 to 64 bits and floats of 16 to 64."""
+    """Code for CPUs computes with booleans, integers of 8 to 64 bits and floats of 16 to 64.
+
+    Constants of 4 bits are taken where DequantizeLinear reads them.
+    """
     for value in _values(node):
+        if is_packed(value) and node.op_type == "DequantizeLinear" and array_of(value) is not None:
+            continue
         if value.dtype not in DTYPES:
             return f"{value.name!r} is {value.dtype.name if value.dtype else 'of no dtype'}"
     return None
@@ -66,6 +72,11 @@ def some_elements(node: ir.Node) -> str | None:
         if read is not None and is_empty(read) and index not in unread:
             return f"{read.name!r} has shape {list(shape_of(read) or ())}"
     return None
+
+
+def is_packed(value: ir.Value) -> bool:
+    """Whether two numbers of a value share a byte."""
+    return value.dtype in (ir.DataType.INT4, ir.DataType.UINT4)
 
 
 def is_empty(value: ir.Value) -> bool:
@@ -276,13 +287,6 @@ OPERATORS: Final[dict[str, tuple[Constraint, ...]]] = {
     "TopK": (few_ranked,),
 }
 
-#: Operators of our own domain, which the canonical pipeline writes; what it writes, we take.
-CHANNELS_LAST: Final = tuple(
-    f"{name}{layout}"
-    for name in ("AveragePool", "Conv", "GlobalAveragePool", "GlobalMaxPool", "MaxPool")
-    for layout in ("Nhwc", "Nwc")
-)
-
 
 def check(model: ir.Model) -> list[Problem]:
     """Return every reason why TVM cannot take the lowered model, in the order of the graph."""
@@ -301,8 +305,9 @@ def check(model: ir.Model) -> list[Problem]:
 def _problems(node: ir.Node) -> Iterator[Problem]:
     where = f"node {node.name!r} ({node.op_type})"
     constraints = () if node.domain == DOMAIN else OPERATORS.get(node.op_type)
-    known = node.op_type in (CHANNELS_LAST if node.domain == DOMAIN else OPERATORS)
-    if constraints is None or not known or node.domain not in ("", DOMAIN):
+    # Of our own operators, which the passes write, we take all.
+    known = is_own(node) or (node.domain == "" and node.op_type in OPERATORS)
+    if constraints is None or not known:
         yield Problem(where, f"TVM cannot take the operator {node.op_type!r}")
         return
     for constraint in (supported_dtypes, some_elements, *constraints):

@@ -11,7 +11,7 @@ import tvm
 from tvm import relax
 
 from ...errors import ModelError, Problem
-from .constraints import is_empty
+from .constraints import is_empty, is_packed
 from .converters import AS_STORED, CONVERTERS, Call
 from .converters.call import HALF, Expr, constant, dtype_of, shape_of
 
@@ -36,7 +36,8 @@ def to_relax(model: ir.Model) -> tvm.IRModule:
     parameters = list(values.values())
     for value in graph.initializers.values():
         if value.const_value is not None and value not in values:
-            values[value] = constant(value.const_value.numpy())
+            array = value.const_value.numpy()
+            values[value] = constant(array.astype(np.int8) if is_packed(value) else array)
     with builder.function(ENTRY, parameters):
         with builder.dataflow():
             for node in graph:

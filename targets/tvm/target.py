@@ -22,7 +22,7 @@ from ...lowering.analysis import report
 from ...lowering.analysis.fixes import Lever
 from ...lowering.analysis.program import Sharing
 from ...lowering.analysis.roofline import Machine, estimate
-from ...lowering.canonical import canonical
+from ...lowering.canonical import canonical, integers
 from ...lowering.passes.expand_functions import ExpandFunctions
 from ...lowering.pipeline import Pipeline
 from ...profiles.schema import Profile
@@ -72,7 +72,7 @@ class TvmTarget(Target):
         return _SCHEMES[plan.precision]
 
     def pipeline(self, profile: Profile, plan: Plan) -> Pipeline:
-        return Pipeline((ExpandFunctions(),)) + canonical("nhwc")
+        return Pipeline((ExpandFunctions(),)) + canonical("nhwc") + integers()
 
     def check(self, model: ir.Model, profile: Profile, plan: Plan) -> list[Problem]:
         from .constraints import check

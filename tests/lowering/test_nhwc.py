@@ -4,7 +4,7 @@ import onnx
 import onnx_ir as ir
 import pytest
 
-from tapeout.lowering import nhwc
+from tapeout.lowering import nhwc, own_operators
 from tapeout.lowering.dialect import DOMAIN, WORKING_OPSET
 
 
@@ -23,7 +23,7 @@ def test_every_operator_has_a_name_and_a_valid_definition() -> None:
     for operator in nhwc.operators().values():
         function = ir.to_proto(operator.definition())
         assert (function.domain, function.name) == (DOMAIN, operator.name)
-        assert nhwc.is_definition(operator.definition())
+        assert own_operators.is_definition(operator.definition())
 
 
 @pytest.mark.parametrize("name", ["ConvNhwc", "AveragePoolNwc"])
@@ -35,9 +35,9 @@ def test_attributes_are_those_of_the_standard_operator(name: str) -> None:
 
 def test_a_changed_definition_is_noticed() -> None:
     function = nhwc.operators()["ConvNhwc"].definition()
-    assert nhwc.is_definition(function)
+    assert own_operators.is_definition(function)
     function.graph[0].attributes.add(ir.AttrInt64s("perm", [0, 3, 2, 1]))
-    assert not nhwc.is_definition(function)
+    assert not own_operators.is_definition(function)
 
 
 def test_there_is_none_for_volumes_and_other_operators() -> None:

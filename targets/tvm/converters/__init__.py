@@ -9,6 +9,7 @@ from __future__ import annotations
 from ....lowering.dialect import DOMAIN
 from .call import Call, Converter
 from .elementwise import ELEMENTWISE
+from .integer import INTEGER
 from .movement import MOVEMENT
 from .networks import NETWORKS
 from .quantized import QUANTIZED
@@ -40,5 +41,5 @@ CONVERTERS: dict[tuple[str, str], Converter] = {
         )
         for name, converter in table.items()
     },
-    **{(DOMAIN, name): converter for name, converter in CHANNELS_LAST.items()},
+    **{(DOMAIN, name): converter for name, converter in (CHANNELS_LAST | INTEGER).items()},
 }

@@ -42,6 +42,12 @@ class Call:
         """Return a required input."""
         return self.inputs[index]
 
+    def given(self, index: int) -> Expr:
+        """Return a required input in the dtype that the model states, not widened."""
+        expression = self.inputs[index]
+        is_half = self.widened and dtype_of(self.node.inputs[index]) in HALF
+        return expression.args[0] if expression is not None and is_half else expression
+
     def has(self, index: int) -> bool:
         """Whether an optional input is given."""
         return index < len(self.inputs) and self.inputs[index] is not None

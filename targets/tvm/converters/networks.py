@@ -9,6 +9,7 @@ from tvm import relax, te, tirx
 
 from .call import Call, Converted, Converter, Expr, constant, reshaped, scalar
 from .elementwise import cast
+from .stored import stored_matmul, stored_weight
 
 op = relax.op
 
@@ -19,11 +20,13 @@ def _gemm(call: Call) -> Expr:
         op.permute_dims(call[k], (1, 0)) if call.attr(name, 0) else call[k]
         for k, name in enumerate(("transA", "transB"))
     )
+    turned = (0, 1) if call.attr("transB", 0) else (1, 0)
+    stored = None if call.attr("transA", 0) else stored_weight(call, turned)
     if call.node.inputs[1] is not None and call.node.inputs[1].const_value is not None:
         weight = call.array(1)
         b = constant(weight.T if call.attr("transB", 0) else weight)
     dtype = call.out_dtype()
-    result = op.matmul(a, b)
+    result = op.matmul(a, b) if stored is None else stored_matmul(call, stored)
     alpha, beta = call.attr("alpha", 1.0), call.attr("beta", 1.0)
     if alpha != 1.0:
         result = op.multiply(result, scalar(alpha, dtype))
@@ -36,6 +39,13 @@ def _gemm(call: Call) -> Expr:
 def matmul(call: Call, a: Expr, b: Expr, out_dtype: str | None = None) -> Expr:
     """Return numpy's matmul of inputs 0 and 1 (or expressions of their shapes)."""
     return reshaped(op.matmul(a, b, out_dtype), call.out_shape())
+
+
+def _matmul(call: Call) -> Expr:
+    stored = stored_weight(call, (1, 0)) if call.rank(1) == 2 else None
+    if stored is None:
+        return matmul(call, call[0], call[1])
+    return reshaped(stored_matmul(call, stored), call.out_shape())
 
 
 def _einsum(call: Call) -> Expr:
@@ -164,7 +174,7 @@ NETWORKS: dict[str, Converter] = {
     "LRN": _local_response_normalization,
     "LayerNormalization": _layer_normalization,
     "LpNormalization": _lp_normalization,
-    "MatMul": lambda call: matmul(call, call[0], call[1]),
+    "MatMul": _matmul,
     "MeanVarianceNormalization": _mean_variance_normalization,
     "RMSNormalization": _rms_normalization,
 }

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
-from tvm import relax
+from tvm import relax, te, tirx
 
 from .call import Call, Converter, Expr, reshaped, scalar
 from .elementwise import cast
+from .tiles import Tensor, at, emit
 from .windows import convolve, window_of
 
 op = relax.op
@@ -32,7 +34,7 @@ def _aligned(call: Call, index: int, axis: int) -> Expr:
 
 def rounded(call: Call, x: Expr, zero: Expr | None, dtype: str, wide: str) -> Expr:
     """Return round(x) + zero, saturated to the range of an integer dtype; x is of dtype `wide`."""
-    low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
+    low, high = _limits(dtype)
     x = op.round(x)
     if zero is not None:
         x = op.add(x, zero)
@@ -40,13 +42,29 @@ def rounded(call: Call, x: Expr, zero: Expr | None, dtype: str, wide: str) -> Ex
 
 
 def _quantize(call: Call) -> Expr:
-    axis = call.axis(1)
-    scale = cast(_aligned(call, 1, axis), call.dtype(1), "float32")
-    x = op.divide(cast(call[0], call.dtype(), "float32"), scale)
-    zero = None
-    if call.has(2):
-        zero = cast(_aligned(call, 2, axis), call.dtype(2), "float32")
-    return rounded(call, x, zero, call.out_dtype(), "float32")
+    """One loop: in the default code, the quotients would be a tensor of their own."""
+    axis, dtype = call.axis(1), call.out_dtype()
+    given = range(1, 3 if call.has(2) else 2)
+    parameters = [
+        call.emit(cast(_aligned(call, index, axis), call.dtype(index), "float32"))
+        for index in given
+    ]
+    low, high = (tirx.const(float(end), "float32") for end in _limits(dtype))
+
+    def compute(x: Tensor, scale: Tensor, *zero: Tensor) -> Tensor:
+        def element(*index: Any) -> Any:
+            steps = tirx.nearbyint(x(*index).astype("float32") / at(scale, index))
+            moved = steps + at(zero[0], index) if zero else steps
+            return tirx.min(tirx.max(moved, low), high).astype(dtype)
+
+        return te.compute(call.out_shape(), element, name="y")
+
+    return emit(call, "quantize", [call[0], *parameters], compute)
+
+
+def _limits(dtype: str) -> tuple[int, int]:
+    info = np.iinfo(dtype)
+    return int(info.min), int(info.max)
 
 
 def _dequantize(call: Call) -> Expr:

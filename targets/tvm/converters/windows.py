@@ -8,13 +8,14 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-from tvm import relax, tirx
+from tvm import relax, tirx, topi
 
 from ....lowering.dialect import DOMAIN
 from ....lowering.spatial import window_attributes
 from .call import Call, Converter, Expr, Shape, constant, reshaped, scalar
 from .movement import padded
 from .reductions import extreme
+from .stored import Stored, Tensor, emit, stored_weight
 
 op = relax.op
 
@@ -120,6 +121,25 @@ def convolve(
     )
 
 
+def _convolve_stored(call: Call, window: Window, weight: Stored) -> Expr:
+    """Return the convolution of input 0 with a weight whose input channels are its last axis."""
+
+    def compute(x: Tensor, w: Tensor) -> Tensor:
+        return topi.nn.conv(
+            x,
+            w,
+            stride=window.strides,
+            padding=(*window.begin, *window.end),
+            dilation=window.dilations,
+            groups=window.group,
+            data_layout=window.layout,
+            kernel_layout=f"O{_SPACE[window.rank]}I",
+            out_dtype="float32",
+        )
+
+    return emit(call, "stored_conv", weight, compute)
+
+
 def weight_of(call: Call, index: int = 1) -> Expr | np.ndarray:
     """Return the weight as an array if it is constant, else as an expression."""
     value = call.node.inputs[index]
@@ -135,7 +155,11 @@ def add_bias(call: Call, window: Window, result: Expr, bias: Expr) -> Expr:
 
 def _conv(call: Call) -> Expr:
     window = window_of(call)
-    result = convolve(call, window, call[0], weight_of(call))
+    stored = stored_weight(call, (0, *range(2, 2 + window.rank), 1))
+    if stored is None:
+        result = convolve(call, window, call[0], weight_of(call))
+    else:
+        result = _convolve_stored(call, window, stored)
     return add_bias(call, window, result, call[2]) if call.has(2) else result
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from tapeout.lowering.analysis.costs import work_of
 from tapeout.lowering.analysis.operators import OPERATORS, kind_of
-from tapeout.lowering.nhwc import operators as channels_last
+from tapeout.lowering.own_operators import operators as own_operators
 
 import graphs
 
@@ -40,7 +40,7 @@ def test_every_operator_of_onnx_has_a_row_or_a_reason() -> None:
 
 def test_every_operator_of_our_own_has_a_row() -> None:
     ours = {name for name in OPERATORS if name.startswith("tapeout.")}
-    assert ours == {f"tapeout.{name}" for name in channels_last()}
+    assert ours == {f"tapeout.{name}" for name in own_operators()}
 
 
 def test_inputs_that_the_compiler_reads_exist() -> None:

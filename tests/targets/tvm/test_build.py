@@ -13,6 +13,7 @@ import pytest
 
 from tapeout.errors import ModelError, TapeoutError
 from tapeout.lowering.canonical import canonical
+from tapeout.lowering.passes.convert_precision import ConvertPrecision
 from tapeout.profiles import catalog
 from tapeout.profiles.schema import Toolchain
 from tapeout.targets.tvm import build
@@ -134,6 +135,25 @@ def test_every_architecture_is_compiled_and_linked(device: str, tmp_path: Path) 
     oldest = version(str(toolchain(device).glibc))
     assert all(version(found) <= oldest for found in re.findall(r"GLIBC_([0-9.]+)", said))
     assert memory_in(tmp_path / "build").inputs == (4 * 64 + 8) * 4
+
+
+@pytest.mark.parametrize("device", ["beaglebone-black", "raspberry-pi-3b-plus", "visionfive-2"])
+def test_half_precision_asks_nothing_of_the_device(device: str, tmp_path: Path) -> None:
+    """What converts numbers where the processor cannot is linked in."""
+    model = ConvertPrecision()(network()).model
+    write_inputs(model, toolchain(device), tmp_path)
+    plan = build_plan(toolchain(device), VERSIONS, tmp_path)
+    execute_plan(plan, tmp_path, lambda _: None)
+    listed = subprocess.run(
+        ["readelf", "--wide", "--dyn-syms", str(tmp_path / ENGINE)],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    rows = (line.split() for line in listed.splitlines() if " UND " in line)
+    missing = {name.partition("@")[0] for _, *_, name in (row[:8] for row in rows if row[7:])}
+    converts = {name for name in missing if re.search("hf|bf|gnu_[fh]2[fh]|h2f|f2h", name)}
+    assert not converts
 
 
 def test_what_tvm_does_not_take_is_said_with_its_node(tmp_path: Path) -> None:

@@ -6,12 +6,14 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
+from tapeout.lowering import canonical
 from tapeout.lowering.analysis.roofline import estimate
 from tapeout.profiles import catalog
 from tapeout.profiles.schema import Profile
 from tapeout.targets.tvm import TARGET
 from tapeout.targets.tvm.cost import machine_of
 
+import quantized
 import support
 
 
@@ -53,6 +55,18 @@ def test_a_machine_for_every_cpu_of_the_catalogue() -> None:
         profile = catalog.load(name)
         if profile.cpu is not None and "tvm" in {runtime.name for runtime in profile.runtimes}:
             assert 1e-7 < seconds(model, profile) < 1e-2, name
+
+
+def test_integers_are_computed_in_vectors() -> None:
+    """Of 128 bits, on this board: four sums at once."""
+    profile = catalog.load("raspberry-pi-5")
+    weight = quantized.Integers(np.ones((512, 512), np.int8), 0.1)
+    data = quantized.Integers((16, 512), 0.1)
+    model = quantized.network("y = MatMul(x, w)", {"y": data}, x=data, w=weight)
+    integers = seconds(canonical.integers().run(model), profile)
+    text = "g (float[16,512] x, float[512,512] w) => (float[16,512] y) { y = MatMul(x, w) }"
+    floats = seconds(support.from_text(text, w=np.ones((512, 512), np.float32)), profile)
+    assert floats / integers == pytest.approx(4, rel=0.1)
 
 
 def test_the_estimate_says_that_it_is_one() -> None:

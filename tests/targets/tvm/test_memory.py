@@ -13,10 +13,13 @@ import onnx_ir as ir
 import pytest
 
 from tapeout.lowering.importers.onnx import load
+from tapeout.lowering.passes.quantize import Quantize
+from tapeout.lowering.quantization.scheme import SCHEMES, Scheme
 from tapeout.profiles import catalog
 from tapeout.targets.base import Built
 from tapeout.targets.tvm import TARGET
 
+import quantized
 import support
 
 HERE = Path(__file__).parent
@@ -116,14 +119,31 @@ def small() -> ir.Model:
     )
 
 
-SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("resnet8_cifar10", "vww_mobilenet")]
+REAL = ("resnet8_cifar10", "vww_mobilenet", "resnet8_cifar10 int8", "vww_mobilenet int8")
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in REAL]
 
 
-@pytest.mark.parametrize("name", ["small", "digits_cnn", *SLOW])
+def integers(name: str) -> ir.Model:
+    """Return one of the real models, quantized."""
+    model = quantized.real_model(name)
+    scheme = SCHEMES["int8"]
+    assert isinstance(scheme, Scheme)
+    recipe = quantized.min_max(model, scheme, quantized.real_batches(name, model, 2))
+    return Quantize(recipe)(model).model
+
+
+def named(name: str) -> ir.Model:
+    if name == "small":
+        return small()
+    base, _, precision = name.partition(" ")
+    return integers(base) if precision else load(support.MODELS / f"{base}.onnx", {})
+
+
+@pytest.mark.parametrize("name", ["small", "digits_cnn", "digits_cnn int8", *SLOW])
 def test_the_figures_are_what_the_runtime_allocates(
     name: str, tmp_path: Path, counter: Path
 ) -> None:
-    model = small() if name == "small" else load(support.MODELS / f"{name}.onnx", {})
+    model = named(name)
     result = built(model, tmp_path)
     loaded, held = allocated(tmp_path / result.engine, model, counter)
     parts = {part: int(figure.value) for part, figure in result.usage.parts}
@@ -136,3 +156,15 @@ def test_the_figures_are_what_the_runtime_allocates(
     assert held[-1] == held[-2] == result.usage.memory.value - inputs
     assert all(figure.known == "exact" for _, figure in result.usage.parts)
     assert result.usage.memory.value == sum(parts.values())
+
+
+def test_integers_take_a_quarter_of_the_memory(tmp_path: Path) -> None:
+    """Weights lie in the engine as int8, and so do activations; sums never lie in memory."""
+    needed = {}
+    for kind in ("", " int8"):
+        folder = tmp_path / f"engine{kind}"
+        folder.mkdir()
+        parts = dict(built(named(f"resnet8_cifar10{kind}"), folder).usage.parts)
+        needed[kind] = {part: figure.value for part, figure in parts.items()}
+    for part in ("weights", "workspace", "scratch"):
+        assert needed[" int8"][part] < 0.29 * needed[""][part], part

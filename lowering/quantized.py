@@ -1,0 +1,94 @@
+"""Quantized tensors as passes meet them: between QuantizeLinear and DequantizeLinear."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Final
+
+import numpy as np
+import onnx_ir as ir
+
+from .matching import array_of, is_op, shape_of
+
+#: Dtypes of the tensors that integer kernels read and write.
+NARROW: Final = (ir.DataType.INT8, ir.DataType.UINT8)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Quantized:
+    """Integers, and the constants that say what real numbers they stand for.
+
+    Attributes:
+        node: the QuantizeLinear that gives the integers or the DequantizeLinear that reads them.
+        integers: the integers; their real numbers are scale x (integer - zero).
+        scale: float32, of shape () or (channels,).
+        zero: int32, of the scale's shape.
+        axis: where the channels lie; None for one scale.
+    """
+
+    node: ir.Node
+    integers: ir.Value
+    scale: np.ndarray
+    zero: np.ndarray
+    axis: int | None
+
+    @property
+    def dtype(self) -> ir.DataType:
+        return self.integers.dtype or ir.DataType.UNDEFINED
+
+    @property
+    def is_narrow(self) -> bool:
+        """Whether these are int8 or uint8 with one scale, as activations are."""
+        return self.axis is None and self.dtype in NARROW
+
+    def is_like(self, other: Quantized) -> bool:
+        """Whether equal integers stand for equal numbers in both."""
+        return (
+            (self.dtype, self.axis) == (other.dtype, other.axis)
+            and np.array_equal(self.scale, other.scale)
+            and np.array_equal(self.zero, other.zero)
+        )
+
+
+def dequantized(value: ir.Value | None) -> Quantized | None:
+    """Return the integers that a float32 value is made from; None if it is not."""
+    node = None if value is None else value.producer()
+    if value is None or node is None or not is_op(node, "DequantizeLinear"):
+        return None
+    return _of(node, node.inputs[0], value)
+
+
+def quantized(node: ir.Node | None) -> Quantized | None:
+    """Return the integers that a QuantizeLinear makes of a float32 value; None if it is none."""
+    if node is None or not is_op(node, "QuantizeLinear"):
+        return None
+    return _of(node, node.outputs[0], node.inputs[0])
+
+
+def _of(node: ir.Node, integers: ir.Value | None, reals: ir.Value | None) -> Quantized | None:
+    scale = array_of(node.inputs[1])
+    given = node.inputs[2] if len(node.inputs) > 2 else None
+    zero = np.zeros((), np.int32) if given is None else array_of(given)
+    if integers is None or reals is None or scale is None or zero is None:
+        return None
+    if reals.dtype != ir.DataType.FLOAT or scale.dtype != np.float32:
+        return None
+    shape = np.broadcast_shapes(scale.shape, zero.shape)
+    if len(shape) > 1 or node.attributes.get_int("block_size", 0) > 0:
+        return None
+    if not (np.isfinite(scale) & (scale > 0)).all():
+        return None
+    dims = shape_of(integers) or ()
+    axis = node.attributes.get_int("axis", 1)
+    axis = axis + len(dims) if axis < 0 else axis
+    single = np.size(scale) == np.size(zero) == 1
+    if not single and not (axis < len(dims) and shape == (dims[axis],)):
+        return None
+    shape = () if single else shape
+    return Quantized(
+        node,
+        integers,
+        np.broadcast_to(scale.reshape(() if scale.size == 1 else shape), shape),
+        np.broadcast_to(zero.reshape(() if zero.size == 1 else shape), shape).astype(np.int32),
+        None if single else axis,
+    )

@@ -1,0 +1,192 @@
+"""Our integer operators (`lowering.integer`): int8 or uint8 in, int32 sums, requantized at once."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from tvm import te, tirx, topi
+
+from ....lowering.integer import Operator, operators
+from .call import Call, Converter, Expr
+from .tiles import Index, Tensor, at, emit
+from .windows import Window, window_of
+
+
+def _operator(call: Call) -> Operator:
+    return operators()[call.node.op_type]
+
+
+def _wide(value: Any) -> Any:
+    return value.astype("int32")
+
+
+def _scaled(call: Call, sums: Callable[[Index], Any], multiplier: Tensor) -> Tensor:
+    """Return float32(sums) x multiplier, rounded and bounded unless the operator gives floats."""
+    floats = _operator(call).floats
+    dtype = call.out_dtype()
+
+    def element(*index: Any) -> Any:
+        real = sums(index).astype("float32") * at(multiplier, index)
+        if floats:
+            return real
+        low, high = (tirx.const(float(call.attr(name)), "float32") for name in ("low", "high"))
+        zero = tirx.const(float(call.array(len(call.inputs) - 1)), "float32")
+        moved = tirx.nearbyint(real) + zero
+        return tirx.max(tirx.min(moved, high), low).astype(dtype)
+
+    return te.compute(call.out_shape(), element, name="y")
+
+
+def _biased(call: Call, sums: Tensor, bias: Tensor, multiplier: Tensor) -> Tensor:
+    return _scaled(call, lambda index: sums(*index) + at(bias, index), multiplier)
+
+
+def _centre(call: Call, index: int) -> Any:
+    """Return the zero point that is input `index`, an int32 constant."""
+    return tirx.const(int(call.array(index)), "int32")
+
+
+def _window(call: Call) -> Window:
+    return dataclasses.replace(window_of(call), channels_last=_operator(call).rank is not None)
+
+
+def _padded(x: Tensor, window: Window, fill: int) -> Tensor:
+    """Return the data with pads, which hold the integer that stands for zero."""
+    if not any((*window.begin, *window.end)):
+        return x
+    none = (0,) * (1 if window.channels_last else 2)
+    last = (0,) * (2 - len(none))
+    before, after = ([*none, *pads, *last] for pads in (window.begin, window.end))
+    return topi.nn.pad(x, before, after, float(fill), name="padded")
+
+
+def _taps(window: Window) -> list[Any]:
+    return [te.reduce_axis((0, size), f"k{axis}") for axis, size in enumerate(window.kernel)]
+
+
+def _read(x: Tensor, window: Window, index: Index, channel: Any, taps: Index) -> Any:
+    """Return the element of the padded data that a tap of the window at an index meets."""
+    space = [
+        place * stride + tap * dilation
+        for place, stride, tap, dilation in zip(
+            window.space(tuple(index)), window.strides, taps, window.dilations, strict=True
+        )
+    ]
+    return x(index[0], *space, channel) if window.channels_last else x(index[0], channel, *space)
+
+
+def _conv(call: Call) -> Expr:
+    """x, w (O x I/group x kernel), bias, multiplier, x_zero_point."""
+    window, zero = _window(call), _centre(call, 4)
+    weight = call.array(1)
+    outputs, depth = weight.shape[:2]
+    each = outputs // window.group  # output channels of a group
+
+    def compute(x: Tensor, w: Tensor, bias: Tensor, multiplier: Tensor) -> Tensor:
+        data = _padded(x, window, int(call.array(4)))
+        taps, inner = _taps(window), te.reduce_axis((0, depth), "ci")
+
+        def element(*index: Any) -> Any:
+            channel = index[-1] if window.channels_last else index[1]
+            source = inner if window.group == 1 else tirx.floordiv(channel, each) * depth + inner
+            value = _wide(_read(data, window, index, source, taps)) - zero
+            return te.sum(value * _wide(w(*taps, inner, channel)), axis=[*taps, inner])
+
+        return _biased(call, te.compute(call.out_shape(), element, name="sums"), bias, multiplier)
+
+    order = (*range(2, weight.ndim), 1, 0)
+    arguments = [call[0], np.ascontiguousarray(weight.transpose(order)), call[2], call[3]]
+    alike = each if window.channels_last and each > 1 and window.group > 1 else None
+    return emit(call, "integer_conv", arguments, compute, alike)
+
+
+def _matmul(call: Call) -> Expr:
+    """x, w (K x N), bias, multiplier, x_zero_point."""
+    zero = _centre(call, 4)
+
+    def compute(x: Tensor, w: Tensor, bias: Tensor, multiplier: Tensor) -> Tensor:
+        k = te.reduce_axis((0, call.shape(1)[0]), "k")
+
+        def element(*index: Any) -> Any:
+            return te.sum((_wide(x(*index[:-1], k)) - zero) * _wide(w(k, index[-1])), axis=[k])
+
+        return _biased(call, te.compute(call.out_shape(), element, name="sums"), bias, multiplier)
+
+    return emit(call, "integer_matmul", [call[0], call[1], call[2], call[3]], compute)
+
+
+def _average_pool(call: Call) -> Expr:
+    """x, multiplier (which divides by the count), x_zero_point; no window is partly outside."""
+    window, zero = _window(call), _centre(call, 2)
+
+    def compute(x: Tensor, multiplier: Tensor) -> Tensor:
+        data = _padded(x, window, int(call.array(2)))
+        taps = _taps(window)
+
+        def element(*index: Any) -> Any:
+            channel = index[-1] if window.channels_last else index[1]
+            return te.sum(_wide(_read(data, window, index, channel, taps)) - zero, axis=taps)
+
+        sums = te.compute(call.out_shape(), element, name="sums")
+        return _scaled(call, lambda index: sums(*index), multiplier)
+
+    return emit(call, "integer_average", [call[0], call[1]], compute)
+
+
+def _add(call: Call) -> Expr:
+    """a, b, bias, multiplier, a_factor, b_factor."""
+
+    def compute(a: Tensor, b: Tensor, multiplier: Tensor) -> Tensor:
+        factors = [tirx.const(int(call.array(index)), "int32") for index in (4, 5)]
+        bias = _centre(call, 2)
+
+        def total(index: Index) -> Any:
+            parts = [_wide(at(x, index)) * f for x, f in zip((a, b), factors, strict=True)]
+            return parts[0] + parts[1] + bias
+
+        return _scaled(call, total, multiplier)
+
+    return emit(call, "integer_add", [call[0], call[1], call[3]], compute)
+
+
+def _mul(call: Call) -> Expr:
+    """a, b, multiplier, a_zero_point, b_zero_point."""
+
+    def compute(a: Tensor, b: Tensor, multiplier: Tensor) -> Tensor:
+        zeros = [_centre(call, index) for index in (3, 4)]
+
+        def total(index: Index) -> Any:
+            first, second = (
+                _wide(at(x, index)) - zero for x, zero in zip((a, b), zeros, strict=True)
+            )
+            return first * second
+
+        return _scaled(call, total, multiplier)
+
+    return emit(call, "integer_mul", [call[0], call[1], call[2]], compute)
+
+
+def _rescale(call: Call) -> Expr:
+    """x, multiplier, x_zero_point."""
+    zero = _centre(call, 2)
+
+    def compute(x: Tensor, multiplier: Tensor) -> Tensor:
+        return _scaled(call, lambda index: _wide(x(*index)) - zero, multiplier)
+
+    return emit(call, "integer_rescale", [call[0], call[1]], compute)
+
+
+_KINDS: dict[str, Converter] = {
+    "Add": _add,
+    "AveragePool": _average_pool,
+    "Conv": _conv,
+    "MatMul": _matmul,
+    "Mul": _mul,
+    "Rescale": _rescale,
+}
+
+#: The operators of our own domain that `lowering.integer` defines.
+INTEGER: dict[str, Converter] = {name: _KINDS[item.base] for name, item in operators().items()}

@@ -1,0 +1,113 @@
+"""Kernels of our own: one loop nest, whose sums never lie in memory beyond one tile.
+
+TVM's default code computes all sums of a convolution before it does anything with the first of
+them: of an integer kernel that would be a tensor four times as large as its output. Here the sums
+of a few neighbours are kept in registers, and what becomes of them is written at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+from tvm import relax, s_tir, te
+
+from .call import Call, Expr, Shape
+
+#: TVM has no type hints: a tensor of its tensor expressions, the index of an element, a block and a
+#: loop of a schedule.
+Tensor: TypeAlias = Any
+Index: TypeAlias = Sequence[Any]
+Block: TypeAlias = Any
+Loop: TypeAlias = Any
+
+#: Neighbours along the last axis that are computed as one vector, and along the axis before it:
+#: 64 sums of 32 bits fill half of 16 registers of 256 bits.
+LANES: Final = 16
+ROWS: Final = 4
+
+#: `OpPatternKind`'s kOpaque: no pass merges the kernel with another, it is one already.
+_OPAQUE: Final = 8
+
+
+def emit(
+    call: Call,
+    name: str,
+    arguments: Sequence[Expr | np.ndarray],
+    compute: Callable[..., Tensor],
+    lanes: int | None = None,
+) -> Expr:
+    """Return the call of a new kernel.
+
+    Args:
+        arguments: expressions, or constants.
+        compute: given one tensor for each argument, returns the tensor ``y``. It may be computed
+            from one of the name ``sums``, and that from one of the name ``padded``.
+        lanes: how many neighbours along the last axis are alike; all of them if not given.
+    """
+    given = [relax.const(item) if isinstance(item, np.ndarray) else item for item in arguments]
+    tensors = [
+        te.placeholder(tuple(int(dim) for dim in item.ty.shape), str(item.ty.dtype), f"p{index}")
+        for index, item in enumerate(given)
+    ]
+    function = te.create_prim_func([*tensors, compute(*tensors)])
+    schedule = s_tir.Schedule(function)
+    _tile(schedule, call.out_shape(), lanes)
+    scheduled = schedule.mod["main"].without_attr("global_symbol").with_attr("op_pattern", _OPAQUE)
+    kernel = call.builder.add_func(scheduled, name)
+    return relax.call_tir(kernel, given, relax.TensorType(call.out_shape(), call.out_dtype()))
+
+
+def at(tensor: Tensor, index: Index) -> Any:
+    """Return the element that broadcasting puts at an index of the output."""
+    dims = [int(dim) for dim in tensor.shape]
+    own = index[len(index) - len(dims) :] if dims else ()
+    return tensor(*(0 if dim == 1 else k for dim, k in zip(dims, own, strict=True)))
+
+
+def _tile(schedule: s_tir.Schedule, shape: Shape, lanes: int | None) -> None:
+    if not shape:
+        return
+    block = schedule.get_sblock("y")
+    *outer, last = schedule.get_loops(block)
+    high, vector = schedule.split(last, [None, largest_divisor(lanes or shape[-1], LANES)])
+    sums = _block(schedule, "sums")
+    if sums is not None:
+        rows = None
+        if outer:
+            factor = largest_divisor(shape[-2], ROWS)
+            outer[-1], rows = schedule.split(outer[-1], [None, factor])
+            schedule.reorder(outer[-1], high, rows, vector)
+            schedule.unroll(rows)
+        _keep(schedule, sums, [*outer, high], len(shape))
+    schedule.vectorize(vector)
+    padded = _block(schedule, "padded")
+    if padded is not None:
+        channels = schedule.get_loops(padded)[-1]
+        factor = largest_divisor(int(schedule.get(channels).extent), 4 * LANES)
+        schedule.vectorize(schedule.split(channels, [None, factor])[1])
+
+
+def _keep(schedule: s_tir.Schedule, sums: Block, around: list[Loop], rank: int) -> None:
+    """Compute the sums of one tile inside the loops `around` its use, in registers."""
+    schedule.compute_at(sums, around[-1], preserve_unit_loops=True)
+    inner = schedule.get_loops(sums)[len(around) :]
+    spatial, summed = inner[:rank], inner[rank:]
+    schedule.reorder(*summed, *spatial)
+    schedule.vectorize(spatial[-1])
+    for loop in spatial[-2:-1]:
+        schedule.unroll(loop)
+    schedule.decompose_reduction(sums, summed[0])
+    schedule.set_scope(sums, 0, "local")
+
+
+def _block(schedule: s_tir.Schedule, name: str) -> Block | None:
+    found = schedule.get_child_blocks(schedule.get_sblock("root"))
+    names = [str(schedule.get(item).name_hint) for item in found]
+    return found[names.index(name)] if name in names else None
+
+
+def largest_divisor(number: int, most: int) -> int:
+    """Return the largest divisor of a number that is not above `most`."""
+    return max(divisor for divisor in range(1, most + 1) if number % divisor == 0)
