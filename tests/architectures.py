@@ -1,0 +1,200 @@
+"""Networks of well-known architectures with random weights: convolutional ones, and an encoder.
+
+Weights keep the variance (He et al., 2015), so that outputs are neither all zero nor saturated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+import networks
+
+
+class Net:
+    """A graph in the making; values are names."""
+
+    def __init__(self, name: str, shape: tuple[int, ...], seed: int = 0) -> None:
+        self.rng = np.random.default_rng(seed)
+        self._name, self._shape = name, shape
+        self._nodes: list[onnx.NodeProto] = []
+        self._constants: list[onnx.TensorProto] = []
+
+    def constant(self, array: np.ndarray) -> str:
+        name = f"c{len(self._constants)}"
+        self._constants.append(numpy_helper.from_array(array, name))
+        return name
+
+    def floats(self, *shape: int, spread: float = 1.0) -> str:
+        return self.constant((self.rng.standard_normal(shape) * spread).astype(np.float32))
+
+    def op(self, op_type: str, *inputs: str, **attributes: object) -> str:
+        name = f"{op_type.lower()}_{len(self._nodes)}"
+        self._nodes.append(helper.make_node(op_type, [*inputs], [name], name=name, **attributes))
+        return name
+
+    def conv(
+        self,
+        x: str,
+        channels: tuple[int, int],
+        kernel: int = 1,
+        *,
+        stride: int = 1,
+        group: int = 1,
+        activation: str = "Relu",
+    ) -> str:
+        inputs, outputs = channels
+        fan = inputs // group * kernel * kernel
+        weight = self.floats(outputs, inputs // group, kernel, kernel, spread=(2 / fan) ** 0.5)
+        x = self.op(
+            "Conv", x, weight, self.floats(outputs, spread=0.1),
+            kernel_shape=[kernel, kernel], pads=[kernel // 2] * 4, strides=[stride, stride],
+            group=group,
+        )  # fmt: skip
+        return self.activated(x, activation)
+
+    def activated(self, x: str, activation: str) -> str:
+        if activation == "Silu":
+            return self.op("Mul", x, self.op("Sigmoid", x))
+        return self.op(activation, x) if activation else x
+
+    def linear(self, x: str, inputs: int, outputs: int) -> str:
+        weight = self.floats(inputs, outputs, spread=inputs**-0.5)
+        return self.op("Add", self.op("MatMul", x, weight), self.floats(outputs, spread=0.1))
+
+    def classes(self, x: str, channels: int, count: int = 1000) -> str:
+        flat = self.op("Flatten", self.op("GlobalAveragePool", x))
+        weight = self.floats(count, channels, spread=channels**-0.5)
+        return self.op("Gemm", flat, weight, self.floats(count, spread=0.1), transB=1)
+
+    def model(self, output: str, *shape: int) -> onnx.ModelProto:
+        dtype = TensorProto.FLOAT
+        self._nodes.append(helper.make_node("Identity", [output], ["scores"], name="result"))
+        graph = helper.make_graph(
+            self._nodes,
+            self._name,
+            [helper.make_tensor_value_info("image", dtype, self._shape)],
+            [helper.make_tensor_value_info("scores", dtype, shape)],
+            self._constants,
+        )
+        opset = [helper.make_opsetid("", 20)]
+        return helper.make_model(graph, opset_imports=opset, ir_version=10)
+
+
+def _basic(net: Net, x: str, inputs: int, outputs: int, stride: int) -> str:
+    y = net.conv(x, (inputs, outputs), 3, stride=stride)
+    y = net.conv(y, (outputs, outputs), 3, activation="")
+    if stride != 1 or inputs != outputs:
+        x = net.conv(x, (inputs, outputs), stride=stride, activation="")
+    return net.op("Relu", net.op("Add", y, x))
+
+
+def _bottleneck(net: Net, x: str, inputs: int, outputs: int, stride: int) -> str:
+    width = outputs // 4
+    y = net.conv(x, (inputs, width))
+    y = net.conv(y, (width, width), 3, stride=stride)
+    y = net.conv(y, (width, outputs), activation="")
+    if stride != 1 or inputs != outputs:
+        x = net.conv(x, (inputs, outputs), stride=stride, activation="")
+    return net.op("Relu", net.op("Add", y, x))
+
+
+def _resnet(
+    name: str, size: int, blocks: tuple[int, ...], widths: tuple[int, ...]
+) -> onnx.ModelProto:
+    """He et al., "Deep Residual Learning for Image Recognition", 2016, table 1."""
+    block = _bottleneck if widths[0] > 64 else _basic
+    net = Net(name, (1, 3, size, size))
+    x = net.conv("image", (3, 64), 7, stride=2)
+    x = net.op("MaxPool", x, kernel_shape=[3, 3], pads=[1] * 4, strides=[2, 2])
+    channels = 64
+    for stage, (count, outputs) in enumerate(zip(blocks, widths, strict=True)):
+        for index in range(count):
+            x = block(net, x, channels, outputs, 2 if stage and not index else 1)
+            channels = outputs
+    return net.model(net.classes(x, channels), 1, 1000)
+
+
+def resnet_18(size: int = 224) -> onnx.ModelProto:
+    return _resnet("resnet_18", size, (2, 2, 2, 2), (64, 128, 256, 512))
+
+
+def resnet_50(size: int = 224) -> onnx.ModelProto:
+    return _resnet("resnet_50", size, (3, 4, 6, 3), (256, 512, 1024, 2048))
+
+
+def u_net(size: int = 64, width: int = 16) -> onnx.ModelProto:
+    """Ronneberger et al., "U-Net", 2015, with half the depth and nearest upsampling."""
+    net = Net("u_net", (1, 3, size, size))
+    scales = net.constant(np.array([1, 1, 2, 2], np.float32))
+    x, channels, skips = "image", 3, []
+    for level in range(3):
+        outputs = width << level
+        x = net.conv(net.conv(x, (channels, outputs), 3), (outputs, outputs), 3)
+        skips.append((x, outputs))
+        x, channels = net.op("MaxPool", x, kernel_shape=[2, 2], strides=[2, 2]), outputs
+    x = net.conv(x, (channels, channels), 3)
+    for skip, outputs in reversed(skips):
+        x = net.op(
+            "Resize", x, "", scales, mode="nearest", nearest_mode="floor",
+            coordinate_transformation_mode="asymmetric",
+        )  # fmt: skip
+        x = net.op("Concat", x, skip, axis=1)
+        x = net.conv(x, (channels + outputs, outputs), 3)
+        channels = outputs
+    return net.model(net.conv(x, (channels, 4), activation="Sigmoid"), 1, 4, size, size)
+
+
+def efficient_net(size: int = 96) -> onnx.ModelProto:
+    """Like EfficientNet-B0 (Tan and Le, 2019): inverted residuals with squeeze and excitation."""
+    net = Net("efficient_net", (1, 3, size, size))
+    x, channels = net.conv("image", (3, 32), 3, stride=2, activation="Silu"), 32
+    for outputs, kernel, stride in ((16, 3, 1), (24, 3, 2), (24, 3, 1), (40, 5, 2), (80, 3, 2)):
+        hidden = channels * 4
+        y = net.conv(x, (channels, hidden), activation="Silu")
+        y = net.conv(y, (hidden, hidden), kernel, stride=stride, group=hidden, activation="Silu")
+        gate = net.conv(net.op("GlobalAveragePool", y), (hidden, channels // 4), activation="Silu")
+        gate = net.conv(gate, (channels // 4, hidden), activation="Sigmoid")
+        y = net.conv(net.op("Mul", y, gate), (hidden, outputs), activation="")
+        x = net.op("Add", x, y) if stride == 1 and channels == outputs else y
+        channels = outputs
+    return net.model(net.classes(net.conv(x, (channels, 320), activation="Silu"), 320), 1, 1000)
+
+
+def encoder(tokens: int = 32, width: int = 64, heads: int = 4, layers: int = 4) -> onnx.ModelProto:
+    """A transformer's encoder (Vaswani et al., 2017) on embedded tokens."""
+    net = Net("encoder", (1, tokens, width))
+    split = net.constant(np.array([1, tokens, heads, width // heads], np.int64))
+    joined = net.constant(np.array([1, tokens, width], np.int64))
+    scale = net.constant(np.array((width // heads) ** -0.5, np.float32))
+
+    def normalized(x: str) -> str:
+        ones = net.constant(np.ones(width, np.float32))
+        return net.op("LayerNormalization", x, ones, net.floats(width, spread=0.1), axis=-1)
+
+    def headed(x: str, perm: list[int]) -> str:
+        return net.op("Transpose", net.op("Reshape", net.linear(x, width, width), split), perm=perm)
+
+    x = "image"
+    for _ in range(layers):
+        query, key = headed(x, [0, 2, 1, 3]), headed(x, [0, 2, 3, 1])
+        scores = net.op("Softmax", net.op("Mul", net.op("MatMul", query, key), scale), axis=-1)
+        mixed = net.op("MatMul", scores, headed(x, [0, 2, 1, 3]))
+        mixed = net.op("Reshape", net.op("Transpose", mixed, perm=[0, 2, 1, 3]), joined)
+        x = normalized(net.op("Add", x, net.linear(mixed, width, width)))
+        hidden = net.op("Gelu", net.linear(x, width, 4 * width))
+        x = normalized(net.op("Add", x, net.linear(hidden, 4 * width, width)))
+    return net.model(x, 1, tokens, width)
+
+
+ARCHITECTURES: Mapping[str, Callable[[], onnx.ModelProto]] = {
+    "efficient_net": efficient_net,
+    "encoder": encoder,
+    "mobilenet_v2": lambda: networks.mobilenet_v2(96),
+    "resnet_18": lambda: resnet_18(96),
+    "resnet_50": lambda: resnet_50(64),
+    "u_net": u_net,
+}
