@@ -76,4 +76,4 @@ def integers() -> Pipeline:
 
     A network without quantized values stays as it is.
     """
-    return Pipeline.parse("sink-dequantize,unify-reshapes,to-integer")
+    return Pipeline.parse("sink-dequantize,cancel-transposes,to-integer")

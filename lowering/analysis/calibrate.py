@@ -52,9 +52,8 @@ class Statistics:
             2^15 and that has no divisor in common with the length of a sample.
         minimum, maximum: over all numbers, exact; 0 where there are none.
         count: how many numbers there were.
-        mean, rms, largest: of each index of axis 1 (the channels of NCHW), over all numbers: the
-            mean, the root of the mean square, the largest magnitude; float64, of shape (channels,).
-            None for a value of rank 0 or 1.
+        largest: the largest magnitude of each index of axis 1 (the channels of NCHW), exact;
+            float64, of shape (channels,). None for a value of rank 0 or 1.
         step: of a graph input, the finest of the known grids (multiples of 1, 1/127, 1/128, 1/255,
             1/256) on which all numbers lie and of which they span, with zero, at least one step and
             at most 255; None if there is none or all numbers are the same, and for other values.
@@ -65,8 +64,6 @@ class Statistics:
     minimum: float
     maximum: float
     count: int
-    mean: np.ndarray | None = None
-    rms: np.ndarray | None = None
     largest: np.ndarray | None = None
     step: float | None = None
 
@@ -149,9 +146,6 @@ class _Collector:
         self._held: list[np.ndarray] = []
         self._size = 0
         self._count = 0
-        self._rows = 0  # numbers of one channel
-        self._sum: np.ndarray | None = None
-        self._squares: np.ndarray | None = None
         self._largest: np.ndarray | None = None
 
     def take(self, array: np.ndarray) -> bool:
@@ -175,10 +169,6 @@ class _Collector:
 
     def statistics(self) -> Statistics:
         self._flush()
-        mean = rms = None
-        if self._sum is not None and self._squares is not None:
-            mean = self._sum / max(self._rows, 1)
-            rms = np.sqrt(self._squares / max(self._rows, 1))
         low, high = self._histogram.minimum, self._histogram.maximum
         if not self._count:
             low = high = 0.0
@@ -187,8 +177,6 @@ class _Collector:
             minimum=low,
             maximum=high,
             count=self._count,
-            mean=mean,
-            rms=rms,
             largest=self._largest,
             step=next(self._grids(low, high), None) if low < high else None,
         )
@@ -211,16 +199,10 @@ class _Collector:
         span = max(self._histogram.maximum, 0.0) - min(self._histogram.minimum, 0.0)
         steps = [step for step in self._steps if span / step <= 255 + _OFF_GRID]
         self._steps = tuple(step for step in steps if _lies_on(array, step))
-        if largest is None:
-            return
-        sums, squares = _moments(array, wide=not 1e-12 < max(-low, high) < 1e12)
-        self._rows += array.size // max(array.shape[1], 1)
-        if self._sum is None or self._squares is None or self._largest is None:
-            self._sum, self._squares, self._largest = sums, squares, largest
-        else:
-            self._sum += sums
-            self._squares += squares
-            np.maximum(self._largest, largest, out=self._largest)
+        if largest is not None:
+            self._largest = (
+                np.maximum(self._largest, largest) if self._largest is not None else largest
+            )
 
 
 def _extremes(array: np.ndarray) -> tuple[float, float, np.ndarray | None]:
@@ -234,22 +216,7 @@ def _extremes(array: np.ndarray) -> tuple[float, float, np.ndarray | None]:
     return float(lows.min()), float(highs.max()), np.maximum(-lows, highs).astype(np.float64)
 
 
-def _moments(array: np.ndarray, *, wide: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Return the sum and the sum of squares of each channel, float64.
-
-    Args:
-        wide: whether the squares could leave the range of float32.
-    """
-    if wide or array[0, 0].size < _ROW:
-        array = array.astype(np.float64)
-    rows = array.reshape(*array.shape[:2], -1)
-    # Without BLAS, whose sums depend on how many threads it has.
-    squares = np.einsum("nci,nci->nc", rows, rows, optimize=False).astype(np.float64)
-    return rows.sum(axis=2).sum(axis=0, dtype=np.float64), squares.sum(axis=0)
-
-
-#: From this length on, reducing the last axis alone is faster than the first axis first; and
-#: float32's pairwise sums along it are exact enough.
+#: From this length on, reducing the last axis alone is faster than the first axis first.
 _ROW: Final = 32
 
 

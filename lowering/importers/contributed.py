@@ -15,6 +15,7 @@ import onnx_ir as ir
 from ..matching import shape_of
 from .contributed_operators import ATTRIBUTES
 from .inference import InvalidNodeError
+from .packed_blocks import unpacked
 from .splicing import Replacement
 
 Parts = tuple[ir.Value | None, ...]
@@ -157,8 +158,20 @@ def _gemm(steps: _Steps, node: ir.Node) -> ir.Value:
     return result if output[0] is None else steps.integer(result, output, _dtype(node))
 
 
+def _matmul_nbits(steps: _Steps, node: ir.Node) -> ir.Value:
+    """The weight is constant, [outputs, inputs] in blocks along the inputs; a bias may follow."""
+    parts, block = unpacked(node)
+    attributes = [ir.AttrInt64("axis", 1), ir.AttrInt64("block_size", block)]
+    weight = steps.add("DequantizeLinear", parts, attributes)
+    turned = steps.add("Transpose", [weight], [ir.AttrInt64s("perm", (1, 0))])
+    result = steps.add("MatMul", [*steps.inputs(0, 1), turned])
+    bias = steps.inputs(5, 1)[0]
+    return result if bias is None else steps.add("Add", [result, bias])
+
+
 _MAKERS: Final[dict[str, Maker]] = {
     "DequantizeLinear": _same,
+    "MatMulNBits": _matmul_nbits,
     "QGemm": _gemm,
     "QLinearAdd": _binary("Add"),
     "QLinearAveragePool": _unary("AveragePool", "channels_last"),

@@ -19,6 +19,14 @@ _STRING: Final = ir.AttributeType.STRING
 #: Operator -> its attributes and their types.
 ATTRIBUTES: Final[dict[str, dict[str, ir.AttributeType]]] = {
     "DequantizeLinear": {"axis": _INT},
+    "MatMulNBits": {
+        "K": _INT,
+        "N": _INT,
+        "accuracy_level": _INT,
+        "bits": _INT,
+        "block_size": _INT,
+        "weight_prepacked": _INT,
+    },
     "QGemm": {"alpha": _FLOAT, "transA": _INT, "transB": _INT},
     "QLinearAdd": {},
     "QLinearAveragePool": {

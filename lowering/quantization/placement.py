@@ -11,6 +11,7 @@ operators in float, stays float. Else every output of an integer kernel is round
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Collection, Mapping
 from typing import Final
 
@@ -40,10 +41,12 @@ class Quantized:
         like: the value whose parameters it takes, which takes those of none itself; None if it has
             its own. For operators that pass numbers on, and Concat where the scheme wants it.
         fixed: (scale, zero point) that the scheme gives; None if they follow from the range.
+        bounds: what no number of it is ever beyond, as the operator that gives it says.
     """
 
     like: str | None = None
     fixed: tuple[float, int] | None = None
+    bounds: tuple[float, float] = (-math.inf, math.inf)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -259,5 +262,27 @@ def _related(values: list[ir.Value], integer: set[ir.Node], scheme: Scheme) -> d
         found[str(value.name)] = Quantized(
             like=None if first is value else str(first.name),
             fixed=scheme.fixed.get(node.op_type) if own and node is not None else None,
+            bounds=_bounds(node),
         )
     return found
+
+
+def _bounds(node: ir.Node | None) -> tuple[float, float]:
+    if node is None:
+        return _UNBOUNDED
+    clamped = clamp_of(node)
+    if clamped is None:
+        return _BOUNDS.get(node.op_type, _UNBOUNDED) if node.domain == "" else _UNBOUNDED
+    low, high = clamped[1].low, clamped[1].high
+    return -math.inf if low is None else low, math.inf if high is None else high
+
+
+_UNBOUNDED: Final = (-math.inf, math.inf)
+
+#: Operators whose results lie in a range, whatever they read.
+_BOUNDS: Final = {
+    "HardSigmoid": (0.0, 1.0),
+    "Sigmoid": (0.0, 1.0),
+    "Softmax": (0.0, 1.0),
+    "Tanh": (-1.0, 1.0),
+}

@@ -19,6 +19,15 @@ from .scheme import Scheme, limits
 
 Range = tuple[float, float]
 
+#: How much further the ends of a range go than calibration found best, over the root of the number
+#: of samples: others than these go further, many numbers of one sample together, which costs more
+#: than a coarser scale. Measured at the output of three real networks, on samples that were not
+#: calibrated with: 0.5 to 2 dB better with 30 to 65 samples (9 to 6 %); 0.5 to 1 are alike.
+_MARGIN: Final = 0.5
+
+#: With fewer samples the range is widened as with so many, by a quarter.
+_FEW: Final = 4
+
 #: The share of all numbers that `percentile` keeps inside the range.
 PERCENTILE: Final = 0.9999
 
@@ -54,9 +63,12 @@ def choose(
         method: one of METHODS, or ``auto``. That takes for each tensor, of the results of all
             methods, the one with the least expected squared error of the tensor itself, as
             `expected_error` knows it. `mse` looks for the least of just that, so another method
-            is taken only where that search ends beside the best. A graph input whose
-            samples all lie on a grid (an image, as `Statistics.step` tells) gets the grid's step
-            as its scale if the scheme's integers reach as far, and so loses nothing.
+            is taken only where that search ends beside the best. Then the range is widened for
+            samples that calibration has not seen, by 1 / (2 √samples) and a quarter at most, but
+            not beyond the bounds of an activation; where scales are powers of two, it is not. A
+            graph input whose samples all lie on a grid (an image, as `Statistics.step` tells)
+            gets the grid's step as its scale if the scheme's integers reach as far, and so loses
+            nothing.
 
     Raises:
         UsageError: there is no such method.
@@ -80,6 +92,9 @@ def choose(
         if method == "auto" and step is not None:
             grid = on_grid(step, joint.minimum, joint.maximum, scheme)
         found[root] = grid or of_histogram(joint, scheme, method)
+        if method == "auto" and grid is None and not scheme.power_of_two:
+            share = 1 + _MARGIN / math.sqrt(max(calibration.samples, _FEW))
+            found[root] = _widened(found[root], joint, share, values[root].bounds, scheme)
     return {name: found[root] for name, root in roots.items()}
 
 
@@ -92,6 +107,22 @@ def of_histogram(histogram: Histogram, scheme: Scheme, method: str) -> Parameter
     error = _Error(histogram)
     found = [of_range(*find(histogram, scheme), scheme) for find in METHODS.values()]
     return min(found, key=error.of)
+
+
+def _widened(
+    found: Parameters, histogram: Histogram, share: float, bounds: Range, scheme: Scheme
+) -> Parameters:
+    """Return parameters whose range ends further from zero by a share, within bounds."""
+    if not histogram.count or histogram.minimum == histogram.maximum == 0:
+        return found
+    least, greatest = limits(found.dtype)
+    scale, zero = float(found.scale), int(found.zero_point)
+    low = -scale * (greatest - zero if scheme.symmetric else zero - least)
+    high = scale * (greatest - zero)
+    # Where no number was on one side, none will be.
+    low = max(low * share, bounds[0]) if histogram.minimum < 0 else 0.0
+    high = min(high * share, bounds[1]) if histogram.maximum > 0 else 0.0
+    return of_range(low, high, scheme)
 
 
 def on_grid(step: float, low: float, high: float, scheme: Scheme) -> Parameters | None:

@@ -75,7 +75,11 @@ def round_weights(
     """
     wanted = set(nodes)
     linears = [Linear.of(node) for node in model.graph if node.name in wanted]
-    found = {str(linear.node.name): _nearest(linear, activations, scheme) for linear in linears}
+    schemes = {linear.node: scheme.of(linear.node.op_type) for linear in linears}
+    found = {
+        str(linear.node.name): _nearest(linear, activations, schemes[linear.node])
+        for linear in linears
+    }
     if method == "adaptive":
         if not len(batches):
             raise ValueError("there is no data to round weights with")
@@ -86,7 +90,7 @@ def round_weights(
             linear, seen = item
             name = str(linear.node.name)
             with one_large if linear.columns > _LARGE else contextlib.nullcontext():
-                return name, _adapted(linear, found[name], seen, activations, scheme)
+                return name, _adapted(linear, found[name], seen, activations, schemes[linear.node])
 
         with workers.pool() as threads:
             gathered = moments(model, matrices, activations, batches)

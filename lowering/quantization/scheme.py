@@ -62,6 +62,7 @@ class Scheme:
         float_outputs: whether what follows the last linear operator stays float: the sums of that
             operator are given as they are, no rounding is added at the network's output.
         same_in_concat: whether the inputs and the output of a Concat need the same parameters.
+        one_scale: operators whose weights have one scale even so.
     """
 
     name: str
@@ -76,6 +77,13 @@ class Scheme:
     fixed: Mapping[str, tuple[float, int]] = dataclasses.field(default_factory=dict)
     float_outputs: bool = True
     same_in_concat: bool = False
+    one_scale: frozenset[str] = frozenset()
+
+    def of(self, operator: str) -> Scheme:
+        """Return the scheme as it holds for the weights of one operator."""
+        if operator in self.one_scale and self.per_channel:
+            return dataclasses.replace(self, per_channel=False)
+        return self
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,6 +125,8 @@ _ALL: Final[tuple[AnyScheme, ...]] = (
         fixed=_FIXED,
         float_outputs=False,
         same_in_concat=True,
+        # Newer runtimes take more than one; NNAPI and older ones do not.
+        one_scale=frozenset({"Gemm", "MatMul"}),
     ),
     Scheme(
         "tensorrt",

@@ -60,16 +60,11 @@ def test_statistics_are_those_of_all_numbers() -> None:
     runs = [reference.run(batch) for batch in batches_of(data)]
     whole = {name: np.concatenate([run[name] for run in runs]) for name in ("a", "c", "y")}
     for name, expected in {**whole, "x": data}.items():
-        actual, wide = found.values[name], expected.astype(np.float64)
+        actual = found.values[name]
         rest = tuple(axis for axis in range(expected.ndim) if axis != 1)
         assert (actual.minimum, actual.maximum) == (expected.min(), expected.max())
         assert actual.count == actual.histogram.count == expected.size
-        scale = np.abs(wide).max()
-        assert actual.mean is not None
-        assert actual.rms is not None
-        np.testing.assert_allclose(actual.mean, wide.mean(rest), atol=1e-6 * scale)
-        np.testing.assert_allclose(actual.rms, np.sqrt((wide**2).mean(rest)), rtol=1e-5)
-        np.testing.assert_array_equal(actual.largest, np.abs(wide).max(rest))
+        np.testing.assert_array_equal(actual.largest, np.abs(expected).max(rest))
         straight = Histogram()
         straight.add(expected)
         np.testing.assert_array_equal(actual.histogram.counts, straight.counts)
@@ -109,9 +104,7 @@ def test_batches_do_not_matter(sizes: tuple[int, int]) -> None:
     found = calibrate(model, batches_of(array, sizes[0]), ["x"])
     assert found.samples == 6
     np.testing.assert_array_equal(found.values["x"].histogram.counts, reference.histogram.counts)
-    assert found.values["x"].rms is not None
-    assert reference.rms is not None
-    np.testing.assert_allclose(found.values["x"].rms, reference.rms, rtol=1e-6)
+    np.testing.assert_array_equal(found.values["x"].largest, reference.largest)
 
 
 def test_no_channels_below_rank_two() -> None:
@@ -120,19 +113,10 @@ def test_no_channels_below_rank_two() -> None:
     )
     found = calibrate(model, [{"x": np.full(4, index, np.float32)} for index in range(3)], "xy")
     for item in found.values.values():
-        assert item.mean is item.rms is item.largest is None
+        assert item.largest is None
     assert (found.values["y"].minimum, found.values["y"].maximum) == (0, 8)
     assert found.values["y"].count == 3
     assert found.samples == 12  # the first dimension is the batch
-
-
-@pytest.mark.parametrize("scale", [1e-30, 1.0, 1e25, 3e38])
-def test_squares_stay_in_range(scale: float) -> None:
-    array = (RNG.uniform(-1, 1, (2, 3, 64, 64)) * scale).astype(np.float32)
-    found = of(array)
-    expected = np.sqrt((array.astype(np.float64) ** 2).mean((0, 2, 3)))
-    assert found.rms is not None
-    np.testing.assert_allclose(found.rms, expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -174,10 +158,7 @@ def test_constant_tensor(constant: float) -> None:
     found = of(np.full((3, 2), constant))
     assert found.minimum == found.maximum == np.float32(constant)
     assert found.histogram.counts.tolist() == [6]
-    assert found.mean is not None
-    assert found.rms is not None
-    np.testing.assert_allclose(found.mean, np.float32(constant), rtol=1e-6)
-    np.testing.assert_allclose(found.rms, abs(np.float32(constant)), rtol=1e-6)
+    np.testing.assert_array_equal(found.largest, [abs(np.float32(constant))] * 2)
 
 
 def test_single_sample_is_enough() -> None:
@@ -300,6 +281,5 @@ def test_real_models(name: str) -> None:
 def assert_same(first: Calibration, second: Calibration, name: str) -> None:
     one, other = first.values[name], second.values[name]
     assert (one.minimum, one.maximum, one.count) == (other.minimum, other.maximum, other.count)
-    for field in ("mean", "rms", "largest"):
-        np.testing.assert_array_equal(getattr(one, field), getattr(other, field))
+    np.testing.assert_array_equal(one.largest, other.largest)
     np.testing.assert_array_equal(one.histogram.counts, other.histogram.counts)

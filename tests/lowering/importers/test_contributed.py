@@ -310,3 +310,69 @@ def test_sums_stay_integers(tmp_path: Path, op_type: str, inputs: list[Any]) -> 
     """Sums without a scale are integers, exactly."""
     path = write(tmp_path / "m.onnx", op_type, inputs, domain="", result=np.dtype(np.int32))
     compare(path)
+
+
+def packed(
+    bits: int, block: int, zeros: bool, rows: int = 5, columns: int = 40
+) -> tuple[list[Any], dict[str, Any]]:
+    """Return the inputs of a MatMulNBits behind the data, and its attributes."""
+    blocks = -(-columns // block)
+    weights = RNG.integers(0, 256, (rows, blocks, block * bits // 8), np.uint8)
+    scales = RNG.uniform(0.01, 0.1, (rows, blocks)).astype(np.float32)
+    inputs: list[Any] = [weights, scales.reshape(-1)]
+    if zeros:
+        inputs.append(RNG.integers(0, 256, (rows, -(-blocks * bits // 8)), np.uint8))
+    return inputs, {"N": rows, "K": columns, "bits": bits, "block_size": block}
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("zeros", [False, True])
+@pytest.mark.parametrize(("bits", "block"), [(2, 16), (4, 16), (4, 32), (8, 16)])
+@pytest.mark.parametrize("shape", [(3, 40), (2, 3, 40)])
+def test_weights_of_few_bits(
+    tmp_path: Path, shape: tuple[int, ...], bits: int, block: int, zeros: bool, bias: bool
+) -> None:
+    inputs, attributes = packed(bits, block, zeros)
+    if bias:
+        inputs += [None] * (4 - len(inputs)) + [np.arange(5, dtype=np.float32)]
+    float32 = np.dtype(np.float32)
+    path = write(tmp_path / "m.onnx", "MatMulNBits", [shape, *inputs], dtype=float32, **attributes)
+    model = load(path)
+    given = {"i0": RNG.standard_normal(shape).astype(np.float32)}
+    wanted = Reference(path).run(given)["y"]
+    for layout in ("nchw", "nhwc"):
+        after = canonical("nhwc" if layout == "nhwc" else "nchw").run(model.clone(), dialect.check)
+        assert dialect.check(after, "canonical") == []
+        actual = Reference(after).run(given)["y"]
+        np.testing.assert_allclose(actual, wanted, rtol=0, atol=1e-5 * np.abs(wanted).max())
+        kinds = ["Gemm"] if len(shape) == 2 else ["MatMul", "Add"][: 1 + bias]
+        assert [node.op_type for node in after.graph] == ["DequantizeLinear", *kinds]
+        weight = after.graph[0].inputs[0]
+        assert weight is not None
+        assert weight.dtype == (ir.DataType.UINT8 if bits == 8 else ir.DataType.UINT4)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"bits": 3}, "MatMulNBits of 3 bits is not supported, only of 2, 4 and 8"),
+        ({"N": 6}, "B has shape [5, 3, 8], not [6, 3, 8]"),
+        ({"K": 1 << 40}, "B has shape [5, 3, 8], not [5, 68719476736, 8]"),
+        ({"K": 0}, "N 5, K 0 and block_size 16 do not go together"),
+        ({"weight_prepacked": 1}, "prepacked weights is not supported"),
+    ],
+)
+def test_weights_that_cannot_be_unpacked(
+    tmp_path: Path, changes: dict[str, int], message: str
+) -> None:
+    inputs, attributes = packed(4, 16, zeros=False)
+    path = write(
+        tmp_path / "m.onnx",
+        "MatMulNBits",
+        [(3, 40), *inputs],
+        dtype=np.dtype(np.float32),
+        **(attributes | changes),
+    )
+    with pytest.raises(ModelError) as caught:
+        load(path)
+    assert message in str(caught.value)

@@ -45,10 +45,9 @@ def test_every_scheme_gives_a_model_that_is_checked_runs_and_is_close(
     want = np.concatenate([Reference(found.model).run(b)[name] for b in digits[1]])
     have = np.concatenate([Reference(model).run(b)[name] for b in digits[1]])
     assert want.dtype == have.dtype == np.float32
-    # Measured: 33.8 (power-of-two) to 60 (fp16).
-    assert sqnr(want, have) > 30
-    # Blocks of 32 int4 weights pay for none of its matrices.
-    assert bool(found.nodes) == (scheme != "weights-int4")
+    # Measured: 29.6 (weights-int4) to 60 (fp16).
+    assert sqnr(want, have) > 27
+    assert found.nodes
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)

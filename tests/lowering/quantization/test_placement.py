@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -12,6 +13,8 @@ from tapeout.lowering.quantization.scheme import SCHEMES, Scheme
 import support
 
 OWN = Quantized()
+POSITIVE = Quantized(bounds=(0.0, math.inf))
+SHARES = Quantized(bounds=(0.0, 1.0))
 
 
 def scheme(name: str) -> Scheme:
@@ -54,14 +57,14 @@ PLACES: Mapping[str, tuple[str, str, tuple[str, ...], tuple[str, ...], dict[str,
         "int8",
         (),
         ("a", "y"),
-        {"x": OWN, "r": OWN},
+        {"x": OWN, "r": POSITIVE},
     ),
     "not where others read the sum": (
         "a = Conv(x, w) r = Clip(a, zero) s = Add(r, a) y = Conv(s, v)",
         "int8",
         (),
         ("a", "y"),
-        {"x": OWN, "a": OWN, "r": OWN, "s": OWN},
+        {"x": OWN, "a": OWN, "r": POSITIVE, "s": OWN},
     ),
     "what follows the last linear operator is float": (
         "a = Conv(x, w) r = Clip(a, zero) y = Add(r, x)",
@@ -90,7 +93,7 @@ PLACES: Mapping[str, tuple[str, str, tuple[str, ...], tuple[str, ...], dict[str,
         "int8",
         ("a",),
         ("y",),
-        {"r": OWN},
+        {"r": POSITIVE},
     ),
     "kept at the end": (
         "a = Conv(x, w) r = Clip(a, zero) y = Conv(r, v)",
@@ -104,14 +107,14 @@ PLACES: Mapping[str, tuple[str, str, tuple[str, ...], tuple[str, ...], dict[str,
         "tflite",
         (),
         (),
-        {"x": OWN, "y": Quantized(None, (1 / 256, -128))},
+        {"x": OWN, "y": Quantized(None, (1 / 256, -128), (0.0, 1.0))},
     ),
     "softmax in float": (
         "s = Softmax(x) y = Conv(s, w)",
         "int8",
         (),
         ("y",),
-        {"s": OWN},
+        {"s": SHARES},
     ),
 }
 
@@ -123,6 +126,29 @@ def test_place(name: str) -> None:
     assert found.nodes == linear
     assert dict(found.values) == values
     assert list(found.values) == list(values)
+
+
+@pytest.mark.parametrize(
+    ("operator", "bounds"),
+    [
+        ("Clip(a, zero, six)", (0, 6)),
+        ("Clip(a, less, six)", (-1, 6)),
+        ("Clip(a, , six)", (-math.inf, 6)),
+        ("Relu(a)", (0, math.inf)),
+        ("Tanh(a)", (-1, 1)),
+        ("Sigmoid(a)", (0, 1)),
+        ("Neg(a)", (-math.inf, math.inf)),
+    ],
+)
+def test_bounds_of_activations(operator: str, bounds: tuple[float, float]) -> None:
+    model = support.from_text(
+        f"""g (float[1,2,4,4] x, float[2,2,1,1] w) => (y)
+            <float zero = {{0}}, float six = {{6}}, float less = {{-1}}> {{
+            a = Conv(x, w) r = {operator} y = Conv(r, w)
+        }}""",
+        w=np.ones((2, 2, 1, 1), np.float32),
+    )
+    assert place(model, scheme("int8")).values["r"].bounds == bounds
 
 
 def test_same_parameters_in_concat() -> None:

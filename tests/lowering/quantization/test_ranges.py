@@ -303,6 +303,44 @@ def test_auto_takes_the_grid_and_the_others_do_not() -> None:
     assert choose(calibration(x=wide), values, SYMMETRIC)["x"].scale > 1.5
 
 
+NUMBERS = RNG.uniform(-1, 2, 999)
+
+
+@pytest.mark.parametrize(("samples", "share"), [(1, 0.25), (4, 0.25), (25, 0.1), (10_000, 0.005)])
+@pytest.mark.parametrize("scheme", [INT8, SYMMETRIC], ids=lambda scheme: scheme.name)
+def test_auto_leaves_room_for_samples_that_it_has_not_seen(
+    scheme: Scheme, samples: int, share: float
+) -> None:
+    for sign in (1, -1):
+        numbers = statistics(sign * NUMBERS)
+        seen = dataclasses.replace(calibration(x=numbers), samples=samples)
+        found = choose(seen, {"x": Quantized()}, scheme)["x"]
+        best = of_histogram(numbers.histogram, scheme, "auto")
+        assert float(found.scale) == pytest.approx(float(best.scale) * (1 + share), rel=1e-5)
+        assert found.zero_point == best.zero_point
+        for name in METHODS:
+            plain = choose(seen, {"x": Quantized()}, scheme, name)["x"]
+            assert plain.scale == of_histogram(numbers.histogram, scheme, name).scale
+
+
+def test_there_is_no_room_where_nothing_can_come() -> None:
+    def scale(numbers: np.ndarray, bounds: tuple[float, float], scheme: Scheme = INT8) -> float:
+        seen = dataclasses.replace(calibration(x=statistics(numbers)), samples=25)
+        found = choose(seen, {"x": Quantized(bounds=bounds)}, scheme)["x"]
+        return float(found.scale * (found.integers(np.array(9e9)) - float(found.zero_point)))
+
+    six = np.append(np.linspace(0, 6, 999), [6] * 99)  # a ReLU6
+    assert scale(six, (0, 6)) == pytest.approx(6)
+    assert scale(six, (0, math.inf)) == pytest.approx(6.6, rel=0.02)
+    assert scale(six, (0, 6), SYMMETRIC) == pytest.approx(6)
+    assert scale(six, (0, 6.2)) == pytest.approx(6.2)
+    assert scale(-six, (-math.inf, math.inf)) == 0
+    # The best power of two stays.
+    four = np.linspace(-3.9, 3.9, 999)
+    assert scale(four, (-math.inf, math.inf), POWERS) == pytest.approx(4, rel=0.01)
+    assert scale(np.zeros(9), (-math.inf, math.inf)) == 255  # the scale is 1
+
+
 def test_values_that_share_parameters_get_those_of_their_joint_range() -> None:
     seen = calibration(
         a=statistics(np.linspace(-1, 1, 99)),
@@ -378,4 +416,5 @@ def test_from_model_to_parameters() -> None:
     found = choose(seen, {"x": Quantized(), "y": Quantized()}, INT8)
     assert (found["x"].scale, found["x"].zero_point) == (1.0, -128)
     assert found["y"].zero_point == -128
-    assert found["y"].scale <= np.float32(seen.values["y"].maximum / 255)
+    most = seen.values["y"].maximum / 255 * (1 + 0.5 / math.sqrt(300))
+    assert found["y"].scale <= np.float32(most)

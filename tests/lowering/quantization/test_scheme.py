@@ -81,3 +81,13 @@ def test_numpy_holds_the_integers(scheme: Scheme) -> None:
     for dtype in (scheme.activations, scheme.weights):
         ends = limits(dtype)
         assert tuple(int(number) for number in np.array(ends).astype(dtype.numpy())) == ends
+
+
+def test_tflite_gives_a_fully_connected_node_one_scale() -> None:
+    scheme = SCHEMES["tflite"]
+    assert isinstance(scheme, Scheme)
+    found = {
+        name: scheme.of(name).per_channel for name in ("Conv", "ConvTranspose", "Gemm", "MatMul")
+    }
+    assert found == {"Conv": True, "ConvTranspose": True, "Gemm": False, "MatMul": False}
+    assert scheme.of("Conv") is scheme
