@@ -3,7 +3,7 @@
     python tests/conformance.py > tests/conformance.md
 
 Each case is imported, brought through the canonical pipeline, run by the reference and compared
-with the outputs that ONNX states; then it is checked, compiled and run by the TVM target. A case
+with the outputs that ONNX states; then it is checked, compiled and run for each runtime. A case
 runs in a process of its own: a crash is an outcome, not the end.
 """
 
@@ -21,7 +21,7 @@ import sys
 import tempfile
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -45,7 +45,6 @@ _TIMEOUT = 120
 _STEPS = {"bfloat16": 2.0**-7, "float16": 2.0**-10}
 
 Verdict = Literal["passed", "unsupported", "failed"]
-Stage = Literal["reference", "tvm"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,12 +57,11 @@ class Outcome:
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """How one case went: through import, passes and reference, and through the target."""
+    """How one case went, by stage: through import, passes and reference, and on each runtime."""
 
     case: str
     operator: str
-    reference: Outcome
-    tvm: Outcome
+    outcomes: Mapping[str, Outcome]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,6 +74,11 @@ class Case:
     outputs: tuple[np.ndarray, ...]
     rtol: float
     atol: float
+
+
+#: What one runtime gives for a case: the outputs, once for each way in which it computes them.
+Runs = Iterable[Sequence[np.ndarray]]
+Runner = Callable[[ir.Model, dict[str, np.ndarray]], Runs]
 
 
 class Unsuitable(Exception):  # noqa: N818 - an outcome, not an error
@@ -184,31 +187,37 @@ def _load(model: onnx.ModelProto, shapes: dict[str, tuple[int, ...]]) -> ir.Mode
         return load(path, shapes)
 
 
-def run(test: Any) -> tuple[Outcome, Outcome]:
-    """Run one node test in both stages; raises nothing that the test itself causes."""
-
-    def both(verdict: Verdict, reason: str) -> tuple[Outcome, Outcome]:
-        return Outcome(verdict, reason), Outcome(verdict, reason)
-
+def run(test: Any) -> Iterator[tuple[str, Outcome]]:
+    """Run one node test, stage by stage; raises nothing that the test itself causes."""
     try:
         case = _case(test)
         imported = _import(case)
-    except Unsuitable as error:
-        return both("unsupported", str(error))
-    except TapeoutError as error:
-        return both("unsupported", _first(error))
-    model, feeds = imported[0]
-    if problems := dialect.check(model):
-        return both("unsupported", problems[0].what)
-    reference = _outcome(case, lambda: _run_reference(model, feeds))
+        model, feeds = imported[0]
+        if problems := dialect.check(model):
+            raise Unsuitable(problems[0].what)
+    except (TapeoutError, Unsuitable) as error:
+        reason = _first(error) if isinstance(error, TapeoutError) else str(error)
+        yield from dict.fromkeys(STAGES, Outcome("unsupported", reason)).items()
+        return
+    reference = _outcome(case, lambda: [_run_reference(model, feeds)])
     if reference.verdict == "failed" and _reference_alone_agrees(case, model, feeds):
         reference = Outcome(
             "unsupported", "ONNX Runtime itself gives other values than ONNX states"
         )
-    tried = [_outcome(case, functools.partial(_run_tvm, *variant)) for variant in imported[:1]]
-    if tried[0].verdict == "unsupported":
-        tried += [_outcome(case, functools.partial(_run_tvm, *item)) for item in imported[1:]]
-    return reference, next((item for item in tried if item.verdict != "unsupported"), tried[0])
+    yield "reference", reference
+    for name, runner in RUNTIMES.items():
+        yield name, _on_runtime(case, imported, runner)
+
+
+def _on_runtime(case: Case, imported: list[Imported], runner: Runner) -> Outcome:
+    """Run the first form of a case that the runtime takes."""
+    first = None
+    for variant in imported:
+        outcome = _outcome(case, functools.partial(runner, *variant))
+        if outcome.verdict != "unsupported":
+            return outcome
+        first = first or outcome
+    return first or Outcome("unsupported", "it could not be imported")
 
 
 def _first(error: TapeoutError) -> str:
@@ -217,18 +226,19 @@ def _first(error: TapeoutError) -> str:
     return f"{error.problems[0].what}"
 
 
-def _outcome(case: Case, outputs: Any) -> Outcome:
+def _outcome(case: Case, runs: Callable[[], Runs]) -> Outcome:
     try:
-        found: Sequence[np.ndarray] = outputs()
+        found = list(runs())
     except ModelError as error:
         return Outcome("unsupported", _first(error))
     except Exception as error:  # noqa: BLE001 - whatever else it is, the case failed
         return Outcome("failed", f"{type(error).__name__}: {error}")
-    if len(found) != len(case.outputs):
-        return Outcome("failed", f"{len(found)} outputs instead of {len(case.outputs)}")
-    for actual, expected in zip(found, case.outputs, strict=True):
-        if wrong := _difference(case, actual, expected):
-            return Outcome("failed", wrong)
+    for outputs in found:
+        if len(outputs) != len(case.outputs):
+            return Outcome("failed", f"{len(outputs)} outputs instead of {len(case.outputs)}")
+        for actual, expected in zip(outputs, case.outputs, strict=True):
+            if wrong := _difference(case, actual, expected):
+                return Outcome("failed", wrong)
     return Outcome("passed")
 
 
@@ -266,7 +276,7 @@ def _run_reference(model: ir.Model, feeds: dict[str, np.ndarray]) -> list[np.nda
     return list(Reference(lowered).run(feeds).values())
 
 
-def _run_tvm(model: ir.Model, feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
+def _run_tvm(model: ir.Model, feeds: dict[str, np.ndarray]) -> Runs:
     """Lower, check and compile as the compiler does; run in this process, which saves the link."""
     import tvm
     from tvm import relax
@@ -287,7 +297,31 @@ def _run_tvm(model: ir.Model, feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
     ]
     found = machine["main"](*arguments)
     tensors = [found] if isinstance(found, tvm.runtime.Tensor) else list(found)
-    return [tensor.numpy() for tensor in tensors]
+    return [[tensor.numpy() for tensor in tensors]]
+
+
+def _run_tflite(model: ir.Model, feeds: dict[str, np.ndarray]) -> Runs:
+    """Lower, check and write; run by LiteRT's own kernels, and with those of XNNPACK."""
+    from tapeout.targets.tflite.constraints import check
+    from tapeout.targets.tflite.lower import to_tflite
+
+    import litert
+
+    lowered = litert.PIPELINE.run(model.clone())
+    if problems := check(lowered):
+        raise ModelError("refused", problems)
+    content = to_tflite(lowered)
+    names = [str(value.name) for value in lowered.graph.outputs]
+    for xnnpack in (False, True):
+        found = litert.run(content, feeds, xnnpack=xnnpack)
+        yield [found[name] for name in names]
+
+
+#: Runtime -> what runs a model for it.
+RUNTIMES: dict[str, Runner] = {"tvm": _run_tvm, "tflite": _run_tflite}
+
+#: The columns of the table.
+STAGES = ("reference", *RUNTIMES)
 
 
 def run_all(tests: Iterable[Any], workers: int) -> Iterator[Result]:
@@ -306,12 +340,12 @@ def run_all(tests: Iterable[Any], workers: int) -> Iterator[Result]:
             with os.fdopen(reader, "rb") as stream:
                 said = stream.read()
             _, status = os.waitpid(process, 0)
-            yield Result(test.name, operators[test.name], *_outcomes(said, status))
+            yield Result(test.name, operators[test.name], _outcomes(said, status))
 
 
 def _preload() -> None:
     """Import what every process will need, once, before they part."""
-    for name in ("onnxruntime", "tvm", "tapeout.targets.tvm.compile"):
+    for name in ("onnxruntime", "tvm", "tapeout.targets.tvm.compile", "litert"):
         importlib.import_module(name)
 
 
@@ -326,17 +360,19 @@ def _forked(test: Any) -> dict[int, tuple[int, Any]]:
     quiet = os.open(os.devnull, os.O_WRONLY)
     os.dup2(quiet, 1)
     os.dup2(quiet, 2)
-    with os.fdopen(writer, "wb") as stream:
-        stream.write(json.dumps([dataclasses.asdict(outcome) for outcome in run(test)]).encode())
-    os._exit(0)
+    try:
+        with os.fdopen(writer, "wb", buffering=0) as stream:
+            for stage, outcome in run(test):  # what is written stays, if the next one crashes
+                stream.write(json.dumps([stage, dataclasses.asdict(outcome)]).encode() + b"\n")
+    finally:
+        os._exit(0)  # never back into what the parent does
 
 
-def _outcomes(said: bytes, status: int) -> tuple[Outcome, Outcome]:
-    if not said:
-        crashed = Outcome("failed", f"crashed (wait status {status})")
-        return crashed, crashed
-    reference, tvm = json.loads(said)
-    return Outcome(**reference), Outcome(**tvm)
+def _outcomes(said: bytes, status: int) -> dict[str, Outcome]:
+    lines = map(json.loads, said.splitlines())
+    found = {stage: Outcome(**outcome) for stage, outcome in lines}
+    crashed = Outcome("failed", f"crashed (wait status {status})")
+    return {stage: found.get(stage, crashed) for stage in STAGES}
 
 
 def table(results: Iterable[Result]) -> dict[str, str]:
@@ -350,13 +386,13 @@ def table(results: Iterable[Result]) -> dict[str, str]:
 def _row(operator: str, results: list[Result]) -> str:
     results = sorted(results, key=lambda result: result.case)
     cells = [operator, str(len(results))]
-    for stage in ("reference", "tvm"):
-        verdicts = Counter(getattr(result, stage).verdict for result in results)
+    for stage in STAGES:
+        verdicts = Counter(result.outcomes[stage].verdict for result in results)
         cells += [str(verdicts[key]) for key in ("passed", "unsupported", "failed")]
     reasons = dict.fromkeys(
         _plain(outcome.reason)
         for result in results
-        for outcome in (result.reference, result.tvm)
+        for outcome in result.outcomes.values()
         if outcome.verdict != "passed"
     )
     return f"| {' | '.join(cells)} | {'; '.join(reasons)} |"
@@ -371,8 +407,8 @@ def _plain(reason: str) -> str:
 def summary(results: Sequence[Result]) -> list[str]:
     """Return the totals, a line for each stage."""
     lines = []
-    for stage in ("reference", "tvm"):
-        verdicts = Counter(getattr(result, stage).verdict for result in results)
+    for stage in STAGES:
+        verdicts = Counter(result.outcomes[stage].verdict for result in results)
         lines.append(
             f"- {stage}: "
             + ", ".join(f"{verdicts[key]} {key}" for key in ("passed", "unsupported", "failed"))
@@ -383,15 +419,17 @@ def summary(results: Sequence[Result]) -> list[str]:
 HEADER = """# Conformance
 
 ONNX's own backend node tests ({version}): imported, brought through the canonical
-pipeline, and run by ONNX Runtime, the reference; then compiled and run by the TVM target.
+pipeline, and run by ONNX Runtime, the reference; then compiled and run for each runtime.
 Made by `python tests/conformance.py > tests/conformance.md`; a test holds that nothing of it is
 lost.
 
 """
 
+_VERDICTS = "passed | unsupported | failed"
+
 COLUMNS = (
-    "| operator | cases | reference: passed | unsupported | failed "
-    "| tvm: passed | unsupported | failed | reasons |\n|---|---|---|---|---|---|---|---|---|"
+    f"| operator | cases | {' | '.join(f'{stage}: {_VERDICTS}' for stage in STAGES)} | reasons |\n"
+    f"|{'---|' * (3 + 3 * len(STAGES))}"
 )
 
 
@@ -405,8 +443,8 @@ def main() -> None:
     write(HEADER.format(version=f"onnx {onnx.__version__}, {len(tests)} cases"))
     write("\n".join([*summary(results), "", COLUMNS, *table(results).values(), ""]))
     for result in sorted(results, key=lambda item: item.case):
-        for stage in ("reference", "tvm"):
-            outcome = getattr(result, stage)
+        for stage in STAGES:
+            outcome = result.outcomes[stage]
             if outcome.verdict == "failed":
                 sys.stderr.write(f"{stage} {result.case}: {outcome.reason[:300]}\n")
 

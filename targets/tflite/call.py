@@ -15,6 +15,10 @@ from .flatbuffer import Quantization, Writer
 Shape = tuple[int, ...]
 
 
+class NotSaidError(Exception):
+    """A node cannot be said in TFLite; the message says why."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Constant:
     """A constant input: its numbers, or integers with the parameters that give them meaning."""
@@ -102,7 +106,7 @@ class Call:
         """Return the numbers of a constant input."""
         found = array_of(self.node.inputs[index])
         if found is None:
-            raise ValueError(f"input {index} of {self.node.op_type} is not a constant")
+            raise NotSaidError(f"input {index} of {self.node.op_type} is not a constant")
         return found
 
     def ints(self, index: int) -> Shape:
@@ -120,7 +124,7 @@ class Call:
         """Return the tensor of an input: of its integers if the node computes on them."""
         value = self.node.inputs[index]
         if value is None:
-            raise ValueError(f"input {index} of {self.node.op_type} is not given")
+            raise NotSaidError(f"input {index} of {self.node.op_type} is not given")
         return self.values.tensor(value, integer=self.integer)
 
     def output(self, index: int = 0) -> int:
@@ -200,5 +204,5 @@ def static(value: ir.Value | None) -> Shape:
     """Return a value's static shape."""
     shape = shape_of(value)
     if shape is None:
-        raise ValueError(f"{value} has no static shape")
+        raise NotSaidError(f"{value} has no static shape")
     return shape

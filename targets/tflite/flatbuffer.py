@@ -94,6 +94,8 @@ class Writer:
         self._constants: dict[tuple[Any, ...], int] = {}
         self._codes: dict[tuple[int, int], int] = {}
         self._operators: list[Any] = []
+        #: What was written: operator, inputs (-1: absent), outputs.
+        self.calls: list[tuple[str, tuple[int, ...], tuple[int, ...]]] = []
 
     def tensor(
         self,
@@ -166,11 +168,19 @@ class Writer:
                     raise AttributeError(f"{options[0]} has no field {field!r}")
                 setattr(written.builtinOptions, field, value)
         self._operators.append(written)
+        self.calls.append((name, tuple(inputs), tuple(outputs)))
 
     def finish(
         self, inputs: Mapping[str, int], outputs: Mapping[str, int], description: str
     ) -> bytes:
-        """Return the file.
+        """Return the file; arguments as `model`."""
+        builder = flatbuffers.Builder(1 << 20)
+        written = self.model(inputs, outputs, description)
+        builder.Finish(written.Pack(builder), file_identifier=_IDENTIFIER)
+        return bytes(builder.Output())
+
+    def model(self, inputs: Mapping[str, int], outputs: Mapping[str, int], description: str) -> Any:
+        """Return the model as a ModelT, to look at before it is written.
 
         Args:
             inputs, outputs: the signature: name -> tensor.
@@ -192,9 +202,7 @@ class Writer:
         model.subgraphs = [subgraph]
         model.buffers = self._buffers
         model.signatureDefs = [signature]
-        builder = flatbuffers.Builder(1 << 20)
-        builder.Finish(model.Pack(builder), file_identifier=_IDENTIFIER)
-        return bytes(builder.Output())
+        return model
 
 
 def _code(builtin: int, version: int) -> Any:

@@ -18,7 +18,8 @@ from ...errors import ModelError, Problem
 from ...lowering.clamps import clamp_of
 from ...lowering.matching import array_of, is_op, shape_of, sole_user
 from ...lowering.quantization.placement import data_inputs
-from .call import Call, Constant, static
+from . import constraints, kernels
+from .call import Call, Constant, NotSaidError, static
 from .converters import CONVERTERS, FUSING, INTEGER
 from .flatbuffer import Quantization, Writer
 
@@ -36,9 +37,17 @@ def to_tflite(model: ir.Model, description: str = "tapeout") -> bytes:
     Inputs and outputs have the model's own names in the signature.
 
     Raises:
-        ModelError: nodes have no converter, or it failed; names them all.
+        ModelError: nodes cannot be said in TFLite; names them all, with the reasons.
     """
-    return _Lowering(model).run(description)
+    lowering = _Lowering(model)
+    if problems := lowering.problems():
+        raise ModelError("TFLite does not take the model", problems)
+    return lowering.finish(description)
+
+
+def refusals(model: ir.Model) -> list[Problem]:
+    """Return every reason why a model cannot be written, in the order of the graph."""
+    return _Lowering(model).problems()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,25 +157,32 @@ class _Lowering:
         self._tensors: dict[ir.Value, int] = {}
         self._parameters = _parameters(model)
 
-    def run(self, description: str) -> bytes:
-        graph = self._model.graph
-        for value in graph.inputs:
+    def problems(self) -> list[Problem]:
+        """Write every node; return what cannot be written, or what no kernel computes."""
+        for value in self._model.graph.inputs:
             self.tensor(value, integer=False)
-        problems = []
+        found = []
         for unit in units(self._model):
-            converter = CONVERTERS.get((unit.node.domain, unit.node.op_type))
-            if converter is None:
-                problems.append(_problem(unit.node, "has no converter"))
-                continue
-            call = Call(unit.node, self._writer, self, unit.results, unit.integer, unit.activation)
-            try:
-                converter(call)
-            except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-                problems.append(_problem(unit.node, f"{type(error).__name__}: {error}"))
-        if problems:
-            raise ModelError("TFLite does not take the model", problems)
-        inputs = {str(value.name): self._tensors[value] for value in graph.inputs}
+            refused = constraints.problems_of(unit.node)
+            found += refused or [_problem(unit.node, what) for what in self._written(unit)]
+        return found
+
+    def _written(self, unit: Unit) -> Sequence[str]:
+        """Write one unit; return what is wrong with it."""
+        first = len(self._writer.calls)
+        converter = CONVERTERS[unit.node.domain, unit.node.op_type]
+        call = Call(unit.node, self._writer, self, unit.results, unit.integer, unit.activation)
+        try:
+            converter(call)
+        except NotSaidError as error:
+            return (str(error),)
+        return kernels.refusals(self._writer, first)
+
+    def finish(self, description: str) -> bytes:
+        """Return the file, all nodes being written."""
+        graph = self._model.graph
         outputs = {str(value.name): self._result(value) for value in graph.outputs}
+        inputs = {str(value.name): self._tensors[value] for value in graph.inputs}
         return self._writer.finish(inputs, outputs, description)
 
     def tensor(self, value: ir.Value, *, integer: bool) -> int:
@@ -222,7 +238,7 @@ def _quantization(node: ir.Node) -> Quantization:
     """Return the parameters of a QuantizeLinear or DequantizeLinear."""
     scale = array_of(node.inputs[1])
     if scale is None:
-        raise ValueError("its scale is not a constant")
+        raise NotSaidError("its scale is not a constant")
     zero = array_of(node.inputs[2]) if len(node.inputs) > 2 else None
     scale = scale.reshape(-1)
     zeros = np.zeros(scale.shape, np.int64) if zero is None else zero.reshape(-1).astype(np.int64)
@@ -233,7 +249,7 @@ def _quantization(node: ir.Node) -> Quantization:
 
 def _dtype_of(value: ir.Value) -> str:
     if value.dtype is None:
-        raise ValueError(f"{value.name!r} has no dtype")
+        raise NotSaidError(f"{value.name!r} has no dtype")
     return str(value.dtype.numpy())
 
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 
 from ....lowering.clamps import clamp_of
-from ..call import Call, Converter
+from ..call import Call, Converter, NotSaidError
 from .windows import activation_code, filling_of
 
 
@@ -96,7 +96,7 @@ def leaky_relu(call: Call) -> None:
 
 def elu(call: Call) -> None:
     if call.attr("alpha", 1.0) != 1:
-        raise ValueError("ELU has alpha = 1 only")
+        raise NotSaidError("ELU has alpha = 1 only")
     call.emit("ELU", [call.input()])
 
 
@@ -150,7 +150,7 @@ def where(call: Call) -> None:
 
 def modulo(call: Call) -> None:
     if call.attr("fmod", 0):
-        raise ValueError("FLOOR_MOD is no fmod")
+        raise NotSaidError("FLOOR_MOD is no fmod")
     call.emit("FLOOR_MOD", [call.input(0), call.input(1)], None, ("FloorModOptions", {}))
 
 

@@ -6,14 +6,14 @@ from typing import Final
 
 import numpy as np
 
-from ..call import Call, Converter
+from ..call import Call, Converter, NotSaidError
 from .windows import activation_code, no_bias
 
 
 def gemm(call: Call) -> None:
     """alpha x W' + beta b, in the normal form alpha = beta = 1."""
     if call.attr("alpha", 1.0) != 1 or call.attr("beta", 1.0) != 1 or call.attr("transA", 0):
-        raise ValueError("Gemm is not in normal form")
+        raise NotSaidError("Gemm is not in normal form")
     weight = call.constant(1)
     if weight is None:
         _variable_gemm(call)
@@ -33,7 +33,7 @@ def gemm(call: Call) -> None:
 
 def _variable_gemm(call: Call) -> None:
     if call.has(2) or call.activation != "NONE":
-        raise ValueError("a Gemm whose second factor is not constant takes no bias")
+        raise NotSaidError("a Gemm whose second factor is not constant takes no bias")
     options = ("BatchMatMulOptions", {"adjY": bool(call.attr("transB", 0))})
     call.emit("BATCH_MATMUL", [call.input(0), call.input(1)], None, options)
 
@@ -51,7 +51,7 @@ def matmul(call: Call) -> None:
         call.emit("FULLY_CONNECTED", inputs, None, ("FullyConnectedOptions", fields))
         return
     if call.activation != "NONE":
-        raise ValueError("BATCH_MATMUL takes no activation")
+        raise NotSaidError("BATCH_MATMUL takes no activation")
     left, right = call.input(0), call.input(1)
     if call.rank(0) == 1:
         left = call.reshape(left, (1, *call.shape(0)))

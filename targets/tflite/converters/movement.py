@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from ..call import Call, Converter
+from ..call import Call, Converter, NotSaidError
 from .windows import filling_of
 
 
@@ -81,14 +81,14 @@ def pad(call: Call) -> None:
     for index, axis in enumerate(axes):
         amounts[axis % call.rank()] = pads[index], pads[index + len(axes)]
     if (amounts < 0).any():
-        raise ValueError("negative pads, which cut, have no operator")
+        raise NotSaidError("negative pads, which cut, have no operator")
     data, sizes = call.input(), call.make(amounts, "pads")
     if mode == "reflect":
         options = ("MirrorPadOptions", {"mode": schema.MirrorPadMode.REFLECT})
         call.emit("MIRROR_PAD", [data, sizes], None, options)
         return
     if mode != "constant":
-        raise ValueError(f"mode {mode!r} has no operator")
+        raise NotSaidError(f"mode {mode!r} has no operator")
     value = call.array(2).reshape(-1)[0] if call.has(2) and call.array(2).size else 0
     if value == 0:
         call.emit("PAD", [data, sizes], None, ("PadOptions", {}))
@@ -110,7 +110,7 @@ def gather(call: Call) -> None:
 
 def gather_nd(call: Call) -> None:
     if call.attr("batch_dims", 0):
-        raise ValueError("GATHER_ND has no batch dimensions")
+        raise NotSaidError("GATHER_ND has no batch dimensions")
     call.emit("GATHER_ND", [call.input(0), call.input(1)], None, ("GatherNdOptions", {}))
 
 
@@ -127,7 +127,7 @@ def tile(call: Call) -> None:
 def depth_to_space(call: Call) -> None:
     """Channels first: through channels last and back, for the mode DCR."""
     if call.attr("mode", "DCR") != "DCR":
-        raise ValueError("mode CRD has no operator")
+        raise NotSaidError("mode CRD has no operator")
     _blocks(call, "DEPTH_TO_SPACE", "DepthToSpaceOptions")
 
 

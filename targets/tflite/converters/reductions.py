@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from ..call import Call, Converter
+from ..call import Call, Converter, NotSaidError
 from .windows import filling_of
 
 _NONE: Final = {"fusedActivationFunction": 0}
@@ -34,7 +34,7 @@ def reduction(operator: str) -> Converter:
 def arg(operator: str, options: str) -> Converter:
     def convert(call: Call) -> None:
         if call.attr("select_last_index", 0):
-            raise ValueError("the last of equal numbers has no operator")
+            raise NotSaidError("the last of equal numbers has no operator")
         axis = call.axis(0)
         at = call.make(np.array(axis, np.int32), "axis")
         output = call.output()
@@ -74,7 +74,7 @@ def _on_last(call: Call, operator: str, options: tuple[str, dict[str, float]]) -
 def layer_norm(call: Call) -> None:
     """(x - mean) / sqrt(variance + epsilon) * scale + bias, over the axes from `axis` on."""
     if len(call.results) > 1 and any(value.name for value in call.results[1:]):
-        raise ValueError("its mean and deviation are asked for")
+        raise NotSaidError("its mean and deviation are asked for")
     axes = tuple(range(call.axis(-1), call.rank()))
     normalized = standardized(call, axes, float(call.attr("epsilon", 1e-5)))
     _affine(call, normalized, call.input(1), call.input(2) if call.has(2) else None)
@@ -122,9 +122,9 @@ def _affine(call: Call, data: int, scale: int, bias: int | None) -> None:
 
 def top_k(call: Call) -> None:
     if not call.attr("largest", 1):
-        raise ValueError("the smallest have no operator")
+        raise NotSaidError("the smallest have no operator")
     if call.axis(-1) != call.rank() - 1:
-        raise ValueError("TOPK_V2 works along the last axis")
+        raise NotSaidError("TOPK_V2 works along the last axis")
     count = call.make(np.array(call.ints(1)[0], np.int32), "k")
     values, indices = call.output(0), call.output(1)
     found = call.writer.tensor(f"{call.node.name}/indices", call.out_shape(1), "int32")

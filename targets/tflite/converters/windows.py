@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from ..call import Call, Constant, Converter
+from ..call import Call, Constant, Converter, NotSaidError
 
 _SAME: Final = schema.Padding.SAME
 _VALID: Final = schema.Padding.VALID
@@ -134,7 +134,7 @@ def conv(call: Call) -> None:
     window = Window(call)
     weight = call.constant(1)
     if weight is None:
-        raise ValueError("its weights are not constant")
+        raise NotSaidError("its weights are not constant")
     if window.is_signal:
         out, inner, length = weight.array.shape
         weight = weight.reshaped((out, inner, 1, length), 0)
@@ -166,7 +166,7 @@ def no_bias(call: Call, weight: Constant, count: int) -> int:
         return call.make(np.zeros(count, np.float32), "bias")
     data = call.writer.tensors[call.input()].quantization
     if data is None:
-        raise ValueError("its input has no scale")
+        raise NotSaidError("its input has no scale")
     scale = (data.scale.astype(np.float64) * weight.quantization.scale).astype(np.float32)
     quantization = type(data)(scale, np.zeros(scale.shape, np.int64), 0)
     return call.make(Constant(np.zeros(count, np.int32), quantization), "bias")
@@ -174,7 +174,7 @@ def no_bias(call: Call, weight: Constant, count: int) -> int:
 
 def max_pool(call: Call) -> None:
     if any(size != 1 for size in call.attr("dilations")):
-        raise ValueError("MAX_POOL_2D has no dilations")
+        raise NotSaidError("MAX_POOL_2D has no dilations")
     window = Window(call)
     # What pads the map must never be the largest number.
     data, padding = window.padded(_least(call))
@@ -192,7 +192,7 @@ def _least(call: Call) -> float:
 def average_pool(call: Call) -> None:
     window = Window(call)
     if any(size != 1 for size in window.dilations):
-        raise ValueError("AVERAGE_POOL_2D has no dilations")
+        raise NotSaidError("AVERAGE_POOL_2D has no dilations")
     counts_padding = bool(call.attr("count_include_pad", 0))
     if window.is_same() and (not counts_padding or not any(map(any, window.missing()))):
         # TFLite leaves the padding of SAME out of the mean.
@@ -207,7 +207,7 @@ def average_pool(call: Call) -> None:
         _pool(call, window, "AVERAGE_POOL_2D", window.padded()[0], _VALID)
         return
     if call.integer:
-        raise ValueError("the mean without its padding has no int8 kernel")
+        raise NotSaidError("the mean without its padding has no int8 kernel")
     _uneven(call, window, missing, counts_padding)
 
 

@@ -1,0 +1,193 @@
+"""What TFLite cannot say, or would compute otherwise: every such node, with the reason.
+
+A constraint is a small function of a node: it returns what breaks it, or None if it holds. Its
+docstring is the reason, in the message and in the documentation. What the runtime's kernels take
+is in `kernels`, by TFLite's operators: the nodes are lowered for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Final
+
+import onnx_ir as ir
+
+from ...errors import Problem
+from ...lowering.dialect import DOMAIN
+from ...lowering.matching import array_of, shape_of
+from ...lowering.spatial import is_windowed, window_attributes
+
+Constraint = Callable[[ir.Node], str | None]
+
+#: Dtypes of tensors. Half precision exists in files, but hardly a kernel computes with it.
+DTYPES: Final = (
+    ir.DataType.FLOAT,
+    ir.DataType.INT8,
+    ir.DataType.INT16,
+    ir.DataType.INT32,
+    ir.DataType.INT64,
+    ir.DataType.UINT8,
+    ir.DataType.BOOL,
+)
+
+#: Bytes of all constants: the file's offsets have 31 bits.
+MAX_WEIGHTS: Final = (1 << 31) - (1 << 24)
+
+
+def supported_dtypes(node: ir.Node) -> str | None:
+    """Kernels compute with float32, booleans, signed integers and uint8: cast to one of them."""
+    for value in _values(node):
+        if value.dtype not in DTYPES:
+            return f"{value.name!r} is {value.dtype.name if value.dtype else 'of no dtype'}"
+    return None
+
+
+def some_elements(node: ir.Node) -> str | None:
+    """A tensor without elements has no memory, which the kernels cannot be given."""
+    for value in _values(node):
+        shape = shape_of(value) or ()
+        if 0 in shape and array_of(value) is None:
+            return f"{value.name!r} has shape {list(shape)}"
+    return None
+
+
+def constant(*indices: int) -> Constraint:
+    """Return the constraint that these inputs, if given, are constants."""
+
+    def constant_inputs(node: ir.Node) -> str | None:
+        """What steers an operator is written into the file, so it must be a constant."""
+        for index in indices:
+            value = _input(node, index)
+            if value is not None and not _is_constant(value):
+                return f"input {index}, {value.name!r}, is computed"
+        return None
+
+    return constant_inputs
+
+
+def _is_constant(value: ir.Value) -> bool:
+    """Whether a value is a constant, or integers that are, behind DequantizeLinear."""
+    node = value.producer()
+    if node is not None and node.op_type == "DequantizeLinear" and node.inputs[0] is not None:
+        value = node.inputs[0]
+    return array_of(value) is not None
+
+
+def no_output(index: int, reason: str) -> Constraint:
+    """Return the constraint that an optional output is not used."""
+
+    def unused_output(node: ir.Node) -> str | None:
+        if index < len(node.outputs):
+            value = node.outputs[index]
+            if value.name and (value.uses() or value.is_graph_output()):
+                return f"output {index}, {value.name!r}, is asked for"
+        return None
+
+    unused_output.__doc__ = reason
+    return unused_output
+
+
+def known_window(node: ir.Node) -> str | None:
+    """Pads must lead from the input's shape to the output's, and must not be negative."""
+    if not is_windowed(node) or window_attributes(node) is not None:
+        return None
+    pads = node.attributes.get_ints("pads", None)
+    return f"pads = {list(pads) if pads else 'those of auto_pad or output_shape'}"
+
+
+def space_of_one_or_two(node: ir.Node) -> str | None:
+    """Windows slide over one or two dimensions; over three, there is no kernel on phones."""
+    rank = len(shape_of(node.inputs[0]) or ()) - 2
+    return None if 1 <= rank <= 2 else f"there are {rank}"
+
+
+def undilated(node: ir.Node) -> str | None:
+    """Poolings have no dilations."""
+    dilations = node.attributes.get_ints("dilations", ())
+    return f"dilations = {list(dilations)}" if any(size != 1 for size in dilations) else None
+
+
+def single_zero_points(node: ir.Node) -> str | None:
+    """Scale and zero point must be constants, and int8 numbers be what they describe."""
+    stored = node.outputs[0] if node.op_type == "QuantizeLinear" else node.inputs[0]
+    for value in node.inputs[1:]:
+        if value is not None and array_of(value) is None:
+            return f"{value.name!r} is computed"
+    if stored is None or stored.dtype not in (ir.DataType.INT8, ir.DataType.INT32):
+        return f"the integers are {stored.dtype.name if stored and stored.dtype else None}"
+    if (node.attributes.get_int("block_size", 0) or 0) > 0:
+        return f"block_size = {node.attributes.get_int('block_size', 0)}"
+    return None
+
+
+def whole_powers(node: ir.Node) -> str | None:
+    """Integers are raised to constant powers that are not negative."""
+    if node.inputs[0] is None or node.inputs[0].dtype == ir.DataType.FLOAT:
+        return None
+    power = array_of(_input(node, 1))
+    return "the power may be negative" if power is None or (power < 0).any() else None
+
+
+def same_dtypes(node: ir.Node) -> str | None:
+    """The kernel takes operands of one dtype: cast one of them."""
+    dtypes = {value.dtype for value in node.inputs if value is not None}
+    return None if len(dtypes) == 1 else " and ".join(sorted(d.name for d in dtypes if d))
+
+
+def _values(node: ir.Node) -> Iterator[ir.Value]:
+    yield from (value for value in node.inputs if value is not None)
+    yield from (value for value in node.outputs if value.name)
+
+
+def _input(node: ir.Node, index: int) -> ir.Value | None:
+    return node.inputs[index] if index < len(node.inputs) else None
+
+
+_WINDOW: Final = (known_window, space_of_one_or_two)
+
+#: Operator -> what must hold besides the constraints of all operators.
+OPERATORS: Final[dict[str, tuple[Constraint, ...]]] = {
+    "AveragePool": (*_WINDOW, undilated),
+    "ConvTranspose": (*_WINDOW, constant(1, 2)),
+    "CumSum": (constant(1),),
+    "DequantizeLinear": (single_zero_points,),
+    "Gemm": (),
+    "MaxPool": (*_WINDOW, undilated, no_output(1, "Poolings give values, not their places.")),
+    "Pad": (constant(1, 2, 3),),
+    "Pow": (same_dtypes, whole_powers),
+    "QuantizeLinear": (single_zero_points,),
+    "Slice": (constant(1, 2, 3, 4),),
+    "Tile": (constant(1),),
+    "TopK": (constant(1),),
+}
+
+
+def check(model: ir.Model) -> list[Problem]:
+    """Return every reason why TFLite cannot take the lowered model, in the order of the graph."""
+    from .lower import refusals  # it asks `problems_of` of every node
+
+    problems = refusals(model)
+    weights = sum(
+        value.const_value.nbytes
+        for value in model.graph.initializers.values()
+        if value.const_value is not None
+    )
+    if weights > MAX_WEIGHTS:
+        what = f"its constants take {weights} bytes, and {MAX_WEIGHTS} are the most"
+        problems.append(Problem("model", what, "quantize it, or split it in two"))
+    return problems
+
+
+def problems_of(node: ir.Node) -> list[Problem]:
+    """Return what TFLite cannot say of one node."""
+    from .converters import CONVERTERS
+
+    where = f"node {node.name!r} ({node.op_type})"
+    if node.op_type != "DequantizeLinear" and (node.domain, node.op_type) not in CONVERTERS:
+        return [Problem(where, f"TFLite cannot take the operator {node.op_type!r}")]
+    rows = OPERATORS.get(node.op_type.removesuffix("Nhwc").removesuffix("Nwc"), ())
+    return [
+        Problem(where, found, " ".join((constraint.__doc__ or "").split()).rstrip("."))
+        for constraint in (supported_dtypes, some_elements, *rows)
+        if (found := constraint(node)) is not None
+    ]
