@@ -9,7 +9,8 @@ points, are multiplied and added as int32, exactly; and the sum is *requantized*
 rounding halves to even, in the dtype of ``y_zero_point``. The conversion of the sum to float32
 rounds to nearest, and it and the one product are the only arithmetic that is not in integers: no
 order of summation, no vector width and no contraction of products and sums changes a bit of it.
-The operators called ``...Float`` give float32(sum) x multiplier itself.
+The operators called ``...Float`` give float32(sum) x multiplier itself, and ``QTable`` gives the
+number of a table of 256, which lie in the order of integers modulo 256.
 
 ``QConv`` and its kin are Conv: weights O x I/group x kernel, symmetric; pads stand for real zeros.
 ``QMatMul`` is MatMul by a matrix, ``QAveragePool`` a mean (the multiplier divides by the count) of
@@ -91,7 +92,7 @@ class Operator:
     """One of our integer operators.
 
     Attributes:
-        base: the kind: Conv, MatMul, AveragePool, Add, Mul or Rescale.
+        base: the kind: Conv, MatMul, AveragePool, Add, Mul, Rescale or Table.
         rank: of the data of a channels-last operator; None where the layout is ONNX's own.
         floats: whether the scaled sums are given as they are.
     """
@@ -106,19 +107,28 @@ class Operator:
         return f"Q{self.base}{layout}{'Float' if self.floats else ''}"
 
     @property
+    def requantizes(self) -> bool:
+        """Whether it rounds its scaled sums, to integers between ``low`` and ``high``."""
+        return not self.floats and self.base != "Table"
+
+    @property
     def attributes(self) -> tuple[str, ...]:
         """The names of its attributes; a node gives every one of them."""
         own = {"Conv": _CONV, "AveragePool": _POOL}.get(self.base, ())
-        return tuple(sorted((*own, *(() if self.floats else ("high", "low")))))
+        return tuple(sorted((*own, *(("high", "low") if self.requantizes else ()))))
 
     @property
     def inputs(self) -> tuple[str, ...]:
         """The names of its inputs, all of which a node has."""
-        return _INPUTS[self.base] + (() if self.floats else ("y_zero_point",))
+        return _INPUTS[self.base] + (("y_zero_point",) if self.requantizes else ())
 
     def definition(self) -> ir.Function:
         """Return a new copy of the function that defines the operator."""
-        body = _BODIES[self.base](self) + ("y = Identity (scaled)" if self.floats else _REQUANTIZED)
+        body = _BODIES[self.base](self)
+        if self.floats:
+            body += "y = Identity (scaled)"
+        elif self.requantizes:
+            body += _REQUANTIZED
         attributes = f"<{', '.join(self.attributes)}>" if self.attributes else ""
         text = f"""
             <domain: "{DOMAIN}", opset_import: ["" : {WORKING_OPSET}]>
@@ -175,6 +185,11 @@ def _rescale(_: Operator) -> str:
     return _CENTRED.format(x="x") + "\n total = Identity (x_centred)" + _SCALED
 
 
+def _table(_: Operator) -> str:
+    """Gather counts what is negative from the end, where the table has the negative integers."""
+    return "index = Cast <to = 6> (x)\n y = Gather (table, index)\n"
+
+
 _BODIES: Final = {
     "Add": _add,
     "AveragePool": _average_pool,
@@ -182,6 +197,7 @@ _BODIES: Final = {
     "MatMul": _matmul,
     "Mul": _mul,
     "Rescale": _rescale,
+    "Table": _table,
 }
 
 _INPUTS: Final = {
@@ -191,6 +207,7 @@ _INPUTS: Final = {
     "MatMul": ("x", "w", "bias", "multiplier", "x_zero_point"),
     "Mul": ("a", "b", "multiplier", "a_zero_point", "b_zero_point"),
     "Rescale": ("x", "multiplier", "x_zero_point"),
+    "Table": ("x", "table"),
 }
 
 
@@ -205,5 +222,6 @@ def operators() -> dict[str, Operator]:
         Operator("Add"),
         Operator("Mul"),
         Operator("Rescale"),
+        Operator("Table"),
     ]
     return {operator.name: operator for operator in found}

@@ -116,7 +116,8 @@ class Kernel:
         return cls(operator.name, last, inputs, (attributes or {}) | bounds, tail)
 
 
-def _data(value: ir.Value | None) -> Quantized | None:
+def narrow(value: ir.Value | None) -> Quantized | None:
+    """Return the int8 or uint8 with one scale that a value is made from; None if it is not."""
     found = dequantized(value)
     return found if found is not None and found.is_narrow else None
 
@@ -163,7 +164,7 @@ def linear(node: ir.Node) -> Kernel | None:
     """
     if node.outputs[0].dtype != ir.DataType.FLOAT or not _is_plain(node):
         return None
-    data, weights = _data(node.inputs[0]), _weights(node)
+    data, weights = narrow(node.inputs[0]), _weights(node)
     if data is None or weights is None:
         return None
     scale = np.float64(data.scale) * weights.scale
@@ -285,7 +286,7 @@ def _window(node: ir.Node) -> Attributes | None:
 def summed(node: ir.Node) -> Kernel | None:
     """Return the kernel of the sum or the difference of two integer tensors."""
     tail = Tail.of(node)
-    a, b = (_data(value) for value in node.inputs)
+    a, b = (narrow(value) for value in node.inputs)
     if a is None or b is None or tail is None:
         return None
     ratios = [float(item.scale) / float(tail.output.scale) for item in (a, b)]
@@ -310,7 +311,7 @@ def summed(node: ir.Node) -> Kernel | None:
 def product(node: ir.Node) -> Kernel | None:
     """Return the kernel of the product of two integer tensors."""
     tail = Tail.of(node)
-    a, b = (_data(value) for value in node.inputs)
+    a, b = (narrow(value) for value in node.inputs)
     if a is None or b is None or tail is None:
         return None
     multiplier = _multiplier(np.float64(a.scale) * np.float64(b.scale), tail)
@@ -328,7 +329,7 @@ def product(node: ir.Node) -> Kernel | None:
 
 def rescaled(node: ir.Node) -> Kernel | None:
     """Return the kernel of a change of scale."""
-    data, tail = _data(node.outputs[0]), Tail.of(node)
+    data, tail = narrow(node.outputs[0]), Tail.of(node)
     if data is None or tail is None or array_of(data.integers) is not None:
         return None
     multiplier = _multiplier(np.float64(data.scale), tail)
@@ -345,7 +346,7 @@ def rescaled(node: ir.Node) -> Kernel | None:
 def average(node: ir.Node) -> Kernel | None:
     """Return the kernel of means over windows, all of which have as many elements, or over all."""
     tail = Tail.of(node)
-    data, shape = _data(node.inputs[0]), shape_of(node.inputs[0])
+    data, shape = narrow(node.inputs[0]), shape_of(node.inputs[0])
     if data is None or tail is None or shape is None:
         return None
     last = is_channels_last(node)

@@ -7,6 +7,7 @@ from typing import Final
 import numpy as np
 import onnx_ir as ir
 
+from .clamps import clamp_of
 from .matching import array_of, is_op, shape_of, sole_user
 
 #: Dtypes whose every integer survives being dequantized to float32 and quantized again.
@@ -51,6 +52,35 @@ def _parameters(node: ir.Node) -> tuple[np.ndarray, np.ndarray, int, int] | None
     rank = len(shape_of(node.inputs[0]) or ())
     along = 0 if scale.size == 1 or rank == 0 else axis % rank
     return scale.reshape(-1), zero.reshape(-1), along, block
+
+
+def unclamped(node: ir.Node) -> ir.Value | None:
+    """Return what a QuantizeLinear may read in the place of its input, which is clamped.
+
+    Its integers are saturated at the bounds, or before: both round monotonically, so what lies
+    beyond a bound goes to the integer of the bound, which is the last one. It has one constant
+    scale, and is the only reader.
+    """
+    value = node.inputs[0] if is_op(node, "QuantizeLinear") else None
+    if value is None or sole_user(value) is not node or value.dtype != ir.DataType.FLOAT:
+        return None
+    clamped, found = clamp_of(value.producer()), _parameters(node)
+    dtype = node.outputs[0].dtype
+    if clamped is None or found is None or found[0].size != 1 or dtype not in _EXACT:
+        return None
+    source, clamp = clamped
+    (scale,), (zero,) = found[0], found[1].astype(np.float32)
+    if not (np.isfinite(scale) and scale > 0) or shape_of(source) != shape_of(value):
+        return None
+    if clamp.low is not None and clamp.high is not None and clamp.low > clamp.high:
+        return None
+    with np.errstate(over="ignore"):
+        low, high = (
+            None if bound is None else np.rint(np.float32(bound) / scale) + zero
+            for bound in (clamp.low, clamp.high)
+        )
+    saturates = (low is None or low <= dtype.min) and (high is None or high >= dtype.max)
+    return source if saturates else None
 
 
 def before_rounding(value: ir.Value | None) -> tuple[ir.Value | None, list[ir.Value]]:

@@ -168,10 +168,15 @@ _CHANNELS_LAST: Final = (
 #: others are elementwise, but kernels of their own, which no other joins: their kind is `other`.
 _INTEGER: Final = ("Conv", "MatMul", "AveragePool")
 
-#: Operations per output element: a sum to float and back, multiplied, moved and bounded; and what
-#: comes before it in the operators that are elementwise.
+#: Operations per output element: a sum to float and back, multiplied, moved and bounded; and those
+#: of the operators that are elementwise.
 _REQUANTIZE: Final = 7
-_BEFORE: Final = {"Add": 6, "Mul": 5, "Rescale": 2}
+_OTHERS: Final = {
+    "Add": _REQUANTIZE + 6,
+    "Mul": _REQUANTIZE + 5,
+    "Rescale": _REQUANTIZE + 2,
+    "Table": 2,
+}
 
 
 def _table() -> dict[str, Operator]:
@@ -204,7 +209,7 @@ def _table() -> dict[str, Operator]:
 def _integer(standard: Operator | None, base: str) -> Operator:
     """Return the row of an integer operator, which ends in requantization."""
     if standard is None or base not in _INTEGER:
-        return Operator("other", count.per_output(_BEFORE[base] + _REQUANTIZE))
+        return Operator("other", count.per_output(_OTHERS[base]))
     requantize = count.per_output(_REQUANTIZE)
     return Operator(standard.kind, lambda node: standard.work(node) + requantize(node))
 

@@ -112,10 +112,18 @@ def _is_not_negative(value: ir.Value) -> bool:
     producer = value.producer()
     if value.dtype is not None and not value.dtype.is_signed():
         return True
-    if is_op(producer, *_NOT_NEGATIVE):
+    if is_op(producer, *_NOT_NEGATIVE) or _is_from_zero(producer):
         return True
     found = clamp_of(producer)
     return found is not None and found[1].low is not None and found[1].low >= 0
+
+
+def _is_from_zero(node: ir.Node | None) -> bool:
+    """Whether a DequantizeLinear's zero point is the least of its integers."""
+    if node is None or not is_op(node, "DequantizeLinear") or len(node.inputs) < 3:
+        return False
+    dtype = node.inputs[0].dtype if node.inputs[0] is not None else None
+    return dtype is not None and scalar_of(node.inputs[2]) == dtype.min
 
 
 def _suits(

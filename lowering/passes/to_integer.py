@@ -10,7 +10,10 @@ import onnx_ir as ir
 
 from .. import own_operators
 from ..editing import Editor
+from ..integer import operators
 from ..integer_kernels import Kernel, average, linear, product, rescaled, summed
+from ..integer_tables import tabled
+from ..matching import is_op
 from ..opset import DOMAIN
 from ..quantized import dequantized
 
@@ -25,7 +28,9 @@ class ToInteger(ir.passes.InPlacePass):
     - Conv (channels-first or channels-last), Gemm and MatMul with constant integer weights, whose
       bias (for MatMul: a constant added) becomes int32 of the scale of data times weights;
     - Add, Sub and Mul of two integer tensors, means over windows or over all of space, and a
-      change of scale, if the result is quantized again.
+      change of scale, if the result is quantized again;
+    - functions of one number (Sigmoid, HardSwish, a product with a constant) between a
+      DequantizeLinear and a QuantizeLinear, which become a table.
 
     A Conv, Gemm or MatMul whose result stays real gives its scaled sums.
 
@@ -53,13 +58,14 @@ class ToInteger(ir.passes.InPlacePass):
 def _replace(edit: Editor, node: ir.Node, kernel: Kernel) -> None:
     tail = kernel.tail
     root = kernel.last if tail is None else tail.quantize
+    named = kernel.last if is_op(node, "DequantizeLinear") else node
     inputs = [
-        part if isinstance(part, ir.Value) else edit.constant(node, name, part)
+        part if isinstance(part, ir.Value) else edit.constant(named, name, part)
         for name, part in kernel.inputs
     ]
-    if tail is not None:
+    if tail is not None and operators()[kernel.op_type].requantizes:
         zero = tail.output.zero
-        inputs.append(edit.constant(node, "y_zero_point", zero, tail.output.dtype))
+        inputs.append(edit.constant(named, "y_zero_point", zero, tail.output.dtype))
     absorbed = dict.fromkeys((node, kernel.last, *(() if tail is None else tail.nodes)))
     read = [dequantized(value) for part in absorbed for value in part.inputs]
     sources = [found.node for found in read if found is not None]
@@ -69,7 +75,7 @@ def _replace(edit: Editor, node: ir.Node, kernel: Kernel) -> None:
         inputs,
         kernel.attributes,
         absorbed=absorbed,
-        name=node.name,
+        name=named.name,
         domain=DOMAIN,
     )
     for source in sources:
@@ -89,5 +95,5 @@ _BUILDERS: Final[dict[tuple[str, str], Callable[[ir.Node], Kernel | None]]] = {
     ("", "Add"): summed,
     ("", "Sub"): summed,
     ("", "Mul"): product,
-    ("", "DequantizeLinear"): rescaled,
+    ("", "DequantizeLinear"): lambda node: rescaled(node) or tabled(node),
 }

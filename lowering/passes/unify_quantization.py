@@ -12,7 +12,7 @@ import onnx_ir as ir
 from ..editing import Editor
 from ..integer_constants import MOVING, integer_constant, moved_constant
 from ..matching import array_of, is_op, nodes_of, shape_of, sole_user
-from ..requantizing import requantized
+from ..requantizing import requantized, unclamped
 
 Part = ir.Value | None
 
@@ -29,8 +29,9 @@ class UnifyQuantization(ir.passes.InPlacePass):
 
     Constant integers are dequantized as they are used: a Transpose or a change of shape behind
     their DequantizeLinear is done to them now, so that the weights of a network that stores only
-    those as integers are constants of the products. And numbers that are dequantized and quantized
-    again with the same parameters stay the integers that they are.
+    those as integers are constants of the products. Numbers that are dequantized and quantized
+    again with the same parameters stay the integers that they are. And numbers are not clamped
+    before they are quantized where the integers saturate there, as they do behind a Relu.
 
     Ensures: the same numbers but for the rounding of float sums: where a result lies halfway
     between two integers, it may go to the other.
@@ -47,10 +48,13 @@ class UnifyQuantization(ir.passes.InPlacePass):
         for node in nodes_of(model):
             if node.domain == "" and (rewrite := _REWRITES.get(node.op_type)) is not None:
                 rewrite(edit, node)
-            elif node.op_type in MOVING:
+            elif is_op(node, *MOVING):
                 self._move_constant(edit, node)
             elif (integers := requantized(node)) is not None:
                 edit.bypass(node.outputs[0], integers)
+            else:
+                while (free := unclamped(node)) is not None and node.inputs[0] is not None:
+                    edit.bypass(node.inputs[0], free)
         for node in reversed(model.graph):
             if is_op(node, "DequantizeLinear"):
                 edit.remove_unused(node)

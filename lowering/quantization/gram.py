@@ -80,7 +80,7 @@ def moments(
     activations: Mapping[str, Parameters],
     batches: Batches,
 ) -> Iterator[tuple[Linear, Moments]]:
-    """Yield every linear node with the moments of its inputs.
+    """Yield every linear node with the moments of its inputs, of one run the largest first.
 
     The float model runs; each input is quantized by itself. Positions are drawn from all
     batches alike.
@@ -110,14 +110,23 @@ def moments(
                 inputs = [values[gatherer.name] for gatherer in gatherers]
                 for _ in each(_Gatherer.add, gatherers, inputs, itertools.repeat(index)):
                     pass  # an error is raised here
-        for linear in run:
-            yield linear, gatherers.pop(0).result()
+        del probe
+        found = sorted(zip(run, gatherers, strict=True), key=_work)
+        gatherers.clear()
+        while found:
+            linear, gatherer = found.pop()
+            yield linear, gatherer.result()
 
 
 def parts_of(columns: int) -> int:
     """Return into how many equal parts a number of columns is cut, each `MOST_COLUMNS` at most."""
     least = -(-columns // MOST_COLUMNS)
     return next(parts for parts in range(least, columns + 1) if columns % parts == 0)
+
+
+def _work(item: tuple[Linear, _Gatherer]) -> int:
+    """Return how much there is to do with the moments: the largest alone, last, would wait."""
+    return item[0].weight.size * item[0].columns
 
 
 def _gram_bytes(linear: Linear) -> int:

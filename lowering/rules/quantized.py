@@ -9,7 +9,7 @@ import onnx_ir as ir
 
 from ..integer_constants import MOVING, integer_constant, moved_constant
 from ..matching import array_of, is_op, shape_of, sole_user
-from ..requantizing import requantized
+from ..requantizing import requantized, unclamped
 from .places import Breach, Breaches, place
 
 
@@ -24,6 +24,17 @@ def integers_as_used(model: ir.Model) -> Iterator[Breach]:
             yield place(node), "it moves constant integers that are dequantized"
         elif requantized(node) is not None:
             yield place(node), "it gives the integers that were dequantized"
+
+
+def saturation_clamps(model: ir.Model) -> Iterator[Breach]:
+    """Nothing is clamped before a QuantizeLinear that saturates at the same numbers.
+
+    A Relu before unsigned integers of zero point 0 has nothing to do.
+    """
+    for node in model.graph:
+        if unclamped(node) is not None and node.inputs[0] is not None:
+            clamp = node.inputs[0].producer()
+            yield place(clamp if clamp is not None else node), f"bounds that {node.name!r} has too"
 
 
 def dense_integers_are_gemm(model: ir.Model) -> Iterator[Breach]:
@@ -43,4 +54,8 @@ def dense_integers_are_gemm(model: ir.Model) -> Iterator[Breach]:
                 yield place(node), f"a MatMul, and an Add of the constant {addend.name!r}"
 
 
-QUANTIZED: Final[tuple[Breaches, ...]] = (integers_as_used, dense_integers_are_gemm)
+QUANTIZED: Final[tuple[Breaches, ...]] = (
+    integers_as_used,
+    saturation_clamps,
+    dense_integers_are_gemm,
+)

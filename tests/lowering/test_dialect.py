@@ -285,6 +285,14 @@ NOT_CANONICAL = {
         "integers-as-used",
         "node 'y' (QuantizeLinear)",
     ),
+    "a clamp that saturation does": (
+        """g (float[2] x) => (uint8[2] y) <float l = {0}, float s = {0.5}, uint8 z = {0}> {
+            a = Clip(x, l)
+            y = QuantizeLinear(a, s, z)
+        }""",
+        "saturation-clamps",
+        "node 'a' (Clip)",
+    ),
     "an axis for one scale": (
         """g (uint8[2] x) => (float[2] y) <float s = {0.5}, uint8 z = {3}> {
             y = DequantizeLinear<axis=0>(x, s, z)

@@ -251,6 +251,16 @@ WEIGHT_ONLY: dict[str, tuple[str, dict[str, np.ndarray], list[str]]] = {
         {"w": integers(16, 32), "s": scales(16), "b": scales(16)},
         ["MatMul", "Add"],
     ),
+    "PyTorch, quantization-aware training": (
+        """g (float[4,32] x, float[16,32] w, float[16] s, float[16] b) => (float[4,16] y)
+            <int8[16] z = {0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0}> {
+            q = QuantizeLinear<axis=0>(w, s, z)
+            r = DequantizeLinear<axis=0>(q, s, z)
+            y = Gemm<transB=1>(x, r, b)
+        }""",
+        {"w": scales(16, 32), "s": scales(16) / 100, "b": scales(16)},
+        ["Gemm"],
+    ),
     "TensorFlow, a kernel with channels last": (
         """g (float[1,8,8,3] x, int8[3,3,3,4] w, float[4] s, float[4] b) => (float[1,8,8,4] y) {
             r = DequantizeLinear<axis=3>(w, s)
@@ -400,6 +410,64 @@ def test_batch_norm_behind_a_quantized_convolution(tmp_path: Path) -> None:
     left = [node.op_type for node in after.graph if node.op_type not in quantizing]
     assert left == ["Conv", "Mul", "Add", "Clip"]
     assert weights_of(after) == [ir.DataType.INT8]
+
+
+def test_float_patterns_between_integers(tmp_path: Path) -> None:
+    """What exporters took apart is restored where only convolutions and products are integers."""
+    draw = RNG.standard_normal
+    path = save(
+        tmp_path / "m.onnx",
+        """g (float[1,3,16,16] x, float[8,3,3,3] w0, float[8,8,1,1] w1, float[8,6] w2, float[8] g)
+            => (float[1,6] y)
+            <float three = {3}, float zero = {0}, float six = {6}, float two = {2},
+             float root = {1.4142135}, float one = {1}, float half = {0.5}, float e = {1e-5},
+             int64[2] space = {2,3}, int64[1] last = {-1}, int64[2] flat = {1,8}> {
+            a = Conv<strides=[2,2], pads=[1,1,1,1]>(x, w0)
+            b = Add(a, three)
+            c = Clip(b, zero, six)
+            d = Mul(a, c)
+            h = Div(d, six)
+            i = Conv(h, w1)
+            s = Sigmoid(i)
+            t = Mul(i, s)
+            p = ReduceMean<keepdims=0>(t, space)
+            m = ReduceMean(p, last)
+            n = Sub(p, m)
+            q = Pow(n, two)
+            v = ReduceMean(q, last)
+            u = Add(v, e)
+            o = Sqrt(u)
+            r = Div(n, o)
+            l = Mul(r, g)
+            j = MatMul(l, w2)
+            k = Div(j, root)
+            f = Erf(k)
+            z = Add(f, one)
+            y0 = Mul(j, z)
+            y = Mul(y0, half)
+        }""",
+        w0=draw((8, 3, 3, 3)).astype(np.float32),
+        w1=draw((8, 8, 1, 1)).astype(np.float32),
+        w2=draw((8, 6)).astype(np.float32),
+        g=draw(8).astype(np.float32),
+    )
+    proto = onnx.load(path)
+    proto.ir_version = 10
+    onnx.save(proto, path)
+    feeds = support.random_feeds(load(path))
+    quantization.quantize_static(
+        path,
+        tmp_path / "q.onnx",
+        Reader([feeds]),
+        op_types_to_quantize=["Conv", "MatMul"],
+        per_channel=True,
+    )
+    # The restored operators round otherwise than their parts; an integer may be the next one.
+    for model in compare(tmp_path / "q.onnx", feeds, tolerance=0.02).values():
+        found = kinds(model)
+        assert weights_of(model) == [ir.DataType.INT8] * 3
+        restored = ("HardSwish", "Swish", "LayerNormalization", "Gelu", "Gemm")
+        assert {kind: found[kind] for kind in restored} == dict.fromkeys(restored, 1)
 
 
 @pytest.mark.slow

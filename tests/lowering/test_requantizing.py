@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx_ir as ir
 import pytest
 
 from tapeout.lowering.reference import Reference
-from tapeout.lowering.requantizing import requantized
+from tapeout.lowering.requantizing import before_rounding, requantized, unclamped
 
 import support
 
@@ -75,3 +76,67 @@ def test_every_integer_of_16_bits_survives(scale: float) -> None:
     assert requantized(model.graph[1]) is model.graph.inputs[0]
     x = np.arange(65536, dtype=np.uint16)
     np.testing.assert_array_equal(Reference(model).run({"x": x})["y"], x)
+
+
+@pytest.mark.parametrize(
+    ("clamp", "scale", "zero", "free"),
+    [
+        ("Relu(x)", 0.1, 0, True),
+        ("Relu(x)", 0.1, 1, False),
+        ("Clip(x, l)", 0.1, 0, True),
+        ("Clip(x, l, h)", 6 / 255, 0, True),
+        ("Clip(x, l, h)", 6.02 / 255, 0, False),  # 6 is 254.15, which rounds to 254
+        ("Clip(x, l, h)", 6.01 / 255, 0, True),
+        ("Clip(x, l, h)", 0.1, 0, False),
+        ("Clip(x, , h)", 0.01, 128, True),
+        ("Min(x, h)", 0.01, 128, True),
+        ("Clip(x, n, h)", 0.01, 128, False),
+        ("Clip(x, h, l)", 0.01, 0, False),
+        ("Neg(x)", 0.1, 0, False),
+    ],
+)
+def test_clamps_that_saturation_does(clamp: str, scale: float, zero: int, free: bool) -> None:
+    def model(inner: str) -> ir.Model:
+        return support.from_text(
+            f"""g (float[4001] x, float s, uint8 z) => (uint8[4001] y)
+                <float l = {{0}}, float h = {{6}}, float n = {{-1}}> {{
+                a = {inner}
+                y = QuantizeLinear(a, s, z)
+            }}""",
+            s=np.array(scale, np.float32),
+            z=np.array(zero, np.uint8),
+        )
+
+    made = model(clamp)
+    feeds = {"x": np.linspace(-20, 20, 4001, dtype=np.float32)}
+    wanted, plain = Reference(made).run(feeds)["y"], Reference(model("Identity(x)")).run(feeds)["y"]
+    assert np.array_equal(wanted, plain) == free
+    assert unclamped(made.graph[1]) is (made.graph.inputs[0] if free else None)
+
+
+def test_a_clamp_that_others_need_stays() -> None:
+    model = support.from_text(
+        """g (float[4] x) => (uint8[4] y, float[4] a) <float s = {0.1}, uint8 z = {0}> {
+            a = Relu(x)
+            y = QuantizeLinear(a, s, z)
+        }"""
+    )
+    assert unclamped(model.graph[1]) is None
+
+
+def test_before_rounding() -> None:
+    model = support.from_text(
+        """g (float[4] x) => (float[4] y, int8[4] o) <float s = {0.1}, int8 z = {0}> {
+            a = Neg(x)
+            q = QuantizeLinear(a, s, z)
+            r = DequantizeLinear(q, s, z)
+            y = Neg(r)
+            o = QuantizeLinear(y, s, z)
+        }"""
+    )
+    first, quantize, dequantize, last, _ = model.graph
+    value, rounded = before_rounding(last.inputs[0])
+    assert value is first.outputs[0]
+    assert rounded == [dequantize.outputs[0], quantize.outputs[0]]
+    assert before_rounding(last.outputs[0]) == (last.outputs[0], [])
+    assert before_rounding(None) == (None, [])

@@ -179,6 +179,15 @@ def _rescale(call: Call) -> Expr:
     return emit(call, "integer_rescale", [call[0], call[1]], compute)
 
 
+def _table(call: Call) -> Expr:
+    """x, table (in the order of integers modulo 256)."""
+
+    def compute(x: Tensor, table: Tensor) -> Tensor:
+        return te.compute(call.out_shape(), lambda *index: table(_wide(x(*index)) & 255), name="y")
+
+    return emit(call, "integer_table", [call[0], call[1]], compute)
+
+
 _KINDS: dict[str, Converter] = {
     "Add": _add,
     "AveragePool": _average_pool,
@@ -186,6 +195,7 @@ _KINDS: dict[str, Converter] = {
     "MatMul": _matmul,
     "Mul": _mul,
     "Rescale": _rescale,
+    "Table": _table,
 }
 
 #: The operators of our own domain that `lowering.integer` defines.

@@ -245,3 +245,18 @@ def test_rounded_numbers_that_stay_padded(nodes: str, outputs: str) -> None:
         w=WEIGHT,
     )
     assert not FusePad()(model).modified
+
+
+@pytest.mark.parametrize("zero", [0, 1])
+def test_maximum_of_integers_that_are_not_negative(zero: int) -> None:
+    model = support.from_text(
+        f"""g (uint8[1,3,6,6] x) => (float[1,3,7,5] y)
+            <{ZEROS}, float s = {{0.03}}, uint8 z = {{{zero}}}> {{
+            r = DequantizeLinear(x, s, z)
+            a = Pad(r, p)
+            y = MaxPool<kernel_shape=[3,3]>(a)
+        }}"""
+    )
+    after = support.assert_same_numbers(model, run)
+    kinds = [node.op_type for node in after.graph]
+    assert kinds == ["DequantizeLinear", *["Pad"] * zero, "MaxPool"]

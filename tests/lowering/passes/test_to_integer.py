@@ -129,6 +129,21 @@ def test_a_sum_scales_its_inputs_by_whole_factors() -> None:
     assert (first * multiplier, second * multiplier, bias) == (2, -0.5, -10 * first)
 
 
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8])
+def test_functions_of_one_number_become_a_table(dtype: type) -> None:
+    x = Integers((2, 3), 0.0625, 5, dtype)
+    y = Integers((2, 3), 0.01, 7, dtype)
+    model = quantized.network("s = Sigmoid(x) y = HardSwish(s)", {"y": y}, x=x)
+    found = integer(model)
+    assert support.body(found) == 'y_q = tapeout.QTable (x_q, "y/table")'
+    table = constant(found, 1)
+    info = np.iinfo(dtype)
+    for number in (info.min, info.min + 100, info.max):
+        real = 1 / (1 + np.exp(-0.0625 * (number - 5)))
+        real *= (real + 3) / 6
+        assert table[number % 256] == np.rint(real / 0.01) + 7
+
+
 #: Why -> the network: operator, outputs, tensors.
 LEFT: dict[str, ir.Model] = {
     "weights that are computed": quantized.network(
@@ -149,6 +164,12 @@ LEFT: dict[str, ir.Model] = {
     ),
     "a sum that is not quantized": quantized.network(
         "y = Add(x, a)", {"y": "float[2,3]"}, x=X, a=X
+    ),
+    "a function that gives no number for some": quantized.network(
+        "y = Log(x)", {"y": Integers((2, 3), 0.25)}, x=X
+    ),
+    "a function of two": quantized.network(
+        "y = Pow(x, a)", {"y": Integers((2, 3), 0.25)}, x=X, a=X
     ),
     "means of windows that differ in size": quantized.network(
         "y = AveragePool <kernel_shape = [3], pads = [1, 1]> (x)",

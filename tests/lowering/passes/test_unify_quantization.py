@@ -282,3 +282,19 @@ def test_parameters_that_do_not_go_together_are_left_alone() -> None:
         wz=np.zeros(3, np.int8),
     )
     assert not UnifyQuantization()(model).modified
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.int16])
+def test_saturation_clamps(dtype: type[np.integer]) -> None:
+    model = support.from_text(
+        f"""g (float[64] x, float s, {np.dtype(dtype)} z) => ({np.dtype(dtype)}[64] y)
+            <float l = {{0}}, float h = {{9}}> {{
+            a = Relu(x)
+            b = Clip(a, l, h)
+            y = QuantizeLinear(b, s, z)
+        }}""",
+        s=np.array(2 / 65535 if dtype == np.int16 else 2 / 255, np.float32),
+        z=np.array(np.iinfo(dtype).min, dtype),
+    )
+    after = support.assert_same_numbers(model, run, tolerance=0)
+    assert [node.op_type for node in after.graph] == ["QuantizeLinear"]
