@@ -1,0 +1,233 @@
+"""How a delegate cuts a model: what it takes in one piece, and what moves between the pieces.
+
+The way is that of the public runtime, https://github.com/google-ai-edge/LiteRT, as of commit
+f67457790: tflite/graph_info.cc (PartitionGraphIntoIndependentNodeSubsets, greedy), the limits of
+tflite/delegates/nnapi/nnapi_delegate.cc (LimitDelegatedPartitions) and tflite/delegates/utils.cc
+(GetFirstNLargestPartitions, FP16GraphPartitionHelper). Of partitions of equal size the first ones
+are kept here; the runtime leaves that to its sorting.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Collection, Mapping
+from typing import Final
+
+from .operators import Graph, Operand, Operator
+
+#: Where operators run that no delegate takes.
+CPU: Final = "CPU"
+
+
+@dataclasses.dataclass(frozen=True)
+class Transfer:
+    """A tensor that is copied for each inference."""
+
+    operand: Operand
+    source: str
+    target: str
+
+    @property
+    def bytes(self) -> int:
+        return self.operand.bytes
+
+
+@dataclasses.dataclass(frozen=True)
+class Partition:
+    """Operators that run one after the other in one place.
+
+    Attributes:
+        where: the delegate's name, or `CPU`.
+        inputs: data that is made elsewhere; constants are not among them.
+        outputs: data that is read elsewhere, or is a result of the model.
+    """
+
+    where: str
+    operators: tuple[Operator, ...]
+    inputs: tuple[Operand, ...]
+    outputs: tuple[Operand, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Placement:
+    """What a delegate makes of a model.
+
+    Attributes:
+        partitions: in the order of execution.
+        reasons: index of each operator that stays on the CPU -> why.
+        notes: what else the user should know.
+    """
+
+    delegate: str
+    partitions: tuple[Partition, ...]
+    reasons: Mapping[int, str]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def delegated(self) -> tuple[Partition, ...]:
+        return tuple(item for item in self.partitions if item.where != CPU)
+
+    @property
+    def transfers(self) -> tuple[Transfer, ...]:
+        """What is copied into and out of the delegate, inputs and results of the model, too."""
+        return tuple(
+            transfer
+            for part in self.delegated
+            for transfer in (
+                *(Transfer(item, CPU, self.delegate) for item in part.inputs),
+                *(Transfer(item, self.delegate, CPU) for item in part.outputs),
+            )
+        )
+
+    @property
+    def transferred_bytes(self) -> int:
+        """Bytes copied between the CPU and the delegate for each inference."""
+        return sum(transfer.bytes for transfer in self.transfers)
+
+
+@dataclasses.dataclass(frozen=True)
+class Delegate:
+    """What the ways of the delegates differ in.
+
+    Attributes:
+        most: the number of partitions that it takes.
+        limits_first: whether it chooses the largest partitions before its operators read float16
+            constants themselves.
+    """
+
+    name: str
+    most: int
+    limits_first: bool = False
+
+
+def split(graph: Graph, taken: Collection[int], name: str) -> tuple[Partition, ...]:
+    """Return the partitions if a delegate takes the operators of these indices.
+
+    The first operator that can run starts a partition; all that can run in the same place joins
+    it, also past others that stand before it; then the next partition starts.
+    """
+    made = {item.index for operator in graph.operators for item in operator.outputs}
+    waiting, groups = list(graph.operators), []
+    while waiting:
+        group: list[Operator] = []
+        found = True
+        while found:
+            found, rest = False, []
+            for operator in waiting:
+                ready = all(item is None or item.index not in made for item in operator.inputs)
+                if ready and (not group or (operator.index in taken) == (group[0].index in taken)):
+                    group.append(operator)
+                    made.difference_update(item.index for item in operator.outputs)
+                    found = True
+                else:
+                    rest.append(operator)
+            waiting = rest
+        if not group:
+            raise ValueError("operators wait for each other")
+        groups.append(tuple(group))
+    return tuple(
+        _partition(graph, group, name if group[0].index in taken else CPU) for group in groups
+    )
+
+
+def _partition(graph: Graph, group: tuple[Operator, ...], where: str) -> Partition:
+    inside = {operator.index for operator in group}
+    made = {item.index: item for operator in group for item in operator.outputs}
+    read = {
+        item.index: item
+        for operator in group
+        for item in operator.inputs
+        if item is not None and not item.is_constant and item.index not in made
+    }
+    wanted = {item.index for item in graph.outputs} | {
+        item.index
+        for operator in graph.operators
+        if operator.index not in inside
+        for item in operator.inputs
+        if item is not None
+    }
+    outputs = tuple(made[index] for index in sorted(made) if index in wanted)
+    return Partition(where, group, tuple(read[index] for index in sorted(read)), outputs)
+
+
+def place(
+    graph: Graph, delegate: Delegate, refusal: Callable[[Operator, Graph], str | None]
+) -> Placement:
+    """Return what a delegate makes of a model.
+
+    Args:
+        refusal: why the delegate does not take an operator; None if it does.
+    """
+    halves = _halves(graph)
+    direct = _reading_halves(graph, halves, {item.index for item in graph.operators})
+    reasons = {
+        operator.index: reason
+        for operator in direct.operators
+        if operator.index not in halves.values()
+        and (reason := refusal(operator, direct)) is not None
+    }
+    if halves and not reasons:  # then the float16 constants go along with the rest
+        everything = {item.index for item in graph.operators}
+        return Placement(delegate.name, split(graph, everything, delegate.name), {})
+    reasons |= dict.fromkeys(halves.values(), _HALF)
+    taken = {item.index for item in graph.operators if item.index not in reasons}
+    if delegate.limits_first:
+        taken = _limited(graph, taken, delegate, reasons)
+    graph = _reading_halves(graph, halves, taken)
+    if not delegate.limits_first:
+        taken = _limited(graph, taken, delegate, reasons)
+    parts = split(graph, taken, delegate.name)
+    return Placement(delegate.name, parts, dict(sorted(reasons.items())))
+
+
+_HALF: Final = "it stays on the CPU, as does another operator, which may read its float32 numbers"
+
+
+def _limited(
+    graph: Graph, taken: set[int], delegate: Delegate, reasons: dict[int, str]
+) -> set[int]:
+    """Keep the largest partitions; say of the others' operators why they are not taken."""
+    parts = [item for item in split(graph, taken, delegate.name) if item.where != CPU]
+    kept = sorted(parts, key=lambda part: -len(part.operators))[: delegate.most]
+    for part in parts:
+        if part not in kept:
+            for operator in part.operators:
+                reasons[operator.index] = (
+                    f"{delegate.name} takes the {delegate.most} largest partitions of "
+                    f"{len(parts)}; its own has {len(part.operators)} operators"
+                )
+    return {operator.index for part in kept for operator in part.operators}
+
+
+def _halves(graph: Graph) -> dict[int, int]:
+    """Return the operators that make float32 of float16 constants: result -> operator."""
+    return {
+        operator.outputs[0].index: operator.index
+        for operator in graph.operators
+        if operator.name == "DEQUANTIZE"
+        and (data := operator.input(0)) is not None
+        and data.dtype == "float16"
+        and data.is_constant
+    }
+
+
+def _reading_halves(graph: Graph, halves: Mapping[int, int], readers: Collection[int]) -> Graph:
+    """Let operators read the float16 constants themselves."""
+    if not halves:
+        return graph
+    by_index = {operator.index: operator for operator in graph.operators}
+    operators = tuple(
+        operator
+        if operator.index not in readers
+        else dataclasses.replace(
+            operator,
+            inputs=tuple(
+                item
+                if item is None or item.index not in halves
+                else by_index[halves[item.index]].inputs[0]
+                for item in operator.inputs
+            ),
+        )
+        for operator in graph.operators
+    )
+    return dataclasses.replace(graph, operators=operators)
