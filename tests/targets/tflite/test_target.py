@@ -1,0 +1,137 @@
+"""The target as the planner meets it, and the bundles that it builds."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tapeout import compiler, runner
+from tapeout.budget import Budget
+from tapeout.bundle import Bundle
+from tapeout.compiler import Options
+from tapeout.errors import MissingToolError, UsageError
+from tapeout.lowering.reference import Reference
+from tapeout.profiles import catalog
+from tapeout.targets import process
+from tapeout.targets.base import Plan, Precision, target_for
+from tapeout.targets.tflite import TARGET
+from tapeout.targets.tflite.arena import arena_of
+from tapeout.targets.tflite.execute import ENGINE_CODE
+from tapeout.targets.tflite.glue import RUN
+
+import support
+
+MODEL = support.MODELS / "digits_cnn.onnx"
+DIGITS = support.MODELS / "digits.npz"
+
+
+@pytest.fixture(scope="module", params=["fp32", "int8"])
+def bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    precision: Precision = request.param
+    options = Options(
+        precision=precision,
+        runtime="tflite",
+        calibration=f"{DIGITS}:calibration",
+        evaluation=f"{DIGITS}:test",
+    )
+    job = compiler.prepare(MODEL, "host", Budget(accuracy_drop=0.002), options)
+    return compiler.build(job, tmp_path_factory.mktemp(precision) / "x.bundle").bundle
+
+
+def test_a_bundle_runs_here_and_keeps_the_accuracy(bundle: Bundle) -> None:
+    found = runner.verify(bundle, f"{DIGITS}:test")
+    assert found.not_run is None
+    assert found.accuracy is not None
+    assert found.accuracy.share > 0.99
+    usage = bundle.manifest.usage
+    assert usage["memory"]["known"] == usage["storage"]["known"] == "exact"
+    assert usage["memory"]["value"] == sum(part["value"] for part in usage["parts"].values())
+    assert usage["storage"]["value"] == (bundle.directory / "model.tflite").stat().st_size
+
+
+def test_the_same_bundle_twice(bundle: Bundle, tmp_path: Path) -> None:
+    precision = bundle.manifest.plan.precision
+    options = Options(
+        precision=precision,  # type: ignore[arg-type]  # of a manifest, a plain text
+        runtime="tflite",
+        calibration=f"{DIGITS}:calibration",
+        evaluation=f"{DIGITS}:test",
+    )
+    job = compiler.prepare(MODEL, "host", Budget(accuracy_drop=0.002), options)
+    again = compiler.build(job, tmp_path / "y.bundle").bundle
+    assert again.manifest == bundle.manifest
+
+
+def test_a_bundle_carries_what_runs_it(bundle: Bundle) -> None:
+    written = {path.name: path.read_bytes() for path in (bundle.directory / "run").iterdir()}
+    assert sorted(written) == ["README.md", "engine.py", "run.py"]
+    assert written.pop("run.py") == process.RUN.read_bytes()
+    assert written == {name: (RUN / name).read_bytes() for name in written}
+    assert ENGINE_CODE == RUN / "engine.py"
+
+
+def test_another_processor_runs_the_same_file(tmp_path: Path) -> None:
+    options = Options(precision="fp32", runtime="tflite")
+    job = compiler.prepare(MODEL, "raspberry-pi-5", Budget(), options)
+    found = compiler.build(job, tmp_path / "pi.bundle").bundle
+    assert runner.verify(found).not_run is None
+    with pytest.raises(UsageError, match="cannot be measured here"):
+        runner.bench(found, 3)
+
+
+def test_the_numbers_are_the_reference_s_in_pieces(bundle: Bundle, tmp_path: Path) -> None:
+    images = support.real_inputs("digits_cnn", 5).astype(np.float32)
+    np.savez(tmp_path / "x.npz", image=images)
+    found = runner.run(bundle, str(tmp_path / "x.npz"))["logits"]
+    expected = np.concatenate(
+        [Reference(MODEL).run({"image": item[None]})["logits"] for item in images]
+    )
+    tolerance = 1e-5 if bundle.manifest.plan.precision == "fp32" else 0.05
+    assert np.abs(found - expected).max() <= tolerance * np.abs(expected).max()
+
+
+def test_int8_needs_less_memory_than_float(tmp_path: Path) -> None:
+    sizes = {}
+    for precision in ("fp32", "int8"):
+        options = Options(precision, "tflite", calibration=f"{DIGITS}:calibration")
+        job = compiler.prepare(MODEL, "host", Budget(), options)
+        sizes[precision] = compiler.build(job, tmp_path / precision).usage.memory.value
+    assert sizes["int8"] < 0.5 * sizes["fp32"]
+
+
+def test_the_arena_holds_at_least_what_lives_together(bundle: Bundle) -> None:
+    manifest = bundle.manifest
+    arena = arena_of(bundle.engine)
+    assert arena == manifest.usage["parts"]["arena"]["value"] == arena_of(bundle.engine)
+    # The largest two maps that meet: 16 channels of 8 x 8.
+    width = 4 if manifest.plan.precision == "fp32" else 1
+    assert arena >= 2 * 16 * 64 * width
+
+
+@pytest.mark.parametrize(
+    ("precision", "offered"),
+    [("auto", ["fp32", "int8"]), ("fp32", ["fp32"]), ("int8", ["int8"]), ("fp16", [])],
+)
+def test_plans(precision: Precision, offered: list[str]) -> None:
+    profile = catalog.load("raspberry-pi-5")
+    plans = TARGET.plans(profile, precision)
+    assert list(plans) == [Plan("tflite", name, (("threads", 1),)) for name in offered]
+    assert target_for("tflite") is TARGET
+
+
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    TARGET.require()
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(MissingToolError) as caught:
+        TARGET.require()
+    assert caught.value.problems[0].fix == "pip install 'tapeout[mobile]'"
+
+
+def test_the_passes_are_in_the_manifest(bundle: Bundle) -> None:
+    manifest = json.loads((bundle.directory / "manifest.json").read_text())
+    assert "sink-dequantize" in manifest["passes"]
+    assert manifest["toolchain"] == {"ai-edge-litert": "2.3.0"}
