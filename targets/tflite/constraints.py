@@ -22,6 +22,7 @@ Constraint = Callable[[ir.Node], str | None]
 #: Dtypes of tensors. Half precision exists in files, but hardly a kernel computes with it.
 DTYPES: Final = (
     ir.DataType.FLOAT,
+    ir.DataType.FLOAT16,
     ir.DataType.INT8,
     ir.DataType.INT16,
     ir.DataType.INT32,
@@ -145,6 +146,11 @@ def _input(node: ir.Node, index: int) -> ir.Value | None:
 
 _WINDOW: Final = (known_window, space_of_one_or_two)
 
+_REDUCTIONS: Final = """
+ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum
+ReduceSumSquare
+"""
+
 #: Operator -> what must hold besides the constraints of all operators.
 OPERATORS: Final[dict[str, tuple[Constraint, ...]]] = {
     "AveragePool": (*_WINDOW, undilated),
@@ -156,6 +162,7 @@ OPERATORS: Final[dict[str, tuple[Constraint, ...]]] = {
     "Pad": (constant(1, 2, 3),),
     "Pow": (same_dtypes, whole_powers),
     "QuantizeLinear": (single_zero_points,),
+    **dict.fromkeys(_REDUCTIONS.split(), (constant(1),)),
     "Slice": (constant(1, 2, 3, 4),),
     "Tile": (constant(1),),
     "TopK": (constant(1),),

@@ -22,7 +22,7 @@ _ORDERED: Final = ("float32", "int32", "int64", "int8", "uint8", "int16", "q8")
 DTYPES: Final[Mapping[str, tuple[str, ...]]] = {
     **dict.fromkeys(
         (
-            "CEIL", "COS", "CUMSUM_REAL", "EXP", "FLOOR", "GELU", "LOG", "PRELU", "ROUND", "RSQRT",
+            "CEIL", "COS", "EXP", "FLOOR", "GELU", "LOG", "PRELU", "ROUND", "RSQRT",
             "SIN", "SQRT", "SQUARE", "TRANSPOSE_CONV", "UNIDIRECTIONAL_SEQUENCE_LSTM",
         ),
         _REAL,
@@ -39,9 +39,9 @@ DTYPES: Final[Mapping[str, tuple[str, ...]]] = {
     "ADD": (*_SIGNED, "q8"),
     "ARG_MAX": ("float32", "int32", "int8", "uint8", "bool", "q8"),
     "ARG_MIN": ("float32", "int32", "int8", "uint8", "bool", "q8"),
-    "CAST": ("float32", "int32", "int64", "bool", "int8", "uint8", "int16"),
+    "CAST": ("float32", "float16", "int32", "int64", "bool", "int8", "uint8", "int16"),
     "CUMSUM": _SIGNED,
-    "DEQUANTIZE": ("q8",),
+    "DEQUANTIZE": ("q8", "float16"),
     "DIV": ("float32", "int32"),
     "FLOOR_DIV": ("float32", "int32"),
     "FLOOR_MOD": _SIGNED,

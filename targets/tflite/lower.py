@@ -8,7 +8,7 @@ DequantizeLinear and QuantizeLinear become operators of their own.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import numpy as np
@@ -159,12 +159,25 @@ class _Lowering:
 
     def problems(self) -> list[Problem]:
         """Write every node; return what cannot be written, or what no kernel computes."""
-        for value in self._model.graph.inputs:
-            self.tensor(value, integer=False)
-        found = []
-        for unit in units(self._model):
-            refused = constraints.problems_of(unit.node)
-            found += refused or [_problem(unit.node, what) for what in self._written(unit)]
+        graph = self._model.graph
+        found = [
+            Problem(f"input {value.name!r}", f"is {value.dtype}", "cast it before the network")
+            for value in graph.inputs
+            if value.dtype not in constraints.DTYPES
+        ]
+        if not found:
+            for value in graph.inputs:
+                self.tensor(value, integer=False)
+        starting = {unit.node: unit for unit in units(self._model)}
+        refused: set[ir.Node | None] = set()
+        for node in graph:
+            wrong = constraints.problems_of(node)
+            unread = not found and refused.isdisjoint(_makers(node))
+            if not wrong and unread and node in starting:
+                wrong = [_problem(node, what) for what in self._written(starting[node])]
+            if wrong:
+                refused.add(node)
+            found += wrong
         return found
 
     def _written(self, unit: Unit) -> Sequence[str]:
@@ -227,6 +240,8 @@ def _parameters(model: ir.Model) -> dict[ir.Value, Quantization]:
     """Return what the integers of the graph mean, by value."""
     found = {}
     for node in model.graph:
+        if len(node.inputs) < 2 or array_of(node.inputs[1]) is None:
+            continue
         if is_op(node, "QuantizeLinear"):
             found[node.outputs[0]] = _quantization(node)
         elif is_op(node, "DequantizeLinear") and node.inputs[0] is not None:
@@ -245,6 +260,11 @@ def _quantization(node: ir.Node) -> Quantization:
     rank = len(static(node.inputs[0]))
     axis = node.attributes.get_int("axis", 1) % max(1, rank) if len(scale) > 1 else 0
     return Quantization(scale.astype(np.float32), zeros, axis)
+
+
+def _makers(node: ir.Node) -> Iterator[ir.Node | None]:
+    """Yield the nodes that give what a node reads."""
+    yield from (value.producer() for value in node.inputs if value is not None)
 
 
 def _dtype_of(value: ir.Value) -> str:

@@ -29,6 +29,58 @@ def binary(operator: str, options: str = "", *, fuses: bool = False) -> Converte
     return convert
 
 
+def additive(operator: str, options: str) -> Converter:
+    """Return a converter to a sum or difference.
+
+    Kernels with a fused activation make infinite results the largest finite number, also where no
+    activation is fused. A constant that is infinite in places (a mask) is put in afterwards.
+    """
+    plain = binary(operator, options, fuses=True)
+
+    def convert(call: Call) -> None:
+        masks = [item for item in map(call.constant, (0, 1)) if item is not None]
+        if call.integer or not any(np.isinf(item.array).any() for item in masks):
+            plain(call)
+            return
+        sign = np.float32(-1 if operator == "SUB" and call.constant(1) is not None else 1)
+        mask = masks[0].array
+        finite = call.make(np.where(np.isinf(mask), np.float32(0), mask), "finite")
+        inputs = [call.input(0), call.input(1)]
+        inputs[0 if call.constant(0) is not None else 1] = finite
+        total = call.temporary(call.out_shape(), call.output(), "total")
+        call.emit(operator, inputs, total, (options, {"fusedActivationFunction": 0}))
+        where, infinite = call.make(np.isinf(mask), "where"), call.make(mask * sign, "infinite")
+        result = (
+            call.output()
+            if call.activation == "NONE"
+            else call.temporary(call.out_shape(), total, "sum")
+        )
+        call.emit("SELECT_V2", [where, infinite, total], result, ("SelectV2Options", {}))
+        if call.activation != "NONE":
+            call.emit(call.activation, [result])
+
+    return convert
+
+
+def equal(call: Call) -> None:
+    """Equality; with an infinity, whether a number is beyond or at the largest finite one.
+
+    What is infinite in ONNX may be the largest finite number here: see `additive`.
+    """
+    constants = [item for item in map(call.constant, (0, 1)) if item is not None]
+    real = [item.array for item in constants if item.array.dtype == np.float32]
+    if not real or not np.isinf(real[0]).all() or len({float(x) for x in real[0].flat}) != 1:
+        call.emit("EQUAL", [call.input(0), call.input(1)], None, ("EqualOptions", {}))
+        return
+    data = call.input(1 if call.constant(0) is not None else 0)
+    limit = np.copysign(np.finfo(np.float32).max, real[0])
+    operator = ("LESS_EQUAL", "LessEqualOptions")
+    if real[0].flat[0] > 0:
+        operator = ("GREATER_EQUAL", "GreaterEqualOptions")
+    bound = call.make(limit.astype(np.float32), "largest")
+    call.emit(operator[0], [data, bound], None, (operator[1], {}))
+
+
 def folded(operator: str, options: str = "") -> Converter:
     """Return a converter of an operator of any number of inputs, two at a time."""
 
@@ -154,9 +206,18 @@ def modulo(call: Call) -> None:
     call.emit("FLOOR_MOD", [call.input(0), call.input(1)], None, ("FloorModOptions", {}))
 
 
+def xor(call: Call) -> None:
+    call.emit("NOT_EQUAL", [call.input(0), call.input(1)], None, ("NotEqualOptions", {}))
+
+
+def is_nan(call: Call) -> None:
+    """Only what is no number is unequal to itself."""
+    call.emit("NOT_EQUAL", [call.input(), call.input()], None, ("NotEqualOptions", {}))
+
+
 ELEMENTWISE: Final[dict[str, Converter]] = {
     "Abs": unary("ABS", "AbsOptions"),
-    "Add": binary("ADD", "AddOptions", fuses=True),
+    "Add": additive("ADD", "AddOptions"),
     "And": binary("LOGICAL_AND", "LogicalAndOptions"),
     "Cast": cast,
     "Ceil": unary("CEIL"),
@@ -164,7 +225,7 @@ ELEMENTWISE: Final[dict[str, Converter]] = {
     "Cos": unary("COS", "CosOptions"),
     "Div": binary("DIV", "DivOptions", fuses=True),
     "Elu": elu,
-    "Equal": binary("EQUAL", "EqualOptions"),
+    "Equal": equal,
     "Exp": unary("EXP", "ExpOptions"),
     "Floor": unary("FLOOR"),
     "Gelu": gelu,
@@ -172,6 +233,7 @@ ELEMENTWISE: Final[dict[str, Converter]] = {
     "GreaterOrEqual": binary("GREATER_EQUAL", "GreaterEqualOptions"),
     "HardSigmoid": hard_sigmoid,
     "HardSwish": unary("HARD_SWISH", "HardSwishOptions"),
+    "IsNaN": is_nan,
     "LeakyRelu": leaky_relu,
     "Less": binary("LESS", "LessOptions"),
     "LessOrEqual": binary("LESS_EQUAL", "LessEqualOptions"),
@@ -189,11 +251,13 @@ ELEMENTWISE: Final[dict[str, Converter]] = {
     "Relu": unary("RELU"),
     "Round": unary("ROUND"),
     "Sigmoid": unary("LOGISTIC"),
+    "Sign": unary("SIGN", "SignOptions"),
     "Sin": unary("SIN"),
     "Sqrt": unary("SQRT"),
-    "Sub": binary("SUB", "SubOptions", fuses=True),
+    "Sub": additive("SUB", "SubOptions"),
     "Sum": folded("ADD", "AddOptions"),
     "Swish": silu,
     "Tanh": unary("TANH"),
     "Where": where,
+    "Xor": xor,
 }

@@ -104,8 +104,19 @@ def gather(call: Call) -> None:
     if indices is not None:
         array = indices.array
         where = call.make(np.where(array < 0, array + call.shape()[axis], array), "indices")
+    else:
+        where = from_the_front(call, where, call.shape()[axis])
     options = ("GatherOptions", {"axis": axis, "batchDims": 0})
     call.emit("GATHER", [call.input(), where], None, options)
+
+
+def from_the_front(call: Call, indices: int, size: int) -> int:
+    """Return indices, which may count from the back, counted from the front."""
+    known = call.writer.tensors[indices]
+    counted = call.temporary(known.shape, indices, "counted")
+    sizes = call.make(np.array(size, known.dtype), "size")
+    call.emit("FLOOR_MOD", [indices, sizes], counted, ("FloorModOptions", {}))
+    return counted
 
 
 def gather_nd(call: Call) -> None:

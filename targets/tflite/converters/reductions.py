@@ -31,6 +31,84 @@ def reduction(operator: str) -> Converter:
     return convert
 
 
+def extreme(operator: str, of_booleans: str) -> Converter:
+    """Return a converter of the least or the largest; booleans have operators of their own."""
+
+    def convert(call: Call) -> None:
+        booleans = call.writer.tensors[call.input()].dtype == "bool"
+        reduction(of_booleans if booleans else operator)(call)
+
+    return convert
+
+
+def prepared(before: str, after: str = "") -> Converter:
+    """Return a converter of the sum of what `before` makes of each element, and `after` of it."""
+
+    def convert(call: Call) -> None:
+        data, axes = call.input(), axes_of(call)
+        if before == "MUL":
+            made = call.temporary(call.shape(), data, "made")
+            call.emit("MUL", [data, data], made, ("MulOptions", _NONE))
+        elif before:
+            made = call.temporary(call.shape(), data, "made")
+            call.emit(before, [data], made)
+        else:
+            made = data
+        total = call.temporary(call.out_shape(), data, "total") if after else call.output()
+        summed(call, made, axes, total)
+        if after:
+            call.emit(after, [total])
+
+    return convert
+
+
+def summed(call: Call, data: int, axes: tuple[int, ...], output: int) -> None:
+    """Add up over axes, if there are any."""
+    if not axes:
+        call.reshape(data, call.out_shape(), output)
+        return
+    options = ("ReducerOptions", {"keepDims": bool(call.attr("keepdims", 1))})
+    call.emit("SUM", [data, call.int32(axes, "axes")], output, options)
+
+
+def log_sum_exp(call: Call) -> None:
+    """log(sum(exp(x - m))) + m, with the largest m, so that nothing overflows."""
+    data, axes, shape = call.input(), axes_of(call), call.shape()
+    small = tuple(1 if axis in axes else size for axis, size in enumerate(shape))
+    where, keep = call.int32(axes, "axes"), ("ReducerOptions", {"keepDims": True})
+    largest = call.temporary(small, data, "largest")
+    call.emit("REDUCE_MAX", [data, where], largest, keep)
+    moved = call.temporary(shape, data, "moved")
+    call.emit("SUB", [data, largest], moved, ("SubOptions", _NONE))
+    powers = call.temporary(shape, data, "powers")
+    call.emit("EXP", [moved], powers, ("ExpOptions", {}))
+    total = call.temporary(small, data, "total")
+    call.emit("SUM", [powers, where], total, keep)
+    logarithm = call.temporary(small, data, "logarithm")
+    call.emit("LOG", [total], logarithm)
+    result = call.temporary(small, data, "result")
+    call.emit("ADD", [logarithm, largest], result, ("AddOptions", _NONE))
+    call.reshape(result, call.out_shape(), call.output())
+
+
+def rms_norm(call: Call) -> None:
+    """x / sqrt(mean(x^2) + epsilon) * scale, over the axes from `axis` on."""
+    data, shape = call.input(), call.shape()
+    axes = tuple(range(call.axis(-1), call.rank()))
+    small = tuple(1 if axis in axes else size for axis, size in enumerate(shape))
+    squares, mean = call.temporary(shape, data, "squares"), call.temporary(small, data, "mean")
+    call.emit("MUL", [data, data], squares, ("MulOptions", _NONE))
+    keep = ("ReducerOptions", {"keepDims": True})
+    call.emit("MEAN", [squares, call.int32(axes, "axes")], mean, keep)
+    safe, inverse = call.temporary(small, data, "safe"), call.temporary(small, data, "inverse")
+    epsilon = filling_of(call, data, float(call.attr("epsilon", 1e-5)))
+    call.emit("ADD", [mean, epsilon], safe, ("AddOptions", _NONE))
+    call.emit("RSQRT", [safe], inverse)
+    normalized = call.temporary(shape, data, "normalized")
+    call.emit("MUL", [data, inverse], normalized, ("MulOptions", _NONE))
+    _affine(call, normalized, call.input(1), None)
+
+
 def arg(operator: str, options: str) -> Converter:
     def convert(call: Call) -> None:
         if call.attr("select_last_index", 0):
@@ -138,11 +216,17 @@ REDUCTIONS: Final[dict[str, Converter]] = {
     "InstanceNormalization": instance_norm,
     "LayerNormalization": layer_norm,
     "LogSoftmax": log_softmax,
-    "ReduceMax": reduction("REDUCE_MAX"),
+    "RMSNormalization": rms_norm,
+    "ReduceL1": prepared("ABS"),
+    "ReduceL2": prepared("MUL", "SQRT"),
+    "ReduceLogSum": prepared("", "LOG"),
+    "ReduceLogSumExp": log_sum_exp,
+    "ReduceMax": extreme("REDUCE_MAX", "REDUCE_ANY"),
     "ReduceMean": reduction("MEAN"),
-    "ReduceMin": reduction("REDUCE_MIN"),
+    "ReduceMin": extreme("REDUCE_MIN", "REDUCE_ALL"),
     "ReduceProd": reduction("REDUCE_PROD"),
     "ReduceSum": reduction("SUM"),
+    "ReduceSumSquare": prepared("MUL"),
     "Softmax": softmax,
     "TopK": top_k,
 }

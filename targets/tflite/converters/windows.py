@@ -77,13 +77,16 @@ class Window:
         Args:
             value: what to pad with; None: zero.
         """
-        data = self.data()
         if self.is_same():
-            return data, _SAME
-        missing = self.missing()
-        if any(map(any, missing)):
-            data = pad(self._call, data, [(0, 0), *missing, (0, 0)], value)
-        return data, _VALID
+            return self.data(), _SAME
+        return self.widened(value), _VALID
+
+    def widened(self, value: float | None = None) -> int:
+        """Return the input with its padding as data."""
+        data, missing = self.data(), self.missing()
+        if not any(map(any, missing)):
+            return data
+        return pad(self._call, data, [(0, 0), *missing, (0, 0)], value)
 
     def fields(self, padding: int) -> dict[str, Any]:
         return {
@@ -204,7 +207,7 @@ def average_pool(call: Call) -> None:
         return
     beyond = any(pair[1] > end for pair, end in zip(missing, window.ends, strict=True))
     if counts_padding and not beyond:
-        _pool(call, window, "AVERAGE_POOL_2D", window.padded()[0], _VALID)
+        _pool(call, window, "AVERAGE_POOL_2D", window.widened(), _VALID)
         return
     if call.integer:
         raise NotSaidError("the mean without its padding has no int8 kernel")
@@ -224,7 +227,7 @@ def _uneven(call: Call, window: Window, missing: Any, counts_padding: bool) -> N
         steps = range(0, window.output[1 + axis] * window.strides[axis], window.strides[axis])
         counts.append([inside[step : step + window.kernel[axis]].sum() for step in steps])
     factors = size / (np.array(counts[0])[:, None] * np.array(counts[1])[None, :])
-    data = pad(call, window.data(), [(0, 0), *missing, (0, 0)])
+    data = window.widened()
     output = call.output()
     mean = call.temporary(window.output, output, "mean")
     fields = {**window.fields(_VALID), "filterHeight": window.kernel[0]}
