@@ -235,3 +235,8 @@ def block_over_1(operator: Operator) -> bool:
 
 def not_int16(operator: Operator, graph: Graph) -> str | None:
     return "its input is int16" if one(operator.input(0)).dtype == "int16" else None
+
+
+def same_dtype(operator: Operator, graph: Graph) -> str | None:
+    first, result = one(operator.input(0)).dtype, operator.outputs[0].dtype
+    return None if first == result else f"it makes {result} of {first}"

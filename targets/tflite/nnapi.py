@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 from ...errors import Problem, ProfileError
-from .nnapi_rules import PLATFORMS, RULES
+from .nnapi_rules import RULES
 from .operators import Graph, Operator
 from .partitions import Delegate, Placement, place
 from .rules import NEVER, Refusal
@@ -25,6 +25,11 @@ MOST_PARTITIONS: Final = 3
 #: Android API level -> NNAPI feature level (tflite/nnapi/NeuralNetworksTypes.h). After API 31
 #: NNAPI is updated apart from Android: a later level is not known from Android's version.
 LEVELS: Final = {27: 1, 28: 2, 29: 3, 30: 4, 31: 5}
+
+#: What a feature level is called at which a rule ends to hold.
+_PLATFORMS: Final = {
+    2: "API 28", 3: "API 29", 4: "API 30", 6: "NNAPI feature level 6", 7: "NNAPI feature level 7",
+}  # fmt: skip
 
 _DEPRECATED: Final = 35
 
@@ -46,9 +51,9 @@ def refusals(operator: Operator, graph: Graph, level: int) -> tuple[Refusal, ...
 
 def _until(refusal: Refusal) -> str:
     rule = refusal.rule
-    if rule is None or rule.until == NEVER or refusal.reason.endswith(" on"):
+    if rule is None or rule.until == NEVER:
         return ""
-    return f" (before {PLATFORMS[rule.until]})"
+    return f" (before {_PLATFORMS[rule.until]})"
 
 
 def placement(

@@ -72,12 +72,6 @@ from .rules import (
     when,
 )
 
-#: What a feature level is called.
-PLATFORMS: Final = {
-    1: "API 27", 2: "API 28", 3: "API 29", 4: "API 30", 5: "API 31",
-    6: "NNAPI feature level 6", 7: "NNAPI feature level 7",
-}  # fmt: skip
-
 _FLOAT: Final = ("float32",)
 _FLOAT8: Final = ("float32", *QUANTIZED)
 _FLOAT8_INT32: Final = (*_FLOAT8, "int32")
@@ -100,7 +94,7 @@ def _rows(
 
 def _from(level: int, operators: str) -> list[Rule]:
     """Return the row of operators that the delegate has from a level on."""
-    return _rows(operators, refuse(f"{{}} is there from {PLATFORMS[level]} on"), until=level)
+    return _rows(operators, refuse("there is no {}"), until=level)
 
 
 _UNACTIVATED: Final = field(_ACTIVATION, 0)

@@ -196,7 +196,7 @@ def test_levels() -> None:
     ]  # fmt: skip
     model = graph("BATCH_MATMUL float32[2,3] float32[3,4] -> float32[2,4]")
     assert nnapi.placement(model, 33).reasons == {
-        0: "BATCH_MATMUL is there from NNAPI feature level 6 on"
+        0: "there is no BATCH_MATMUL (before NNAPI feature level 6)"
     }
     assert nnapi.placement(model, 33, feature=6).reasons == {}
     assert nnapi.placement(graph("RELU float32[1] -> float32[1]"), 26).reasons == {
