@@ -8,19 +8,17 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from tapeout.lowering.canonical import canonical
-from tapeout.lowering.passes.expand_functions import ExpandFunctions
-from tapeout.lowering.pipeline import Pipeline
 from tapeout.lowering.reference import Reference
 from tapeout.targets.tflite.constraints import check
 from tapeout.targets.tflite.lower import to_tflite
+from tapeout.targets.tflite.pipeline import pipeline
 
 import support
 
 Arrays = dict[str, np.ndarray]
 
 #: What a model goes through before it is written.
-PIPELINE = Pipeline((ExpandFunctions(),)) + canonical("nhwc")
+PIPELINE = pipeline()
 
 
 def interpreter(content: bytes, *, xnnpack: bool = True) -> Any:

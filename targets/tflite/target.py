@@ -20,9 +20,6 @@ from ...lowering.analysis import report
 from ...lowering.analysis.fixes import Lever
 from ...lowering.analysis.program import Sharing
 from ...lowering.analysis.roofline import Machine, estimate
-from ...lowering.canonical import canonical
-from ...lowering.passes.expand_functions import ExpandFunctions
-from ...lowering.passes.sink_dequantize import SinkDequantize
 from ...lowering.pipeline import Pipeline
 from ...profiles.schema import Profile
 from ..base import Built, Execution, Plan, Precision, Progress, Target
@@ -30,6 +27,7 @@ from .arena import arena_of
 from .cost import machine_of
 from .execute import INSTALL, cannot_run, execute
 from .glue import write_glue
+from .pipeline import pipeline
 
 ENGINE: Final = "model.tflite"
 
@@ -66,7 +64,7 @@ class TfliteTarget(Target):
         return _SCHEMES[plan.precision]
 
     def pipeline(self, profile: Profile, plan: Plan) -> Pipeline:
-        return Pipeline((ExpandFunctions(),)) + canonical("nhwc") + Pipeline((SinkDequantize(),))
+        return pipeline()
 
     def check(self, model: ir.Model, profile: Profile, plan: Plan) -> list[Problem]:
         from .constraints import check
