@@ -14,6 +14,9 @@ from .flatbuffer import Quantization, Writer
 
 Shape = tuple[int, ...]
 
+#: The name of an operator's table of options, and its fields.
+Options = tuple[str, Mapping[str, Any]]
+
 
 class NotSaidError(Exception):
     """A node cannot be said in TFLite; the message says why."""

@@ -32,7 +32,9 @@ def machine_of(profile: Profile, threads: int) -> Machine:
     if profile.cpu is None:
         raise ValueError(f"{profile.name} has no CPU")
     share = threads / profile.cpu.cores.value
-    peaks = {dtype: peak * share for dtype in profile.dtypes if (peak := profile.peak(dtype))}
+    peaks: dict[str, float] = {
+        dtype: peak * share for dtype in profile.dtypes if (peak := profile.peak(dtype))
+    }
     return Machine(
         peaks=peaks,
         bandwidth=profile.main_memory.bandwidth.value,

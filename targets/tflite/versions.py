@@ -57,8 +57,9 @@ def _hybrid(reads: Reads, makes: Makes, fields: Fields) -> bool:
 
 def _hybrid_by_channel(reads: Reads, makes: Makes, fields: Fields) -> bool:
     weight = reads[1]
-    many = weight is not None and weight.quantization is not None
-    return _hybrid(reads, makes, fields) and many and len(weight.quantization.scale) > 1  # type: ignore[union-attr]  # it is there
+    if weight is None or weight.quantization is None:
+        return False
+    return _hybrid(reads, makes, fields) and len(weight.quantization.scale) > 1
 
 
 def _grouped(reads: Reads, makes: Makes, fields: Fields) -> bool:

@@ -57,7 +57,7 @@ def matmul(call: Call) -> None:
         left = call.reshape(left, (1, *call.shape(0)))
     if call.rank(1) == 1:
         right = call.reshape(right, (*call.shape(1), 1))
-    options = ("BatchMatMulOptions", {})
+    options: Options = ("BatchMatMulOptions", {})
     if call.rank(0) > 1 and call.rank(1) > 1:
         call.emit("BATCH_MATMUL", [left, right], None, options)
         return
