@@ -302,10 +302,10 @@ def _run_tvm(model: ir.Model, feeds: dict[str, np.ndarray]) -> Runs:
 
 def _run_tflite(model: ir.Model, feeds: dict[str, np.ndarray]) -> Runs:
     """Lower, check and write; run by LiteRT's own kernels, and with those of XNNPACK."""
+    import litert
+
     from tapeout.targets.tflite.constraints import check
     from tapeout.targets.tflite.lower import to_tflite
-
-    import litert
 
     lowered = litert.PIPELINE.run(model.clone())
     if problems := check(lowered):

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Final
 
+import numpy as np
 import onnx_ir as ir
 
 from ...errors import Problem
-from ...lowering.dialect import DOMAIN
 from ...lowering.matching import array_of, shape_of
 from ...lowering.spatial import is_windowed, window_attributes
 
@@ -129,6 +129,45 @@ def whole_powers(node: ir.Node) -> str | None:
     return "the power may be negative" if power is None or (power < 0).any() else None
 
 
+def floats_to_interpolate(node: ir.Node) -> str | None:
+    """How integers are rounded between two neighbours is not specified: cast to float before."""
+    mode = node.attributes.get_string("mode", "nearest")
+    dtype = node.inputs[0].dtype if node.inputs[0] is not None else None
+    if mode == "nearest" or dtype is None or dtype.is_floating_point():
+        return None
+    return f"mode = {mode!r} of {dtype.name}"
+
+
+def finite_sums(node: ir.Node) -> str | None:
+    """The runtime's sums end at the largest finite number: give no infinite ones as an output."""
+    if not node.outputs[0].is_graph_output():
+        return None
+    found = _infinite_source(node)
+    return None if found is None else f"{found.name!r}, which is infinite in places, is added up"
+
+
+#: What infinities pass through unchanged.
+_PASSING: Final = frozenset(
+    {"Add", "Concat", "Expand", "Reshape", "Slice", "Sub", "Transpose", "Unsqueeze", "Where"}
+)
+
+
+def _infinite_source(node: ir.Node) -> ir.Value | None:
+    """Return a constant with infinities that a sum is made of, though not directly."""
+    pending, seen = [value.producer() for value in node.inputs if value is not None], set()
+    while pending:
+        maker = pending.pop()
+        if maker is None or maker in seen or maker.op_type not in _PASSING:
+            continue
+        seen.add(maker)
+        for value in maker.inputs:
+            array = array_of(value)
+            if array is not None and array.dtype == np.float32 and np.isinf(array).any():
+                return value
+            pending.append(value.producer() if value is not None else None)
+    return None
+
+
 def same_dtypes(node: ir.Node) -> str | None:
     """The kernel takes operands of one dtype: cast one of them."""
     dtypes = {value.dtype for value in node.inputs if value is not None}
@@ -153,7 +192,9 @@ ReduceSumSquare
 
 #: Operator -> what must hold besides the constraints of all operators.
 OPERATORS: Final[dict[str, tuple[Constraint, ...]]] = {
+    "Add": (finite_sums,),
     "AveragePool": (*_WINDOW, undilated),
+    "Conv": _WINDOW,
     "ConvTranspose": (*_WINDOW, constant(1, 2)),
     "CumSum": (constant(1),),
     "DequantizeLinear": (single_zero_points,),
@@ -163,7 +204,9 @@ OPERATORS: Final[dict[str, tuple[Constraint, ...]]] = {
     "Pow": (same_dtypes, whole_powers),
     "QuantizeLinear": (single_zero_points,),
     **dict.fromkeys(_REDUCTIONS.split(), (constant(1),)),
+    "Resize": (constant(1, 2, 3), floats_to_interpolate),
     "Slice": (constant(1, 2, 3, 4),),
+    "Sub": (finite_sums,),
     "Tile": (constant(1),),
     "TopK": (constant(1),),
 }
@@ -190,11 +233,13 @@ def problems_of(node: ir.Node) -> list[Problem]:
     from .converters import CONVERTERS
 
     where = f"node {node.name!r} ({node.op_type})"
-    if node.op_type != "DequantizeLinear" and (node.domain, node.op_type) not in CONVERTERS:
-        return [Problem(where, f"TFLite cannot take the operator {node.op_type!r}")]
     rows = OPERATORS.get(node.op_type.removesuffix("Nhwc").removesuffix("Nwc"), ())
-    return [
-        Problem(where, found, " ".join((constraint.__doc__ or "").split()).rstrip("."))
+    found = [
+        Problem(where, what, " ".join((constraint.__doc__ or "").split()).rstrip("."))
         for constraint in (supported_dtypes, some_elements, *rows)
-        if (found := constraint(node)) is not None
+        if (what := constraint(node)) is not None
     ]
+    known = node.op_type == "DequantizeLinear" or (node.domain, node.op_type) in CONVERTERS
+    if not known and not found:
+        found.append(Problem(where, f"TFLite cannot take the operator {node.op_type!r}"))
+    return found

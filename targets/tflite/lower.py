@@ -237,16 +237,51 @@ class _Lowering:
 
 
 def _parameters(model: ir.Model) -> dict[ir.Value, Quantization]:
-    """Return what the integers of the graph mean, by value."""
-    found = {}
-    for node in model.graph:
+    """Return what the integers of the graph mean, by value.
+
+    What only moves integers gives what it gets the meaning of, or the other way round.
+    """
+    found: dict[ir.Value, Quantization] = {}
+    nodes = list(model.graph)
+    for node in nodes:
         if len(node.inputs) < 2 or array_of(node.inputs[1]) is None:
             continue
         if is_op(node, "QuantizeLinear"):
             found[node.outputs[0]] = _quantization(node)
         elif is_op(node, "DequantizeLinear") and node.inputs[0] is not None:
             found.setdefault(node.inputs[0], _quantization(node))
+    for node in nodes:
+        given = found.get(node.inputs[0]) if _moves(node) and node.inputs[0] is not None else None
+        if given is not None:
+            for value in node.outputs:
+                found.setdefault(value, given)
+    for node in reversed(nodes):
+        wanted = found.get(node.outputs[0]) if _moves(node) else None
+        if wanted is not None:
+            for value in _moved(node):
+                found.setdefault(value, wanted)
     return found
+
+
+def _moves(node: ir.Node) -> bool:
+    """Whether a node gives integers with one scale that it gets."""
+    name = node.op_type.removesuffix("Nhwc").removesuffix("Nwc")
+    return name in _MOVING and node.outputs[0].dtype in _STORED
+
+
+def _moved(node: ir.Node) -> Iterator[ir.Value]:
+    inputs = node.inputs if node.op_type == "Concat" else node.inputs[:1]
+    yield from (value for value in inputs if value is not None)
+
+
+#: Operators that give numbers that they get.
+_MOVING: Final = frozenset(
+    {
+        "Clip", "Concat", "DepthToSpace", "Expand", "Flatten", "Gather", "GatherND", "Identity",
+        "MaxPool", "Pad", "Reshape", "Resize", "Slice", "SpaceToDepth", "Split", "Squeeze", "Tile",
+        "Transpose", "Unsqueeze",
+    }
+)  # fmt: skip
 
 
 def _quantization(node: ir.Node) -> Quantization:

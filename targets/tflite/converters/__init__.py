@@ -11,13 +11,23 @@ from .matrices import MATRICES
 from .movement import MOVEMENT
 from .quantized import QUANTIZED
 from .reductions import REDUCTIONS
+from .resize import RESIZE
+from .transposed import TRANSPOSED
 from .windows import WINDOWS
 
 #: (domain, operator) -> its converter.
 CONVERTERS: Final[dict[tuple[str, str], Converter]] = {
     **{
         ("", name): converter
-        for table in (ELEMENTWISE, MATRICES, MOVEMENT, QUANTIZED, REDUCTIONS)
+        for table in (
+            ELEMENTWISE,
+            MATRICES,
+            MOVEMENT,
+            QUANTIZED,
+            REDUCTIONS,
+            RESIZE,
+            TRANSPOSED,
+        )
         for name, converter in table.items()
     },
     **{(DOMAIN, name): converter for name, converter in WINDOWS.items()},

@@ -111,7 +111,7 @@ def clip(call: Call) -> None:
         return
     low, high = found[1].low, found[1].high
     known = call.writer.tensors[call.input()]
-    if known.dtype in ("float32", "int8"):
+    if known.dtype == "float32" or call.integer:
         key = (None if low is None else float(low), None if high is None else float(high))
         name = _ACTIVATIONS.get(key)  # type: ignore[arg-type]  # no such key is None
         if name is not None:
@@ -147,9 +147,31 @@ def leaky_relu(call: Call) -> None:
 
 
 def elu(call: Call) -> None:
-    if call.attr("alpha", 1.0) != 1:
-        raise NotSaidError("ELU has alpha = 1 only")
-    call.emit("ELU", [call.input()])
+    """x where it is positive, else alpha (exp(x) - 1); ELU itself has alpha = 1."""
+    alpha, data = float(call.attr("alpha", 1.0)), call.input()
+    if alpha == 1:
+        call.emit("ELU", [data])
+        return
+    none = {"fusedActivationFunction": 0}
+    unit, scaled = (call.temporary(call.shape(), data, name) for name in ("unit", "scaled"))
+    where = call.writer.tensor(f"{call.node.name}/where", call.shape(), "bool")
+    call.emit("ELU", [data], unit)
+    call.emit("MUL", [unit, filling_of(call, data, alpha)], scaled, ("MulOptions", none))
+    call.emit("GREATER", [data, filling_of(call, data, 0.0)], where, ("GreaterOptions", {}))
+    call.emit("SELECT_V2", [where, data, scaled], None, ("SelectV2Options", {}))
+
+
+def mean(call: Call) -> None:
+    inputs = [call.input(index) for index in range(len(call.node.inputs))]
+    none = {"fusedActivationFunction": 0}
+    total = inputs[0]
+    for index, item in enumerate(inputs[1:]):
+        shape = np.broadcast_shapes(call.shape_of(total), call.shape_of(item))
+        added = call.temporary(shape, total, f"total_{index}")
+        call.emit("ADD", [total, item], added, ("AddOptions", none))
+        total = added
+    share = filling_of(call, total, 1 / len(inputs))
+    call.emit("MUL", [total, share], None, ("MulOptions", none))
 
 
 def gelu(call: Call) -> None:
@@ -239,6 +261,7 @@ ELEMENTWISE: Final[dict[str, Converter]] = {
     "LessOrEqual": binary("LESS_EQUAL", "LessEqualOptions"),
     "Log": unary("LOG"),
     "Max": folded("MAXIMUM", "MaximumMinimumOptions"),
+    "Mean": mean,
     "Min": folded("MINIMUM", "MaximumMinimumOptions"),
     "Mod": modulo,
     "Mul": binary("MUL", "MulOptions", fuses=True),

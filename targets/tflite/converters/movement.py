@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Final
 
 import numpy as np
@@ -80,21 +81,45 @@ def pad(call: Call) -> None:
     amounts = np.zeros((call.rank(), 2), np.int32)
     for index, axis in enumerate(axes):
         amounts[axis % call.rank()] = pads[index], pads[index + len(axes)]
+    if mode in ("edge", "wrap") or (mode == "reflect" and (amounts < 0).any()):
+        _padded_by_index(call, amounts, mode)
+        return
     if (amounts < 0).any():
-        raise NotSaidError("negative pads, which cut, have no operator")
+        raise NotSaidError("pads that add on one side and cut on another have no operator")
     data, sizes = call.input(), call.make(amounts, "pads")
     if mode == "reflect":
         options = ("MirrorPadOptions", {"mode": schema.MirrorPadMode.REFLECT})
         call.emit("MIRROR_PAD", [data, sizes], None, options)
         return
-    if mode != "constant":
-        raise NotSaidError(f"mode {mode!r} has no operator")
     value = call.array(2).reshape(-1)[0] if call.has(2) and call.array(2).size else 0
-    if value == 0:
+    known = call.writer.tensors[data].quantization
+    # PAD fills integers with what stands for zero.
+    zero = 0 if call.integer or known is None else int(known.zero_point[0])
+    if value == zero:
         call.emit("PAD", [data, sizes], None, ("PadOptions", {}))
         return
     filling = filling_of(call, data, value)
     call.emit("PADV2", [data, sizes, filling], None, ("PadV2Options", {}))
+
+
+def _padded_by_index(call: Call, amounts: np.ndarray, mode: str) -> None:
+    """Repeat what is at the border, or beyond the other one: gathered, axis by axis."""
+    data = call.input()
+    changed = [axis for axis in range(call.rank()) if amounts[axis].any()]
+    for axis in changed:
+        size = call.shape()[axis]
+        before, after = (int(amount) for amount in amounts[axis])
+        places = np.pad(np.arange(size), (max(before, 0), max(after, 0)), mode)  # type: ignore[call-overload]  # a mode of numpy's own
+        places = places[max(-before, 0) : len(places) - max(-after, 0)]
+        shape = list(call.shape_of(data))
+        shape[axis] = len(places)
+        last = axis == changed[-1]
+        output = call.output() if last else call.temporary(shape, data, f"padded_{axis}")
+        where = call.int32(places.tolist(), f"places_{axis}")
+        call.emit("GATHER", [data, where], output, ("GatherOptions", {"axis": axis}))
+        data = output
+    if not changed:
+        call.reshape(data, call.out_shape(), call.output())
 
 
 def gather(call: Call) -> None:
@@ -110,7 +135,7 @@ def gather(call: Call) -> None:
     call.emit("GATHER", [call.input(), where], None, options)
 
 
-def from_the_front(call: Call, indices: int, size: int) -> int:
+def from_the_front(call: Call, indices: int, size: int | np.ndarray) -> int:
     """Return indices, which may count from the back, counted from the front."""
     known = call.writer.tensors[indices]
     counted = call.temporary(known.shape, indices, "counted")
@@ -122,7 +147,37 @@ def from_the_front(call: Call, indices: int, size: int) -> int:
 def gather_nd(call: Call) -> None:
     if call.attr("batch_dims", 0):
         raise NotSaidError("GATHER_ND has no batch dimensions")
-    call.emit("GATHER_ND", [call.input(0), call.input(1)], None, ("GatherNdOptions", {}))
+    found, indices = call.constant(1), call.input(1)
+    sizes = np.array(call.shape()[: call.shape(1)[-1]])
+    if found is not None:
+        array = found.array
+        indices = call.make(np.where(array < 0, array + sizes, array).astype(np.int32), "indices")
+    else:
+        indices = from_the_front(call, indices, sizes)
+    call.emit("GATHER_ND", [call.input(), indices], None, ("GatherNdOptions", {}))
+
+
+def scatter_nd(call: Call) -> None:
+    """Rows of the data or of the updates, by constant indices: one gather from both."""
+    found = call.constant(1)
+    if found is None or call.attr("reduction", "none") != "none":
+        raise NotSaidError("ScatterND is said for constant indices and without a reduction")
+    depth = call.shape(1)[-1]
+    sizes = call.shape()[:depth]
+    rows, length = math.prod(sizes), math.prod(call.shape()[depth:])
+    indices = found.array.reshape(-1, depth)
+    at = np.ravel_multi_index(tuple(np.where(indices < 0, indices + sizes, indices).T), sizes)
+    places = np.arange(rows)
+    places[at] = rows + np.arange(len(at))
+    data = call.reshape(call.input(0), (rows, length))
+    updates = call.reshape(call.input(2), (len(at), length))
+    both = call.temporary((rows + len(at), length), data, "both")
+    fields = {"axis": 0, "fusedActivationFunction": 0}
+    call.emit("CONCATENATION", [data, updates], both, ("ConcatenationOptions", fields))
+    chosen = call.temporary((rows, length), data, "chosen")
+    where = call.int32(places.tolist(), "places")
+    call.emit("GATHER", [both, where], chosen, ("GatherOptions", {"axis": 0}))
+    call.reshape(chosen, call.out_shape(), call.output())
 
 
 def expand(call: Call) -> None:
@@ -136,18 +191,25 @@ def tile(call: Call) -> None:
 
 
 def depth_to_space(call: Call) -> None:
-    """Channels first: through channels last and back, for the mode DCR."""
-    if call.attr("mode", "DCR") != "DCR":
-        raise NotSaidError("mode CRD has no operator")
-    _blocks(call, "DEPTH_TO_SPACE", "DepthToSpaceOptions")
+    """Channels first: through channels last and back; of the mode CRD, in another order."""
+    n, channels, h, w = call.shape()
+    block = int(call.attr("blocksize"))
+    data = call.transpose(call.input(), (0, 2, 3, 1))
+    if call.attr("mode", "DCR") == "CRD":
+        order = np.arange(channels).reshape(-1, block * block).T.reshape(-1)
+        sorted_ = call.temporary((n, h, w, channels), data, "sorted")
+        where = call.int32(order.tolist(), "order")
+        call.emit("GATHER", [data, where], sorted_, ("GatherOptions", {"axis": 3}))
+        data = sorted_
+    _blocks(call, data, "DEPTH_TO_SPACE", "DepthToSpaceOptions")
 
 
 def space_to_depth(call: Call) -> None:
-    _blocks(call, "SPACE_TO_DEPTH", "SpaceToDepthOptions")
-
-
-def _blocks(call: Call, operator: str, options: str) -> None:
     data = call.transpose(call.input(), (0, 2, 3, 1))
+    _blocks(call, data, "SPACE_TO_DEPTH", "SpaceToDepthOptions")
+
+
+def _blocks(call: Call, data: int, operator: str, options: str) -> None:
     n, c, h, w = call.out_shape()
     moved = call.temporary((n, h, w, c), data, "moved")
     call.emit(operator, [data], moved, (options, {"blockSize": int(call.attr("blocksize"))}))
@@ -174,6 +236,7 @@ MOVEMENT: Final[dict[str, Converter]] = {
     "Identity": reshape,
     "Pad": pad,
     "Reshape": reshape,
+    "ScatterND": scatter_nd,
     "Slice": slice_,
     "SpaceToDepth": space_to_depth,
     "Split": split,

@@ -123,10 +123,14 @@ def pad(
 
 
 def filling_of(call: Call, data: int, value: float) -> int:
-    """Return a scalar in the dtype and with the meaning of a tensor's numbers."""
+    """Return a scalar in the dtype and with the meaning of a tensor's numbers.
+
+    Args:
+        value: a real number; where the node itself is one on integers, such an integer.
+    """
     known = call.writer.tensors[data]
-    if known.quantization is None:
-        return call.make(np.array(value, known.dtype), "filling")
+    if known.quantization is None or not call.integer:
+        return call.make(Constant(np.array(value, known.dtype), known.quantization), "filling")
     limits = np.iinfo(known.dtype)
     scale, zero = float(known.quantization.scale[0]), int(known.quantization.zero_point[0])
     stored = np.clip(np.rint(value / scale) + zero, limits.min, limits.max)
@@ -186,10 +190,12 @@ def max_pool(call: Call) -> None:
 
 def _least(call: Call) -> float:
     known = call.writer.tensors[call.input()]
-    if known.quantization is not None:
-        low = np.iinfo(known.dtype).min - int(known.quantization.zero_point[0])
-        return float(low * known.quantization.scale[0])
-    return float(np.finfo(known.dtype).min)
+    if known.dtype == "float32":
+        return float(np.finfo(np.float32).min)
+    low = int(np.iinfo(known.dtype).min)
+    if known.quantization is None or not call.integer:
+        return low
+    return float((low - int(known.quantization.zero_point[0])) * known.quantization.scale[0])
 
 
 def average_pool(call: Call) -> None:

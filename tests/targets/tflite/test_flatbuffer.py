@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from typing import Any
 
+import litert
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
@@ -12,7 +13,6 @@ from ai_edge_litert import schema_py_generated as schema
 from tapeout.targets.tflite.flatbuffer import SIGNATURE, Quantization, Writer
 from tapeout.targets.tflite.lower import to_tflite
 
-import litert
 import support
 
 CONSTANT = np.arange(5, dtype=np.float32)

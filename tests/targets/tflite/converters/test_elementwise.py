@@ -1,10 +1,10 @@
 from __future__ import annotations
 
+import litert
 import numpy as np
 import pytest
 
 import kernels
-import litert
 import support
 
 RNG = np.random.default_rng(0)
@@ -111,7 +111,11 @@ def test_clips(bounds: tuple[float | None, float | None]) -> None:
 
 def test_bounds_that_are_computed() -> None:
     many = kernels.Collection()
-    x, low, high = many.input(draw(4, 5)), many.input(np.float32(-0.5)), many.input(np.float32(1))
+    x, low, high = (
+        many.input(draw(4, 5)),
+        many.input(np.array(-0.5, np.float32)),
+        many.input(np.array(1, np.float32)),
+    )
     many.add("Clip", [x, low, high])
     same(many)
 

@@ -1,10 +1,10 @@
 from __future__ import annotations
 
+import litert
 import numpy as np
 import pytest
 
 import kernels
-import litert
 
 RNG = np.random.default_rng(0)
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import litert
 import numpy as np
 import pytest
 
 import kernels
-import litert
 
 RNG = np.random.default_rng(0)
 

@@ -1,0 +1,223 @@
+"""What computes on int8: a graph of QuantizeLinear and DequantizeLinear, by LiteRT and by ONNX
+Runtime. They round differently, so numbers may differ by one step of the output's scale.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import litert
+import numpy as np
+import pytest
+
+from tapeout.lowering.reference import Reference
+from tapeout.targets.tflite.constraints import check
+from tapeout.targets.tflite.lower import to_tflite
+
+import kernels
+
+RNG = np.random.default_rng(0)
+
+#: (scale, zero point)
+Meaning = tuple[float, int]
+IN: Meaning = (0.05, -3)
+OUT: Meaning = (0.08, 5)
+
+
+def draw(*shape: int) -> np.ndarray:
+    return RNG.standard_normal(shape).astype(np.float32)
+
+
+@dataclasses.dataclass
+class Quantized:
+    """A network between QuantizeLinear and DequantizeLinear."""
+
+    many: kernels.Collection = dataclasses.field(default_factory=kernels.Collection)
+
+    def real(self, array: np.ndarray, meaning: Meaning = IN) -> str:
+        """Add an input; return its numbers, rounded to int8."""
+        return self.rounded(self.many.input(array), meaning)
+
+    def rounded(self, value: str, meaning: Meaning) -> str:
+        scale, zero = self.parameters(*meaning)
+        return self.call(
+            "DequantizeLinear", [self.call("QuantizeLinear", [value, scale, zero])[0], scale, zero]
+        )[0]
+
+    def parameters(self, scale: float, zero: int) -> tuple[str, str]:
+        constant = self.many.constant
+        return constant(np.array(scale, np.float32)), constant(np.array(zero, np.int8))
+
+    def weight(self, array: np.ndarray, axis: int) -> tuple[str, np.ndarray]:
+        """Add int8 weights with a scale for each index of an axis; return them and the scales."""
+        others = tuple(index for index in range(array.ndim) if index != axis)
+        scales = (np.abs(array).max(others) / 127).astype(np.float32)
+        shape = [-1 if index == axis else 1 for index in range(array.ndim)]
+        stored = np.rint(array / scales.reshape(shape)).astype(np.int8)
+        zeros = self.many.constant(np.zeros(len(scales), np.int8))
+        given = [self.many.constant(stored), self.many.constant(scales), zeros]
+        return self.call("DequantizeLinear", given, axis=axis)[0], scales
+
+    def bias(self, array: np.ndarray, scales: np.ndarray) -> str:
+        scales = (scales * np.float32(IN[0])).astype(np.float32)
+        stored = self.many.constant(np.rint(array / scales).astype(np.int32))
+        zeros = self.many.constant(np.zeros(len(scales), np.int32))
+        given = [stored, self.many.constant(scales), zeros]
+        return self.call("DequantizeLinear", given, axis=0)[0]
+
+    def call(
+        self, name: str, inputs: Sequence[str], count: int = 1, **attributes: Any
+    ) -> list[str]:
+        self.many.add(name, inputs, count, **attributes)
+        return list(self.many.nodes[-1].output)
+
+    def assert_same(self, meaning: Meaning, *results: str) -> list[str]:
+        """Compare the outputs; return the operators between the first and the last."""
+        ends = [self.rounded(value, meaning) for value in results]
+        model = self.many.model()
+        kept = [value for value in model.graph.outputs if value.name in ends]
+        model.graph.outputs.clear()
+        model.graph.outputs.extend(kept)
+        expected = Reference(model).run(self.many.inputs)
+        lowered = litert.PIPELINE.run(model.clone())
+        assert check(lowered) == []
+        content = to_tflite(lowered)
+        for xnnpack in (False, True):
+            actual = litert.run(content, self.many.inputs, xnnpack=xnnpack)
+            for name, wanted in expected.items():
+                steps = np.abs(actual[name] - wanted) / meaning[0]
+                assert steps.max() <= 1.001, f"{steps.max()} steps, xnnpack={xnnpack}"
+                assert np.ptp(wanted) > 0
+        return [name for name in litert.operators(content) if "QUANTIZE" not in name]
+
+
+@pytest.mark.parametrize("group", [1, 4])
+@pytest.mark.parametrize("bounds", [None, (0.0, None), (0.0, 6.0)])
+@pytest.mark.parametrize("pads", [[0] * 4, [1] * 4])
+def test_convolutions(
+    group: int, bounds: tuple[float, float | None] | None, pads: list[int]
+) -> None:
+    net = Quantized()
+    weight, scales = net.weight(draw(4, 4 // group, 3, 3), 0)
+    x = net.real(draw(1, 4, 7, 7))
+    value = net.call(
+        "Conv", [x, weight, net.bias(draw(4), scales)], group=group, pads=pads, strides=[2, 2]
+    )[0]
+    if bounds is not None:
+        given = [net.many.constant(np.float32(bound)) for bound in bounds if bound is not None]
+        value = net.call("Clip", [value, *given])[0]
+    found = net.assert_same((0.06, -20), value)
+    kept = [name for name in found if name not in ("PAD", "TRANSPOSE", "RESHAPE")]
+    assert kept == ["CONV_2D" if group == 1 else "DEPTHWISE_CONV_2D"]
+
+
+@pytest.mark.parametrize("biased", [False, True])
+def test_gemm(biased: bool) -> None:
+    net = Quantized()
+    weight, scales = net.weight(draw(5, 8), 0)
+    bias = [net.bias(draw(5), scales)] if biased else []
+    value = net.call("Gemm", [net.real(draw(3, 8)), weight, *bias], transB=1)[0]
+    assert net.assert_same(OUT, value) == ["FULLY_CONNECTED"]
+
+
+def test_products_of_two_variables() -> None:
+    net = Quantized()
+    value = net.call("MatMul", [net.real(draw(2, 3, 8)), net.real(draw(2, 8, 4), (0.04, 7))])[0]
+    assert net.assert_same(OUT, value) == ["BATCH_MATMUL"]
+
+
+@pytest.mark.parametrize(("name", "said"), [("Add", "ADD"), ("Sub", "SUB"), ("Mul", "MUL")])
+@pytest.mark.parametrize("shape", [(2, 3, 4), (1, 1, 4), (1,)])
+def test_arithmetic(name: str, said: str, shape: tuple[int, ...]) -> None:
+    net = Quantized()
+    value = net.call(name, [net.real(draw(2, 3, 4)), net.real(draw(*shape), (0.03, 11))])[0]
+    assert net.assert_same(OUT, value) == [said]
+
+
+#: Functions of one number -> the operator, what the output means, attributes.
+UNARY: dict[str, tuple[str, Meaning, dict[str, Any]]] = {
+    "HardSwish": ("HARD_SWISH", OUT, {}),
+    "LeakyRelu": ("LEAKY_RELU", OUT, {"alpha": 0.2}),
+    "LogSoftmax": ("LOG_SOFTMAX", (16 / 256, 127), {}),
+    "Sigmoid": ("LOGISTIC", (1 / 256, -128), {}),
+    "Softmax": ("SOFTMAX", (1 / 256, -128), {}),
+    "Tanh": ("TANH", (1 / 128, 0), {}),
+}
+
+
+@pytest.mark.parametrize("name", UNARY)
+def test_functions(name: str) -> None:
+    said, meaning, attributes = UNARY[name]
+    net = Quantized()
+    value = net.call(name, [net.real(draw(3, 8) * 3)], **attributes)[0]
+    assert net.assert_same(meaning, value) == [said]
+
+
+def test_poolings() -> None:
+    for name, attributes in (
+        ("MaxPool", {"kernel_shape": [2, 2], "strides": [2, 2]}),
+        ("MaxPool", {"kernel_shape": [3, 3], "pads": [1, 1, 0, 0]}),
+        ("AveragePool", {"kernel_shape": [2, 2], "strides": [2, 2]}),
+        ("AveragePool", {"kernel_shape": [3, 3], "pads": [1] * 4}),
+        ("GlobalAveragePool", {}),
+    ):
+        net = Quantized()
+        value = net.call(name, [net.real(draw(1, 3, 6, 6))], **attributes)[0]
+        found = net.assert_same(IN, value)
+        assert "DEQUANTIZE" not in found[1:-1]
+
+
+def test_reductions() -> None:
+    net = Quantized()
+    axes = net.many.constant(np.array([1, 2]))
+    value = net.call("ReduceMean", [net.real(draw(2, 4, 5, 6)), axes])[0]
+    assert net.assert_same((0.01, 3), value) == ["MEAN"]
+
+
+def test_what_moves_numbers() -> None:
+    net = Quantized()
+    x = net.real(draw(2, 4, 6))
+
+    def ints(*numbers: int) -> str:
+        return net.many.constant(np.array(numbers, np.int64))
+
+    values = [
+        net.call("Transpose", [x], perm=[2, 0, 1])[0],
+        net.call("Reshape", [x, ints(4, -1)])[0],
+        net.call("Slice", [x, ints(1), ints(3), ints(1)])[0],
+        net.call("Tile", [x, ints(1, 2, 1)])[0],
+        net.call("Gather", [x, ints(3, 0)], axis=1)[0],
+        net.call("Pad", [x, ints(0, 1, 0, 0, 2, 1)])[0],
+        *net.call("Split", [x], 2, axis=2, num_outputs=2),
+    ]
+    found = net.assert_same(IN, *values)
+    assert set(found) <= {
+        "TRANSPOSE", "RESHAPE", "SLICE", "TILE", "GATHER", "PAD", "PADV2", "SPLIT_V",
+    }  # fmt: skip
+
+
+def test_concat_of_several_scales() -> None:
+    net = Quantized()
+    pieces = [net.real(draw(2, 3)), net.real(draw(2, 3), (0.02, 9)), net.real(draw(2, 3), OUT)]
+    assert "CONCATENATION" in net.assert_same(OUT, net.call("Concat", pieces, axis=1)[0])
+
+
+@pytest.mark.parametrize("bounds", [(0.0, 6.0), (0.0, None), (-1.0, 1.0), (-0.5, 2.0)])
+def test_clips(bounds: tuple[float, float | None]) -> None:
+    net = Quantized()
+    given = [net.many.constant(np.float32(bound)) for bound in bounds if bound is not None]
+    value = net.call("Clip", [net.real(draw(3, 8) * 4), *given])[0]
+    net.assert_same(IN, value)
+
+
+def test_weights_of_integers_beside_real_data_become_real() -> None:
+    """Dynamic range: the weights are small in the file, and sums are those of real numbers."""
+    net = Quantized()
+    weight, _ = net.weight(draw(8, 5), 1)
+    value = net.call("MatMul", [net.many.input(draw(3, 8)), weight])[0]
+    model = net.many.model()
+    model.graph.outputs[:] = [v for v in model.graph.outputs if v.name == value]
+    found = litert.assert_same(model, net.many.inputs)
+    assert "FULLY_CONNECTED" in found
