@@ -68,6 +68,20 @@ def axes_of(node: ir.Node) -> list[Axis]:
     ]
 
 
+def broken_length(node: ir.Node) -> float | None:
+    """Return the length that scales lead to, where it is not whole and coordinates depend on it.
+
+    Runtimes disagree there whether coordinates follow the length or its whole part.
+    """
+    scales = _array(node, 2)
+    if mode_of(node) not in ("align_corners", "tf_crop_and_resize") or scales is None:
+        return None
+    shape = shape_of(node.inputs[0]) or ()
+    axes = node.attributes.get_ints("axes", tuple(range(len(shape))))
+    lengths = (float(shape[axis] * scale) for axis, scale in zip(axes, scales, strict=True))
+    return next((length for length in lengths if not length.is_integer()), None)
+
+
 def _array(node: ir.Node, index: int) -> np.ndarray | None:
     """Return a constant input with elements."""
     found = array_of(node.inputs[index]) if index < len(node.inputs) else None

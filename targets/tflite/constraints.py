@@ -14,6 +14,7 @@ import numpy as np
 import onnx_ir as ir
 
 from ...errors import Problem
+from ...lowering import resizing
 from ...lowering.matching import array_of, shape_of
 from ...lowering.spatial import is_windowed, window_attributes
 
@@ -129,6 +130,12 @@ def whole_powers(node: ir.Node) -> str | None:
     return "the power may be negative" if power is None or (power < 0).any() else None
 
 
+def whole_lengths(node: ir.Node) -> str | None:
+    """Runtimes disagree where scales do not lead to whole numbers: give sizes instead."""
+    broken = resizing.broken_length(node)
+    return None if broken is None else f"{resizing.mode_of(node)} to a length of {broken:g}"
+
+
 def floats_to_interpolate(node: ir.Node) -> str | None:
     """How integers are rounded between two neighbours is not specified: cast to float before."""
     mode = node.attributes.get_string("mode", "nearest")
@@ -204,11 +211,13 @@ OPERATORS: Final[dict[str, tuple[Constraint, ...]]] = {
     "Pow": (same_dtypes, whole_powers),
     "QuantizeLinear": (single_zero_points,),
     **dict.fromkeys(_REDUCTIONS.split(), (constant(1),)),
-    "Resize": (constant(1, 2, 3), floats_to_interpolate),
+    "Resize": (constant(1, 2, 3), whole_lengths, floats_to_interpolate),
+    "OneHot": (constant(1, 2),),
     "Slice": (constant(1, 2, 3, 4),),
     "Sub": (finite_sums,),
     "Tile": (constant(1),),
     "TopK": (constant(1),),
+    "Trilu": (constant(1),),
 }
 
 

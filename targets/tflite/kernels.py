@@ -93,7 +93,7 @@ def _refused(name: str, read: Sequence[Tensor | None]) -> list[str]:
 
 
 #: Operators whose data is not their first input.
-_DATA: Final = {"SELECT_V2": 1, "SCATTER_ND": 1, "TRANSPOSE_CONV": 2, "FILL": 1}
+_DATA: Final = {"SELECT_V2": 1, "TRANSPOSE_CONV": 2, "FILL": 1}
 
 #: The highest rank where the operator has no limit of its own.
 MAX_RANK: Final = 8

@@ -12,8 +12,8 @@ from ...lowering.pipeline import Pipeline
 #: Operators that ONNX defines by others, and TFLite has no builtin for.
 EXPANDED: Final = (
     "AffineGrid", "Attention", "CastLike", "Celu", "CenterCropPad", "DynamicQuantizeLinear",
-    "GroupNormalization", "MeanVarianceNormalization", "Mish", "NegativeLogLikelihoodLoss",
-    "RotaryEmbedding", "Selu", "Shrink", "SoftmaxCrossEntropyLoss", "Softplus", "Softsign",
+    "GroupNormalization", "MeanVarianceNormalization", "NegativeLogLikelihoodLoss",
+    "RotaryEmbedding", "Selu", "Shrink", "SoftmaxCrossEntropyLoss", "Softsign",
     "ThresholdedRelu",
 )  # fmt: skip
 

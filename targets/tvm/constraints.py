@@ -12,6 +12,7 @@ from typing import Final
 import onnx_ir as ir
 
 from ...errors import Problem
+from ...lowering import resizing
 from ...lowering.dialect import DOMAIN
 from ...lowering.matching import array_of, ints_of, shape_of
 from ...lowering.own_operators import is_own
@@ -156,16 +157,8 @@ def floats_to_interpolate(node: ir.Node) -> str | None:
 
 def whole_lengths(node: ir.Node) -> str | None:
     """Runtimes disagree where scales do not lead to whole numbers: give sizes instead."""
-    mode = node.attributes.get_string("coordinate_transformation_mode", "half_pixel")
-    scales = array_of(_input(node, 2))
-    if mode not in ("align_corners", "tf_crop_and_resize") or scales is None or not scales.size:
-        return None
-    rank = len(shape_of(node.inputs[0]) or ())
-    axes = node.attributes.get_ints("axes", tuple(range(rank)))
-    sizes = [(shape_of(node.inputs[0]) or ())[axis] for axis in axes]
-    lengths = [float(size * scale) for size, scale in zip(sizes, scales, strict=True)]
-    broken = [length for length in lengths if not length.is_integer()]
-    return f"{mode} to a length of {broken[0]:g}" if broken else None
+    broken = resizing.broken_length(node)
+    return None if broken is None else f"{resizing.mode_of(node)} to a length of {broken:g}"
 
 
 def constant_region(node: ir.Node) -> str | None:

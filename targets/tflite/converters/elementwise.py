@@ -204,6 +204,45 @@ def hard_sigmoid(call: Call) -> None:
     call.emit("MINIMUM", [moved, filling_of(call, data, 1.0)], None, ("MaximumMinimumOptions", {}))
 
 
+def softplus(call: Call) -> None:
+    """log(1 + exp(x)) as max(x, 0) + log(1 + exp(-|x|)), where nothing overflows."""
+    data, none = call.input(), {"fusedActivationFunction": 0}
+    names = ("size", "opposite", "power", "more", "rest", "positive")
+    size, opposite, power, more, rest, positive = (
+        call.temporary(call.shape(), data, name) for name in names
+    )
+    call.emit("ABS", [data], size, ("AbsOptions", {}))
+    call.emit("NEG", [size], opposite, ("NegOptions", {}))
+    call.emit("EXP", [opposite], power, ("ExpOptions", {}))
+    call.emit("ADD", [power, filling_of(call, data, 1.0)], more, ("AddOptions", none))
+    call.emit("LOG", [more], rest)
+    call.emit("RELU", [data], positive)
+    call.emit("ADD", [positive, rest], None, ("AddOptions", none))
+
+
+def mish(call: Call) -> None:
+    """x tanh(softplus(x)), which is x n / (n + 2) with n = e (e + 2) and e = exp(x).
+
+    From 20 on it is x in single precision.
+    """
+    data, none = call.input(), {"fusedActivationFunction": 0}
+    names = ("bounded", "power", "more", "n", "below", "share")
+    bounded, power, more, n, below, share = (
+        call.temporary(call.shape(), data, name) for name in names
+    )
+    two = filling_of(call, data, 2.0)
+    call.emit("MINIMUM", [data, filling_of(call, data, 20.0)], bounded, _EXTREME)
+    call.emit("EXP", [bounded], power, ("ExpOptions", {}))
+    call.emit("ADD", [power, two], more, ("AddOptions", none))
+    call.emit("MUL", [power, more], n, ("MulOptions", none))
+    call.emit("ADD", [n, two], below, ("AddOptions", none))
+    call.emit("DIV", [n, below], share, ("DivOptions", none))
+    call.emit("MUL", [data, share], None, ("MulOptions", none))
+
+
+_EXTREME: Final = ("MaximumMinimumOptions", dict[str, Any]())
+
+
 def prelu(call: Call) -> None:
     call.emit("PRELU", [call.input(0), call.input(1)])
 
@@ -263,6 +302,7 @@ ELEMENTWISE: Final[dict[str, Converter]] = {
     "Max": folded("MAXIMUM", "MaximumMinimumOptions"),
     "Mean": mean,
     "Min": folded("MINIMUM", "MaximumMinimumOptions"),
+    "Mish": mish,
     "Mod": modulo,
     "Mul": binary("MUL", "MulOptions", fuses=True),
     "Neg": unary("NEG", "NegOptions"),
@@ -276,6 +316,7 @@ ELEMENTWISE: Final[dict[str, Converter]] = {
     "Sigmoid": unary("LOGISTIC"),
     "Sign": unary("SIGN", "SignOptions"),
     "Sin": unary("SIN"),
+    "Softplus": softplus,
     "Sqrt": unary("SQRT"),
     "Sub": additive("SUB", "SubOptions"),
     "Sum": folded("ADD", "AddOptions"),

@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from ..call import Call, Converter, NotSaidError
+from ..call import Call, Converter, NotSaidError, Options
 from .windows import activation_code, no_bias
 
 

@@ -216,6 +216,36 @@ def _blocks(call: Call, data: int, operator: str, options: str) -> None:
     call.transpose(moved, (0, 3, 1, 2), call.output())
 
 
+def trilu(call: Call) -> None:
+    """Keep what is on one side of a diagonal, by a constant mask; the rest is zero."""
+    rows, columns = call.shape()[-2:]
+    shift = int(call.array(1).reshape(-1)[0]) if call.has(1) else 0
+    side = np.triu if call.attr("upper", 1) else np.tril
+    data = call.input()
+    mask = call.make(side(np.ones((rows, columns), bool), shift), "mask")
+    inputs = [mask, data, filling_of(call, data, 0)]
+    call.emit("SELECT_V2", inputs, None, ("SelectV2Options", {}))
+
+
+def one_hot(call: Call) -> None:
+    """Indices from -depth on count from the back; beyond, every value is off."""
+    indices, depth = call.input(0), int(call.array(1).reshape(-1)[0])
+    known = call.writer.tensors[indices]
+    if known.dtype not in ("int32", "int64"):
+        raise NotSaidError("its indices are neither int32 nor int64")
+    counted, shifted = (call.temporary(known.shape, indices, name) for name in ("from", "shifted"))
+    negative = call.writer.tensor(f"{call.node.name}/negative", known.shape, "bool")
+    zero, size = (call.make(np.array(n, known.dtype), "n") for n in (0, depth))
+    call.emit("LESS", [indices, zero], negative, ("LessOptions", {}))
+    call.emit("ADD", [indices, size], shifted, ("AddOptions", {"fusedActivationFunction": 0}))
+    call.emit("SELECT_V2", [negative, shifted, indices], counted, ("SelectV2Options", {}))
+    off, on = (call.make(np.asarray(item), "value") for item in call.array(2).reshape(-1))
+    axis = int(call.attr("axis", -1)) % (call.rank() + 1)
+    options = ("OneHotOptions", {"axis": -1 if axis == call.rank() else axis})
+    inputs = [counted, call.make(np.array(depth, np.int32), "depth"), on, off]
+    call.emit("ONE_HOT", inputs, None, options)
+
+
 def cumsum(call: Call) -> None:
     axis = call.make(np.array(call.ints(1)[0] % call.rank(), np.int32), "axis")
     fields: dict[str, Any] = {
@@ -234,6 +264,7 @@ MOVEMENT: Final[dict[str, Converter]] = {
     "Gather": gather,
     "GatherND": gather_nd,
     "Identity": reshape,
+    "OneHot": one_hot,
     "Pad": pad,
     "Reshape": reshape,
     "ScatterND": scatter_nd,
@@ -243,5 +274,6 @@ MOVEMENT: Final[dict[str, Converter]] = {
     "Squeeze": reshape,
     "Tile": tile,
     "Transpose": transpose,
+    "Trilu": trilu,
     "Unsqueeze": reshape,
 }

@@ -168,3 +168,11 @@ def test_rank_five_where_shapes_are_equal() -> None:
         "g (float[2,1,2,3,2] x, float[2,1,2,3,2] z) => (float[2,1,2,3,2] y) { y = Add(x, z) }"
     )
     litert.assert_same(model)
+
+
+def test_far_from_zero_nothing_overflows() -> None:
+    many = kernels.Collection()
+    x = many.input(np.array([-200, -30, -9, 9, 30, 200], np.float32))
+    for name in ("Softplus", "Mish", "Swish", "Gelu", "Sigmoid"):
+        many.add(name, [x])
+    same(many)

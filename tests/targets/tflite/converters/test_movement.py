@@ -132,3 +132,23 @@ def test_an_output_may_be_an_input_or_a_constant() -> None:
     many.add("Identity", [x])
     many.add("Identity", [many.constant(draw(4))])
     same(many)
+
+
+@pytest.mark.parametrize("upper", [0, 1])
+def test_triangles(upper: int) -> None:
+    many = kernels.Collection()
+    x = many.input(draw(2, 4, 5))
+    for shift in (-1, 0, 2):
+        many.add("Trilu", [x, many.constant(np.array(shift))], upper=upper)
+    infinite = many.input(np.full((3, 3), -np.inf, np.float32))
+    many.add("Trilu", [infinite], upper=upper)
+    same(many)
+
+
+@pytest.mark.parametrize("axis", [-1, 0, 1])
+def test_one_of_many(axis: int) -> None:
+    many = kernels.Collection()
+    depth, values = ints(many, 4), many.constant(np.array([2, 7], np.float32))
+    x = many.input(np.array([[0, 3, -1], [4, -4, -5]]))
+    many.add("OneHot", [x, depth, values], axis=axis)
+    same(many)
