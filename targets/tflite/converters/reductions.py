@@ -150,24 +150,28 @@ def _on_last(call: Call, operator: str, options: tuple[str, dict[str, float]]) -
 
 
 def layer_norm(call: Call) -> None:
-    """(x - mean) / sqrt(variance + epsilon) * scale + bias, over the axes from `axis` on."""
-    if len(call.results) > 1 and any(value.name for value in call.results[1:]):
-        raise NotSaidError("its mean and deviation are asked for")
+    """(x - mean) / sqrt(variance + epsilon) * scale + bias, over the axes from `axis` on.
+
+    The mean and 1 / sqrt(variance + epsilon) are outputs, too, if they are asked for.
+    """
     axes = tuple(range(call.axis(-1), call.rank()))
-    normalized = standardized(call, axes, float(call.attr("epsilon", 1e-5)))
+    normalized, *moments = standardized(call, axes, float(call.attr("epsilon", 1e-5)))
+    for index, found in enumerate(moments, 1):
+        if index < len(call.results) and call.results[index].name:
+            call.reshape(found, call.out_shape(index), call.output(index))
     _affine(call, normalized, call.input(1), call.input(2) if call.has(2) else None)
 
 
 def instance_norm(call: Call) -> None:
     axes = tuple(range(2, call.rank()))
-    normalized = standardized(call, axes, float(call.attr("epsilon", 1e-5)))
+    normalized, _, _ = standardized(call, axes, float(call.attr("epsilon", 1e-5)))
     shape = (-1, *[1] * (call.rank() - 2))
     scale, bias = (call.make(call.array(index).reshape(shape), f"{index}") for index in (1, 2))
     _affine(call, normalized, scale, bias)
 
 
-def standardized(call: Call, axes: tuple[int, ...], epsilon: float) -> int:
-    """Return (x - mean) / sqrt(variance + epsilon) over some axes."""
+def standardized(call: Call, axes: tuple[int, ...], epsilon: float) -> tuple[int, int, int]:
+    """Return (x - mean) / sqrt(variance + epsilon) over some axes, the mean and the divisor."""
     data = call.input()
     shape = call.shape()
     small = tuple(1 if axis in axes else size for axis, size in enumerate(shape))
@@ -186,16 +190,17 @@ def standardized(call: Call, axes: tuple[int, ...], epsilon: float) -> int:
     call.emit("RSQRT", [safe], inverse)
     normalized = call.temporary(shape, data, "normalized")
     call.emit("MUL", [centered, inverse], normalized, ("MulOptions", _NONE))
-    return normalized
+    return normalized, mean, inverse
 
 
 def _affine(call: Call, data: int, scale: int, bias: int | None) -> None:
+    output = call.output(0)
     if bias is None:
-        call.emit("MUL", [data, scale], None, ("MulOptions", _NONE))
+        call.emit("MUL", [data, scale], output, ("MulOptions", _NONE))
         return
     scaled = call.temporary(call.shape_of(data), data, "scaled")
     call.emit("MUL", [data, scale], scaled, ("MulOptions", _NONE))
-    call.emit("ADD", [scaled, bias], None, ("AddOptions", _NONE))
+    call.emit("ADD", [scaled, bias], output, ("AddOptions", _NONE))
 
 
 def top_k(call: Call) -> None:

@@ -140,36 +140,39 @@ def filling_of(call: Call, data: int, value: float) -> int:
 def conv(call: Call) -> None:
     window = Window(call)
     weight = call.constant(1)
-    if weight is None:
-        raise NotSaidError("its weights are not constant")
-    if window.is_signal:
-        out, inner, length = weight.array.shape
-        weight = weight.reshaped((out, inner, 1, length), 0)
+    out, inner = call.shape(1)[:2]
+    if window.is_signal and weight is not None:
+        weight = weight.reshaped((out, inner, 1, call.shape(1)[2]), 0)
     group, channels = int(call.attr("group")), window.input[3]
     data, padding = window.padded()
-    bias = _bias(call, weight)
     dilation = {"dilationHFactor": window.dilations[0], "dilationWFactor": window.dilations[1]}
     fields = {**window.fields(padding), **dilation}
-    if group == channels and weight.array.shape[1] == 1 and (group > 1 or channels == 1 == group):
-        kernel = call.weights(weight.transposed((1, 2, 3, 0)))
-        fields["depthMultiplier"] = weight.array.shape[0] // channels
-        window.emit("DEPTHWISE_CONV_2D", [data, kernel, bias], ("DepthwiseConv2DOptions", fields))
+    deep = group == channels and inner == 1
+    perm = (1, 2, 3, 0) if deep else (0, 2, 3, 1)
+    if weight is None:
+        images = call.reshape(call.input(1), (out, inner, *window.kernel))
+        kernel = call.transpose(images, perm)
+    else:
+        kernel = call.weights(weight.transposed(perm))
+    inputs = [data, kernel, _bias(call, weight, out)]
+    if deep:
+        fields["depthMultiplier"] = out // channels
+        window.emit("DEPTHWISE_CONV_2D", inputs, ("DepthwiseConv2DOptions", fields))
         return
-    kernel = call.weights(weight.transposed((0, 2, 3, 1)))
-    window.emit("CONV_2D", [data, kernel, bias], ("Conv2DOptions", fields))
+    window.emit("CONV_2D", inputs, ("Conv2DOptions", fields))
 
 
-def _bias(call: Call, weight: Constant) -> int:
+def _bias(call: Call, weight: Constant | None, count: int) -> int:
     """Return the bias; kernels want one."""
-    found = call.constant(2) if call.has(2) else None
-    if found is not None:
-        return call.weights(found)
-    return no_bias(call, weight, weight.array.shape[0])
+    if not call.has(2):
+        return no_bias(call, weight, count)
+    found = call.constant(2)
+    return call.input(2) if found is None else call.weights(found)
 
 
-def no_bias(call: Call, weight: Constant, count: int) -> int:
+def no_bias(call: Call, weight: Constant | None, count: int) -> int:
     """Return a bias of zeros; beside integers, with the scale of their sums."""
-    if not call.integer or weight.quantization is None:
+    if weight is None or weight.quantization is None or not call.integer:
         return call.make(np.zeros(count, np.float32), "bias")
     data = call.writer.tensors[call.input()].quantization
     if data is None:

@@ -84,6 +84,7 @@ def test_normalizations() -> None:
     last, two = many.constant(draw(6)), many.constant(draw(5, 6))
     many.add("LayerNormalization", [x, last, many.constant(draw(6))])
     many.add("LayerNormalization", [x, two], axis=2, epsilon=1e-3)
+    many.add("LayerNormalization", [x, last], 3)
     many.add("RMSNormalization", [x, last])
     channels = [many.constant(draw(4)) for _ in range(2)]
     many.add("InstanceNormalization", [x, *channels])

@@ -60,6 +60,16 @@ def test_convolutions(name: str, biased: bool) -> None:
     assert ("DEPTHWISE_CONV_2D" in found) == (kernel[1] == 1)
 
 
+@pytest.mark.parametrize("name", ["valid", "depthwise", "signal"])
+def test_weights_that_are_computed(name: str) -> None:
+    shape, kernel, attributes = CONVS[name]
+    many = kernels.Collection()
+    given = [many.input(draw(*item)) for item in (shape, kernel, (kernel[0],))]
+    many.add("Conv", given, **attributes)
+    many.add("Conv", given[:2], **attributes)
+    litert.assert_same(many.model(), many.inputs)
+
+
 def test_pads_that_are_those_of_same_need_no_operator() -> None:
     assert "PAD" not in windowed("Conv", (1, 3, 7, 8), draw(4, 3, 3, 3), pads=[1, 1, 1, 1])
 
