@@ -205,17 +205,28 @@ def hard_sigmoid(call: Call) -> None:
 
 
 def softplus(call: Call) -> None:
-    """log(1 + exp(x)) as max(x, 0) + log(1 + exp(-|x|)), where nothing overflows."""
+    """log(1 + exp(x)) as max(x, 0) + log(1 + e) with e = exp(-|x|), where nothing overflows.
+
+    log(1 + e) is log(u) e / (u - 1) of u, which is 1 + e rounded, and e where u is 1: so it is
+    exact for the smallest e, too (W. Kahan's log1p).
+    """
     data, none = call.input(), {"fusedActivationFunction": 0}
-    names = ("size", "opposite", "power", "more", "rest", "positive")
-    size, opposite, power, more, rest, positive = (
+    names = ("size", "opposite", "e", "u", "rounded", "log", "ratio", "near", "rest", "positive")
+    size, opposite, e, u, rounded, log, ratio, near, rest, positive = (
         call.temporary(call.shape(), data, name) for name in names
     )
+    one, zero = filling_of(call, data, 1.0), filling_of(call, data, 0.0)
+    is_lost = call.writer.tensor(f"{call.node.name}/lost", call.shape(), "bool")
     call.emit("ABS", [data], size, ("AbsOptions", {}))
     call.emit("NEG", [size], opposite, ("NegOptions", {}))
-    call.emit("EXP", [opposite], power, ("ExpOptions", {}))
-    call.emit("ADD", [power, filling_of(call, data, 1.0)], more, ("AddOptions", none))
-    call.emit("LOG", [more], rest)
+    call.emit("EXP", [opposite], e, ("ExpOptions", {}))
+    call.emit("ADD", [e, one], u, ("AddOptions", none))
+    call.emit("SUB", [u, one], rounded, ("SubOptions", none))
+    call.emit("LOG", [u], log)
+    call.emit("DIV", [e, rounded], ratio, ("DivOptions", none))
+    call.emit("MUL", [log, ratio], near, ("MulOptions", none))
+    call.emit("EQUAL", [rounded, zero], is_lost, ("EqualOptions", {}))
+    call.emit("SELECT_V2", [is_lost, e, near], rest, ("SelectV2Options", {}))
     call.emit("RELU", [data], positive)
     call.emit("ADD", [positive, rest], None, ("AddOptions", none))
 

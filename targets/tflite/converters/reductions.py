@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from ..call import Call, Converter, NotSaidError
+from ..call import Call, Converter
 from .windows import filling_of
 
 _NONE: Final = {"fusedActivationFunction": 0}
@@ -110,20 +110,29 @@ def rms_norm(call: Call) -> None:
 
 
 def arg(operator: str, options: str) -> Converter:
+    """Return a converter to the place of an extreme; the last of equal ones, counted backwards."""
+
     def convert(call: Call) -> None:
-        if call.attr("select_last_index", 0):
-            raise NotSaidError("the last of equal numbers has no operator")
-        axis = call.axis(0)
+        axis, data, shape = call.axis(0), call.input(), call.shape()
         at = call.make(np.array(axis, np.int32), "axis")
+        small = [size for index, size in enumerate(shape) if index != axis]
         output = call.output()
-        result = output
-        if call.attr("keepdims", 1):
-            shape = [size for index, size in enumerate(call.shape()) if index != axis]
-            result = call.temporary(shape, output, "indices")
+        last = bool(call.attr("select_last_index", 0))
+        if last:
+            reversed_ = call.temporary(shape, data, "reversed")
+            call.emit("REVERSE_V2", [data, call.int32((axis,), "axes")], reversed_)
+            data = reversed_
+        kept = bool(call.attr("keepdims", 1))
+        found = call.temporary(small, output, "places") if kept or last else output
         field = {"outputType": 4}  # TensorType.INT64
-        call.emit(operator, [call.input(), at], result, (options, field))
-        if result != output:
-            call.reshape(result, call.out_shape(), output)
+        call.emit(operator, [data, at], found, (options, field))
+        if last:
+            whole = call.make(np.array(shape[axis] - 1, np.int64), "last")
+            counted = call.temporary(small, output, "counted") if kept else output
+            call.emit("SUB", [whole, found], counted, ("SubOptions", _NONE))
+            found = counted
+        if kept:
+            call.reshape(found, call.out_shape(), output)
 
     return convert
 
@@ -204,15 +213,34 @@ def _affine(call: Call, data: int, scale: int, bias: int | None) -> None:
 
 
 def top_k(call: Call) -> None:
-    if not call.attr("largest", 1):
-        raise NotSaidError("the smallest have no operator")
-    if call.axis(-1) != call.rank() - 1:
-        raise NotSaidError("TOPK_V2 works along the last axis")
+    """The largest along the last axis; the smallest are the largest of the opposites."""
+    axis, rank, data = call.axis(-1), call.rank(), call.input()
     count = call.make(np.array(call.ints(1)[0], np.int32), "k")
-    values, indices = call.output(0), call.output(1)
-    found = call.writer.tensor(f"{call.node.name}/indices", call.out_shape(1), "int32")
-    call.emit("TOPK_V2", [call.input(), count], [values, found], ("TopKV2Options", {}))
-    call.emit("CAST", [found], indices, ("CastOptions", {}))
+    perm = [index for index in range(rank) if index != axis] + [axis]
+    moved, smallest = axis != rank - 1, not call.attr("largest", 1)
+    if moved:
+        data = call.transpose(data, perm)
+    if smallest:
+        data = _negated(call, data, None)
+    shape = (*call.shape_of(data)[:-1], call.ints(1)[0])
+    output, places = call.output(0), call.output(1)
+    values = call.temporary(shape, data, "values") if moved or smallest else output
+    found = call.writer.tensor(f"{call.node.name}/places", shape, "int32")
+    call.emit("TOPK_V2", [data, count], [values, found], ("TopKV2Options", {}))
+    if smallest:
+        values = _negated(call, values, None if moved else output)
+    if moved:
+        back = [perm.index(index) for index in range(rank)]
+        call.transpose(values, back, output)
+        found = call.transpose(found, back)
+    call.emit("CAST", [found], places, ("CastOptions", {}))
+
+
+def _negated(call: Call, data: int, output: int | None) -> int:
+    if output is None:
+        output = call.temporary(call.shape_of(data), data, f"opposite_{data}")
+    call.emit("NEG", [data], output, ("NegOptions", {}))
+    return output
 
 
 REDUCTIONS: Final[dict[str, Converter]] = {

@@ -102,11 +102,10 @@ REFUSED: dict[str, tuple[str, dict[str, np.ndarray], tuple[str, ...]]] = {
         {"l": np.array(-np.inf, np.float32), "h": np.array(0, np.float32)},
         ("'l'", "infinite in places", "largest finite"),
     ),
-    "the smallest": (
-        "g (float[4] x, int64[1] k) => (float[2] v, int64[2] i)"
-        " { v, i = TopK <largest = 0> (x, k) }",
-        {"k": np.array([2])},
-        ("the smallest have no operator",),
+    "batches of indices": (
+        "g (float[2,4] x, int64[2,1] i) => (float[2] y) { y = GatherND <batch_dims = 1> (x, i) }",
+        {},
+        ("node 'y' (GatherND)", "no batch dimensions"),
     ),
 }
 

@@ -58,14 +58,18 @@ def test_places_of_extremes(name: str) -> None:
     x = many.input(RNG.integers(0, 4, (5, 6, 7)).astype(np.float32))
     for axis in (0, 1, -1):
         for keepdims in (0, 1):
-            many.add(name, [x], axis=axis, keepdims=keepdims)
+            for last in (0, 1):
+                many.add(name, [x], axis=axis, keepdims=keepdims, select_last_index=last)
     same(many)
 
 
-def test_the_best_in_order() -> None:
+@pytest.mark.parametrize("largest", [0, 1])
+@pytest.mark.parametrize("axis", [0, 1, -1])
+def test_the_best_in_order_and_equal_ones_by_index(largest: int, axis: int) -> None:
     many = kernels.Collection()
-    x = many.input(draw(7, 9))
-    many.add("TopK", [x, many.constant(np.array([4]))], 2)
+    for dtype in (np.float32, np.int64):
+        x = many.input(RNG.integers(0, 5, (7, 8, 9)).astype(dtype))
+        many.add("TopK", [x, many.constant(np.array([4]))], 2, axis=axis, largest=largest)
     same(many)
 
 
