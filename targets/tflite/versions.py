@@ -68,7 +68,7 @@ def _grouped(reads: Reads, makes: Makes, fields: Fields) -> bool:
 
 
 def _dilated(reads: Reads, makes: Makes, fields: Fields) -> bool:
-    return fields.get("dilationWFactor", 1) != 1 or fields.get("dilationHFactor", 1) != 1
+    return any(fields.get(f"dilation{axis}Factor", 1) != 1 for axis in "HW")
 
 
 def _rank_over(limit: int) -> Rule:

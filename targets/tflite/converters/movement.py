@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from ..call import Call, Converter, NotSaidError
+from ..call import Call, Converter, NotSaidError, static
 from .windows import filling_of
 
 
@@ -45,8 +45,8 @@ def _alike(call: Call, tensor: int, output: int) -> int:
 def split(call: Call) -> None:
     axis = call.make(np.array(call.axis(0), np.int32), "axis")
     at = call.axis(0)
-    sizes = [value.shape[at] for value in call.results if value.shape is not None]
-    lengths = call.int32([int(size) for size in sizes], "sizes")
+    sizes = [static(value)[at] for value in call.results]
+    lengths = call.int32(sizes, "sizes")
     options = ("SplitVOptions", {"numSplits": len(sizes)})
     call.emit("SPLIT_V", [call.input(), lengths, axis], None, options)
 

@@ -15,7 +15,11 @@ from ....lowering.resizing import Axis
 from ..call import Call, Converter, NotSaidError
 
 #: Options of RESIZE_BILINEAR and RESIZE_NEAREST_NEIGHBOR.
-_OPTIONS: Final = ({}, {"halfPixelCenters": True}, {"alignCorners": True})
+_OPTIONS: Final[tuple[dict[str, Any], ...]] = (
+    {},
+    {"halfPixelCenters": True},
+    {"alignCorners": True},
+)
 
 
 def resize(call: Call) -> None:
