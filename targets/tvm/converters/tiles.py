@@ -51,12 +51,12 @@ def emit(
         te.placeholder(tuple(int(dim) for dim in item.ty.shape), str(item.ty.dtype), f"p{index}")
         for index, item in enumerate(given)
     ]
-    function = te.create_prim_func([*tensors, compute(*tensors)])
-    schedule = s_tir.Schedule(function)
+    result = compute(*tensors)
+    schedule = s_tir.Schedule(te.create_prim_func([*tensors, result]))
     _tile(schedule, call.out_shape(), lanes)
     scheduled = schedule.mod["main"].without_attr("global_symbol").with_attr("op_pattern", _OPAQUE)
     kernel = call.builder.add_func(scheduled, name)
-    return relax.call_tir(kernel, given, relax.TensorType(call.out_shape(), call.out_dtype()))
+    return relax.call_tir(kernel, given, relax.TensorType(call.out_shape(), str(result.dtype)))
 
 
 def at(tensor: Tensor, index: Index) -> Any:
