@@ -1,7 +1,9 @@
 """Quantized operators that ONNX Runtime contributed (domain ``com.microsoft``), said in ONNX's own.
 
-``onnxruntime.quantization`` writes them into models in its operator-oriented format. Each computes
-as ONNX's operator does between DequantizeLinear and QuantizeLinear, and becomes just that.
+``onnxruntime.quantization`` writes them into models in its operator-oriented format, and ONNX
+Runtime itself into those that it saves optimized. Each computes as ONNX's operator does between
+DequantizeLinear and QuantizeLinear, and becomes just that; but of QLinearSoftmax, ONNX Runtime
+1.31 gives 0 where the result is 1 and beyond the integers, which here are saturated.
 Source: docs/ContribOperators.md of ONNX Runtime.
 """
 
