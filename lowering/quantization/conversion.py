@@ -130,7 +130,11 @@ def _equalized(
 ) -> tuple[Pipeline, Calibration]:
     """Return the pass that scales channels, if it changes anything, and what is known after it."""
     before = calibrate(model, batches, placement.values, histograms=False)
-    equalize = EqualizeLayers(before, per_channel=scheme.per_channel)
+    equalize = EqualizeLayers(
+        before,
+        per_channel=scheme.per_channel,
+        per_column=scheme.of("Gemm").per_channel,
+    )
     result = equalize(model.clone())
     passes = Pipeline((equalize,) if result.modified else ())
     return passes, calibrate(result.model, batches, placement.values)
