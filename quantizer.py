@@ -270,11 +270,14 @@ def _require_writable(path: Path, force: bool) -> None:
 def _plain(model: ir.Model) -> ir.Model:
     """Return a copy, which shares the constants, without the notes that passes leave."""
     model = model.clone()
-    for item in (model, model.graph, *nodes_of(model), *model.graph.initializers.values()):
-        item.metadata_props.clear()
+    model.metadata_props.clear()
+    model.graph.metadata_props.clear()
+    values = [*model.graph.initializers.values()]
     for node in nodes_of(model):
-        for value in node.outputs:
-            value.metadata_props.clear()
+        node.metadata_props.clear()
+        values += node.outputs
+    for value in values:
+        value.metadata_props.clear()
     return model
 
 

@@ -83,7 +83,9 @@ class Calibration:
     digest: str
 
 
-def calibrate(model: ir.Model, batches: Batches, names: Iterable[str]) -> Calibration:
+def calibrate(
+    model: ir.Model, batches: Batches, names: Iterable[str], *, histograms: bool = True
+) -> Calibration:
     """Run the samples through a model and return statistics of some of its values.
 
     Args:
@@ -92,6 +94,7 @@ def calibrate(model: ir.Model, batches: Batches, names: Iterable[str]) -> Calibr
             batch.
         names: the values: inputs of the graph or outputs of nodes of the main graph, of numbers,
             which are taken as float32.
+        histograms: whether they are wanted; else they stay empty, which is faster.
 
     Raises:
         UsageError: there are no samples; an input is missing, is none of the model's, or has
@@ -109,7 +112,9 @@ def calibrate(model: ir.Model, batches: Batches, names: Iterable[str]) -> Calibr
     _require_finite_inputs(batches)
     inputs = {str(value.name) for value in model.graph.inputs}
     probe = Probe(model, tuple(names))
-    collectors = {name: _Collector(grid=name in inputs) for name in probe.names}
+    collectors = {
+        name: _Collector(grid=name in inputs, counting=histograms) for name in probe.names
+    }
     failed: dict[str, list[int]] = {}
     with workers.pool() as threads:
         for index, found in enumerate(probe.stream(batches)):
@@ -140,8 +145,9 @@ def calibrate(model: ir.Model, batches: Batches, names: Iterable[str]) -> Calibr
 class _Collector:
     """Gathers the statistics of one value; small arrays are held back and taken together."""
 
-    def __init__(self, *, grid: bool) -> None:
+    def __init__(self, *, grid: bool, counting: bool) -> None:
         self._histogram = Histogram()
+        self._counting = counting
         self._steps: tuple[float, ...] = _STEPS if grid else ()
         self._held: list[np.ndarray] = []
         self._size = 0
@@ -195,7 +201,8 @@ class _Collector:
     def _add(self, array: np.ndarray, low: float, high: float, largest: np.ndarray | None) -> None:
         self._count += array.size
         self._histogram.cover(low, high)
-        self._histogram.add(_thinned(array))
+        if self._counting:
+            self._histogram.add(_thinned(array))
         span = max(self._histogram.maximum, 0.0) - min(self._histogram.minimum, 0.0)
         steps = [step for step in self._steps if span / step <= 255 + _OFF_GRID]
         self._steps = tuple(step for step in steps if _lies_on(array, step))

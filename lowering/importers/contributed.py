@@ -1,7 +1,9 @@
 """Quantized operators that ONNX Runtime contributed (domain ``com.microsoft``), said in ONNX's own.
 
-``onnxruntime.quantization`` writes them into models in its operator-oriented format. Each computes
-as ONNX's operator does between DequantizeLinear and QuantizeLinear, and becomes just that.
+``onnxruntime.quantization`` writes them into models in its operator-oriented format, and ONNX
+Runtime itself into those that it saves optimized. Each computes as ONNX's operator does between
+DequantizeLinear and QuantizeLinear, and becomes just that; but of QLinearSoftmax, ONNX Runtime
+1.31 gives 0 where the result is 1 and beyond the integers, which here are saturated.
 Source: docs/ContribOperators.md of ONNX Runtime.
 """
 
@@ -158,6 +160,31 @@ def _gemm(steps: _Steps, node: ir.Node) -> ir.Value:
     return result if output[0] is None else steps.integer(result, output, _dtype(node))
 
 
+def _matmul_to_float(steps: _Steps, node: ir.Node) -> ir.Value:
+    """Integers on both sides, of one scale or one a column of b; a bias may follow."""
+    a, b, a_scale, b_scale, a_zero, b_zero, bias = steps.inputs(0, 7)
+    operands = [steps.real((a, a_scale, a_zero)), steps.real((b, b_scale, b_zero), _columns(b))]
+    return _biased(steps, steps.add("MatMul", operands), bias)
+
+
+def _dynamic_matmul(steps: _Steps, node: ir.Node) -> ir.Value:
+    """The data is quantized by its range."""
+    a, b, b_scale, b_zero, bias = steps.inputs(0, 5)
+    quantize = ir.Node("", "DynamicQuantizeLinear", [a], num_outputs=3)
+    steps.nodes.append(quantize)
+    integers, scale, zero = quantize.outputs
+    operands = [steps.real((integers, scale, zero)), steps.real((b, b_scale, b_zero), _columns(b))]
+    return _biased(steps, steps.add("MatMul", operands), bias)
+
+
+def _columns(value: ir.Value | None) -> int:
+    return max(len(shape_of(value) or ()) - 1, 0)
+
+
+def _biased(steps: _Steps, result: ir.Value, bias: ir.Value | None) -> ir.Value:
+    return result if bias is None else steps.add("Add", [result, bias])
+
+
 def _matmul_nbits(steps: _Steps, node: ir.Node) -> ir.Value:
     """The weight is constant, [outputs, inputs] in blocks along the inputs; a bias may follow."""
     parts, block = unpacked(node)
@@ -165,12 +192,13 @@ def _matmul_nbits(steps: _Steps, node: ir.Node) -> ir.Value:
     weight = steps.add("DequantizeLinear", parts, attributes)
     turned = steps.add("Transpose", [weight], [ir.AttrInt64s("perm", (1, 0))])
     result = steps.add("MatMul", [*steps.inputs(0, 1), turned])
-    bias = steps.inputs(5, 1)[0]
-    return result if bias is None else steps.add("Add", [result, bias])
+    return _biased(steps, result, steps.inputs(5, 1)[0])
 
 
 _MAKERS: Final[dict[str, Maker]] = {
     "DequantizeLinear": _same,
+    "DynamicQuantizeMatMul": _dynamic_matmul,
+    "MatMulIntegerToFloat": _matmul_to_float,
     "MatMulNBits": _matmul_nbits,
     "QGemm": _gemm,
     "QLinearAdd": _binary("Add"),

@@ -19,6 +19,8 @@ _STRING: Final = ir.AttributeType.STRING
 #: Operator -> its attributes and their types.
 ATTRIBUTES: Final[dict[str, dict[str, ir.AttributeType]]] = {
     "DequantizeLinear": {"axis": _INT},
+    "DynamicQuantizeMatMul": {},
+    "MatMulIntegerToFloat": {},
     "MatMulNBits": {
         "K": _INT,
         "N": _INT,

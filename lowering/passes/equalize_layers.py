@@ -51,12 +51,14 @@ class EqualizeLayers(ir.passes.InPlacePass):
 
     Attributes:
         calibration: the statistics of the values that will be quantized; others do not count.
-        per_channel: whether every output channel's weights have their own scale.
+        per_channel: whether every output channel's weights have their own scale;
+        per_column: and those of Gemm and MatMul do, too.
         growth: bytes; how much the pass may add to the model's constants.
     """
 
     calibration: Calibration
     per_channel: bool = True
+    per_column: bool = True
     growth: int = 16 << 20
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
@@ -71,13 +73,18 @@ class EqualizeLayers(ir.passes.InPlacePass):
         """Return a power of two for each channel."""
         activations = self._activations(group)
         rows = _joined(group.count, [_rows(node) for node in group.producers])
-        columns = _joined(group.count, [_columns(node, group, self) for node in group.consumers])
+        columns = _joined(
+            group.count,
+            [_columns(node, group, relative=self._has_scales(node)) for node in group.consumers],
+        )
         alive = (rows > 0) & (columns > 0)
         if activations is not None:
             alive &= activations > 0
         if not alive.any():
             return np.ones(group.count)
-        if not self.per_channel:
+        dear = [_rows(node) for node in group.producers if not self._has_scales(node)]
+        if dear:
+            rows = _joined(group.count, dear)
             costs = rows if activations is None else np.sqrt(rows * activations)
             ideal = np.sqrt(columns / np.where(alive, costs, 1))
         elif activations is None:
@@ -88,6 +95,11 @@ class EqualizeLayers(ir.passes.InPlacePass):
                 ideal = np.sqrt(ideal)
         exponents = np.where(alive, np.log2(np.where(alive, ideal, 1)), np.nan)
         return self._bounded(group, exponents)
+
+    def _has_scales(self, node: ir.Node) -> bool:
+        """Whether each output channel of a node's weights has a scale."""
+        is_matrix = node.op_type in ("Gemm", "MatMul")
+        return self.per_channel and (self.per_column or not is_matrix)
 
     def _activations(self, group: Group) -> np.ndarray | None:
         """Return how large each channel is, relative to the largest of its tensor."""
@@ -210,10 +222,10 @@ def _rows(node: ir.Node) -> np.ndarray:
     return np.asarray(np.moveaxis(weight, axis, 0).reshape(weight.shape[axis], -1).max(axis=1))
 
 
-def _columns(node: ir.Node, group: Group, options: EqualizeLayers) -> np.ndarray:
-    """Return each input channel's largest weight; relative to its row's if those have scales."""
+def _columns(node: ir.Node, group: Group, *, relative: bool) -> np.ndarray:
+    """Return each input channel's largest weight, or that relative to the largest of its row."""
     weight = np.abs(_weight(node))
-    if options.per_channel and node.op_type != "ConvTranspose":
+    if relative and node.op_type != "ConvTranspose":
         rest = tuple(axis for axis in range(weight.ndim) if axis != _output_axis(node))
         largest = weight.max(axis=rest, keepdims=True)
         weight = weight / np.where(largest > 0, largest, 1)

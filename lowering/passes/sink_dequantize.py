@@ -18,7 +18,7 @@ from ..quantized import Quantized, dequantized, quantized
 #: Operators that give the very numbers of their first input, also of integers.
 _PASSING: Final = frozenset(
     {
-        "Expand", "Flatten", "Gather", "Identity", "MaxPool", "Reshape", "Slice", "Split",
+        "Expand", "Flatten", "Gather", "MaxPool", "Reshape", "Slice", "Split",
         "Squeeze", "Tile", "Transpose", "Unsqueeze",
     }
 )  # fmt: skip
@@ -193,8 +193,12 @@ def _rounded(edit: Editor, node: ir.Node, value: ir.Value, like: Quantized) -> i
 
 
 def _one_for_each_reader(edit: Editor, node: ir.Node) -> None:
-    """Give every reader of a DequantizeLinear but the first one of its own."""
-    users = list(dict.fromkeys(use.node for use in node.outputs[0].uses()))
+    """Give every reader of a DequantizeLinear but the first one of its own.
+
+    Not an Identity: it stands where the same numbers are two outputs of the graph.
+    """
+    readers = dict.fromkeys(use.node for use in node.outputs[0].uses())
+    users = [user for user in readers if not is_op(user, "Identity")]
     kept = 0 if node.outputs[0].is_graph_output() else 1
     for user in users[kept:]:
         copy = edit.insert(

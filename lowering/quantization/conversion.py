@@ -129,12 +129,15 @@ def _equalized(
     model: ir.Model, placement: Placement, scheme: Scheme, batches: Batches
 ) -> tuple[Pipeline, Calibration]:
     """Return the pass that scales channels, if it changes anything, and what is known after it."""
-    before = calibrate(model, batches, placement.values)
-    equalize = EqualizeLayers(before, per_channel=scheme.per_channel)
+    before = calibrate(model, batches, placement.values, histograms=False)
+    equalize = EqualizeLayers(
+        before,
+        per_channel=scheme.per_channel,
+        per_column=scheme.of("Gemm").per_channel,
+    )
     result = equalize(model.clone())
-    if not result.modified:
-        return Pipeline(()), before
-    return Pipeline((equalize,)), calibrate(result.model, batches, placement.values)
+    passes = Pipeline((equalize,) if result.modified else ())
+    return passes, calibrate(result.model, batches, placement.values)
 
 
 class ShorterFloats(Conversion):

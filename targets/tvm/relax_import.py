@@ -65,8 +65,10 @@ def _convert(node: ir.Node, values: dict[ir.Value, Expr], builder: relax.BlockBu
         outputs: Sequence[Expr] = converted if isinstance(converted, list | tuple) else [converted]
         for value, output in zip(node.outputs, outputs, strict=False):
             if value.name:
-                rounded = relax.op.astype(output, dtype_of(value)) if widened else output
-                values[value] = _checked(value, builder.emit(rounded))
+                result = builder.emit(output)
+                if widened and str(result.ty.dtype) != dtype_of(value):
+                    result = builder.emit(relax.op.astype(result, dtype_of(value)))
+                values[value] = _checked(value, result)
     except Exception as error:  # TVM raises whatever its C++ side throws
         raise _failure(node, f"{type(error).__name__}: {error}") from error
 

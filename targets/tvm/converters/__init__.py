@@ -21,8 +21,19 @@ from .windows import CHANNELS_LAST, WINDOWS
 
 __all__ = ["AS_STORED", "CONVERTERS", "Call", "Converter"]
 
-#: Operators that get half precision as it is: they move it, or say themselves what to do with it.
-AS_STORED = frozenset([*MOVEMENT, *QUANTIZED, *SAMPLING, "BitCast", "Cast", "CastLike", "Where"])
+#: Operators whose result is the same whether they compute in half precision or in single, and
+#: round: single has more than twice the digits, and two. In single, TVM's code would have a tensor
+#: of float32 for each step.
+_EXACT = (
+    "Abs", "Add", "Clip", "Max", "MaxPool", "MaxPoolNhwc", "MaxPoolNwc", "Min", "Mul", "Neg",
+    "Relu", "Sub",
+)  # fmt: skip
+
+#: Operators that get half precision as it is: they move it, say themselves what to do with it, or
+#: do the same in it.
+AS_STORED = frozenset(
+    [*MOVEMENT, *QUANTIZED, *SAMPLING, *_EXACT, "BitCast", "Cast", "CastLike", "Where"]
+)
 
 #: (domain, operator) -> converter.
 CONVERTERS: dict[tuple[str, str], Converter] = {

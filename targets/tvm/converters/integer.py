@@ -7,12 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from tvm import te, tirx, topi
+from tvm import te, tirx
 
 from ....lowering.integer import Operator, operators
 from .call import Call, Converter, Expr
 from .tiles import Index, Tensor, at, emit
-from .windows import Window, window_of
+from .windows import Window, read_window, taps_of, window_of, with_pads
 
 
 def _operator(call: Call) -> Operator:
@@ -53,31 +53,6 @@ def _window(call: Call) -> Window:
     return dataclasses.replace(window_of(call), channels_last=_operator(call).rank is not None)
 
 
-def _padded(x: Tensor, window: Window, fill: int) -> Tensor:
-    """Return the data with pads, which hold the integer that stands for zero."""
-    if not any((*window.begin, *window.end)):
-        return x
-    none = (0,) * (1 if window.channels_last else 2)
-    last = (0,) * (2 - len(none))
-    before, after = ([*none, *pads, *last] for pads in (window.begin, window.end))
-    return topi.nn.pad(x, before, after, float(fill), name="padded")
-
-
-def _taps(window: Window) -> list[Any]:
-    return [te.reduce_axis((0, size), f"k{axis}") for axis, size in enumerate(window.kernel)]
-
-
-def _read(x: Tensor, window: Window, index: Index, channel: Any, taps: Index) -> Any:
-    """Return the element of the padded data that a tap of the window at an index meets."""
-    space = [
-        place * stride + tap * dilation
-        for place, stride, tap, dilation in zip(
-            window.space(tuple(index)), window.strides, taps, window.dilations, strict=True
-        )
-    ]
-    return x(index[0], *space, channel) if window.channels_last else x(index[0], channel, *space)
-
-
 def _conv(call: Call) -> Expr:
     """x, w (O x I/group x kernel), bias, multiplier, x_zero_point."""
     window, zero = _window(call), _centre(call, 4)
@@ -86,13 +61,13 @@ def _conv(call: Call) -> Expr:
     each = outputs // window.group  # output channels of a group
 
     def compute(x: Tensor, w: Tensor, bias: Tensor, multiplier: Tensor) -> Tensor:
-        data = _padded(x, window, int(call.array(4)))
-        taps, inner = _taps(window), te.reduce_axis((0, depth), "ci")
+        data = with_pads(x, window, int(call.array(4)))
+        taps, inner = taps_of(window), te.reduce_axis((0, depth), "ci")
 
         def element(*index: Any) -> Any:
             channel = index[-1] if window.channels_last else index[1]
             source = inner if window.group == 1 else tirx.floordiv(channel, each) * depth + inner
-            value = _wide(_read(data, window, index, source, taps)) - zero
+            value = _wide(read_window(data, window, index, source, taps)) - zero
             return te.sum(value * _wide(w(*taps, inner, channel)), axis=[*taps, inner])
 
         return _biased(call, te.compute(call.out_shape(), element, name="sums"), bias, multiplier)
@@ -123,12 +98,12 @@ def _average_pool(call: Call) -> Expr:
     window, zero = _window(call), _centre(call, 2)
 
     def compute(x: Tensor, multiplier: Tensor) -> Tensor:
-        data = _padded(x, window, int(call.array(2)))
-        taps = _taps(window)
+        data = with_pads(x, window, int(call.array(2)))
+        taps = taps_of(window)
 
         def element(*index: Any) -> Any:
             channel = index[-1] if window.channels_last else index[1]
-            return te.sum(_wide(_read(data, window, index, channel, taps)) - zero, axis=taps)
+            return te.sum(_wide(read_window(data, window, index, channel, taps)) - zero, axis=taps)
 
         sums = te.compute(call.out_shape(), element, name="sums")
         return _scaled(call, lambda index: sums(*index), multiplier)

@@ -9,24 +9,26 @@ from tvm import relax, te, tirx
 
 from .call import Call, Converted, Converter, Expr, constant, reshaped, scalar
 from .elementwise import cast
-from .stored import stored_matmul, stored_weight
+from .stored import multiply_stored, stored_weight
 
 op = relax.op
 
 
 def _gemm(call: Call) -> Expr:
     """alpha * A' B' + beta * C."""
+    if _is_normal(call):
+        stored = stored_weight(call, (1, 0) if call.attr("transB", 0) else (0, 1))
+        if stored is not None:
+            return multiply_stored(call, stored)
     a, b = (
         op.permute_dims(call[k], (1, 0)) if call.attr(name, 0) else call[k]
         for k, name in enumerate(("transA", "transB"))
     )
-    turned = (0, 1) if call.attr("transB", 0) else (1, 0)
-    stored = None if call.attr("transA", 0) else stored_weight(call, turned)
     if call.node.inputs[1] is not None and call.node.inputs[1].const_value is not None:
         weight = call.array(1)
         b = constant(weight.T if call.attr("transB", 0) else weight)
     dtype = call.out_dtype()
-    result = op.matmul(a, b) if stored is None else stored_matmul(call, stored)
+    result = op.matmul(a, b)
     alpha, beta = call.attr("alpha", 1.0), call.attr("beta", 1.0)
     if alpha != 1.0:
         result = op.multiply(result, scalar(alpha, dtype))
@@ -36,16 +38,21 @@ def _gemm(call: Call) -> Expr:
     return result
 
 
+def _is_normal(call: Call) -> bool:
+    """Whether a Gemm is A B' + C, with one number of C for each column."""
+    plain = call.attr("alpha", 1.0) == call.attr("beta", 1.0) == 1.0
+    columns = not call.has(2) or call.shape(2) == call.out_shape()[1:]
+    return plain and columns and not call.attr("transA", 0)
+
+
 def matmul(call: Call, a: Expr, b: Expr, out_dtype: str | None = None) -> Expr:
     """Return numpy's matmul of inputs 0 and 1 (or expressions of their shapes)."""
     return reshaped(op.matmul(a, b, out_dtype), call.out_shape())
 
 
 def _matmul(call: Call) -> Expr:
-    stored = stored_weight(call, (1, 0)) if call.rank(1) == 2 else None
-    if stored is None:
-        return matmul(call, call[0], call[1])
-    return reshaped(stored_matmul(call, stored), call.out_shape())
+    stored = stored_weight(call, (0, 1)) if call.rank(1) == 2 else None
+    return matmul(call, call[0], call[1]) if stored is None else multiply_stored(call, stored)
 
 
 def _einsum(call: Call) -> Expr:

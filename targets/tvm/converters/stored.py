@@ -9,20 +9,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import numpy as np
 import onnx_ir as ir
-from tvm import relax, s_tir, te, tirx
+from tvm import te, tirx
 
 from ....lowering.integer_constants import IntegerConstant, integer_constant
-from .call import HALF, Call, Expr, Shape, constant
-
-#: TVM has no type hints: a tensor of its tensor expressions.
-Tensor: TypeAlias = Any
-
-#: `OpPatternKind`'s kOutEWiseFusable: what is done to each element of the result joins the kernel.
-_FUSABLE: Final = 4
+from .call import HALF, Call, Expr, Shape, dtype_of
+from .tiles import Index, Tensor, emit
 
 _FOUR_BITS: Final = (ir.DataType.INT4, ir.DataType.UINT4)
 _INTEGERS: Final = (*_FOUR_BITS, ir.DataType.INT8, ir.DataType.UINT8)
@@ -30,11 +25,11 @@ _INTEGERS: Final = (*_FOUR_BITS, ir.DataType.INT8, ir.DataType.UINT8)
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Stored:
-    """A constant weight (O, ..., I): scale x (numbers - zero), float32.
+    """A constant weight (..., I, O): scale x (numbers - zero), float32.
 
     Attributes:
-        numbers: float16, bfloat16, int8 or uint8; or 4 bits, two in a byte of uint8 along the last
-            axis, the first in the low half.
+        numbers: float16, bfloat16, int8 or uint8; or 4 bits, two in a byte of uint8 along the axis
+            I, the first in the low half.
         scale, zero: of the rank of the weight, along each axis as long, or 1, or one for each
             block; None: 1 and 0.
         block: how many neighbours share a scale where there are blocks.
@@ -50,35 +45,27 @@ class Stored:
     signed: bool = True
 
     @property
-    def is_packed(self) -> bool:
-        return self.numbers.shape != self.shape
-
-    @property
     def arrays(self) -> list[np.ndarray]:
-        """What a kernel takes, in the order in which `widened` does."""
+        """What a kernel takes."""
         return [item for item in (self.numbers, self.scale, self.zero) if item is not None]
 
-    def widened(self, numbers: Tensor, *parameters: Tensor) -> Tensor:
-        """Return the weight as float32, to be computed where it is read."""
+    def at(self, arrays: Sequence[Tensor], index: Index) -> Any:
+        """Return an element as float32; the kernel's tensors stand for `self.arrays`."""
+        numbers, *parameters = arrays
+        packed = self.numbers.shape != self.shape
+        value = self._unpacked(numbers, index) if packed else numbers(*index)
+        value = value.astype("float32")
+        if self.zero is not None:
+            value = value - self._parameter(parameters[-1], index)
+        return value if self.scale is None else value * self._parameter(parameters[0], index)
 
-        def element(*index: Any) -> Any:
-            rest = list(parameters)
-            value = self._unpacked(numbers, index) if self.is_packed else numbers(*index)
-            value = value.astype("float32")
-            scale = self._at(rest.pop(0), index) if self.scale is not None else None
-            if self.zero is not None:
-                value = value - self._at(rest.pop(0), index)
-            return value if scale is None else value * scale
-
-        return te.compute(self.shape, element, name="widened")
-
-    def _unpacked(self, numbers: Tensor, index: Sequence[Any]) -> Any:
-        *outer, last = index
-        byte = numbers(*outer, tirx.floordiv(last, 2)).astype("int32")
-        bits = (byte >> (tirx.floormod(last, 2) * 4)) & 15
+    def _unpacked(self, numbers: Tensor, index: Index) -> Any:
+        *outer, depth, channel = index
+        byte = numbers(*outer, tirx.floordiv(depth, 2), channel).astype("int32")
+        bits = (byte >> (tirx.floormod(depth, 2).astype("int32") * 4)) & 15
         return (bits ^ 8) - 8 if self.signed else bits
 
-    def _at(self, parameter: Tensor, index: Sequence[Any]) -> Any:
+    def _parameter(self, parameter: Tensor, index: Index) -> Any:
         """Return the scale or zero point of an element, as float32."""
         extents = [int(extent) for extent in parameter.shape]
         places = [
@@ -135,48 +122,57 @@ def _along(weight: IntegerConstant, parameter: np.ndarray, order: Sequence[int])
 
 def _packed(numbers: np.ndarray) -> np.ndarray:
     """Put two numbers of 4 bits in a byte; where not all have one to go with, leave them."""
-    if numbers.shape[-1] % 2:
+    if numbers.shape[-2] % 2:
         return numbers
     nibbles = (numbers & 15).astype(np.uint8)
-    return nibbles[..., ::2] | (nibbles[..., 1::2] << 4)
+    return nibbles[..., ::2, :] | (nibbles[..., 1::2, :] << 4)
 
 
-def emit(
+def emit_product(
     call: Call,
     name: str,
     weight: Stored,
-    compute: Callable[[Tensor, Tensor], Tensor],
+    compute: Callable[..., Tensor],
+    channel_of: Callable[[Index], Any],
+    lanes: int | None = None,
 ) -> Expr:
-    """Return the call of a new kernel of input 0 and a weight, float32.
+    """Return the call of a kernel: sums of input 0 times the weight, plus input 2.
 
     Args:
-        compute: given input 0, in the dtype that the model states, and the weight, returns what
-            the kernel gives, float32.
+        compute: given input 0 in the dtype that the model states, and the weight's arrays, returns
+            the tensor ``sums``, float32.
+        channel_of: returns of the index of an output its channel, which has a bias.
+        lanes: as `tiles.emit` takes it.
     """
-    given = [call.given(0), *map(constant, weight.arrays)]
-    tensors = [
-        te.placeholder(tuple(int(dim) for dim in item.ty.shape), str(item.ty.dtype), f"p{index}")
-        for index, item in enumerate(given)
-    ]
-    result = compute(tensors[0], weight.widened(*tensors[1:]))
-    schedule = s_tir.Schedule(te.create_prim_func([*tensors, result], "int64"))
-    schedule.compute_inline(schedule.get_sblock("widened"))
-    function = schedule.mod["main"].without_attr("global_symbol").with_attr("op_pattern", _FUSABLE)
-    kernel = call.builder.add_func(function, name)
-    shape = tuple(int(dim) for dim in result.shape)
-    return relax.call_tir(kernel, given, relax.TensorType(shape, "float32"))
+    given = [call.given(0), *weight.arrays]
+    if call.has(2):
+        given.append(call.given(2))
+
+    def biased(x: Tensor, *rest: Tensor) -> Tensor:
+        count = len(weight.arrays)
+        sums, dtype = compute(x, *rest[:count]), dtype_of(call.node.outputs[0])
+
+        def element(*index: Any) -> Any:
+            total = sums(*index)
+            if rest[count:]:
+                total = total + rest[count](channel_of(index)).astype("float32")
+            return total.astype(dtype)
+
+        return te.compute(call.out_shape(), element, name="y")
+
+    return call.emit(emit(call, name, given, biased, lanes))
 
 
-def stored_matmul(call: Call, weight: Stored) -> Expr:
-    """Return input 0 x weightᵀ, for a weight (O, I)."""
+def multiply_stored(call: Call, weight: Stored) -> Expr:
+    """Return input 0 x the weight (K, N), plus input 2, which is one number for each column."""
 
-    def compute(x: Tensor, w: Tensor) -> Tensor:
-        *outer, depth = x.shape
-        k = te.reduce_axis((0, depth), "k")
-        return te.compute(
-            (*outer, weight.shape[0]),
-            lambda *index: te.sum(x(*index[:-1], k).astype("float32") * w(index[-1], k), axis=k),
-            name="product",
-        )
+    def compute(x: Tensor, *stored: Tensor) -> Tensor:
+        k = te.reduce_axis((0, weight.shape[0]), "k")
 
-    return emit(call, "stored_matmul", weight, compute)
+        def element(*index: Any) -> Any:
+            value = x(*index[:-1], k).astype("float32")
+            return te.sum(value * weight.at(stored, (k, index[-1])), axis=k)
+
+        return te.compute(call.out_shape(), element, name="sums")
+
+    return emit_product(call, "stored_matmul", weight, compute, lambda index: index[-1])

@@ -22,10 +22,11 @@ Index: TypeAlias = Sequence[Any]
 Block: TypeAlias = Any
 Loop: TypeAlias = Any
 
-#: Neighbours along the last axis that are computed as one vector, and along the axis before it:
-#: 64 sums of 32 bits fill half of 16 registers of 256 bits.
+#: The most neighbours along the last axis that are computed as one vector, along the axis before
+#: it, and of both: 64 sums of 32 bits fill half of 16 registers of 256 bits.
 LANES: Final = 16
-ROWS: Final = 4
+ROWS: Final = 8
+SUMS: Final = 64
 
 #: `OpPatternKind`'s kOpaque: no pass merges the kernel with another, it is one already.
 _OPAQUE: Final = 8
@@ -51,12 +52,12 @@ def emit(
         te.placeholder(tuple(int(dim) for dim in item.ty.shape), str(item.ty.dtype), f"p{index}")
         for index, item in enumerate(given)
     ]
-    function = te.create_prim_func([*tensors, compute(*tensors)])
-    schedule = s_tir.Schedule(function)
+    result = compute(*tensors)
+    schedule = s_tir.Schedule(te.create_prim_func([*tensors, result]))
     _tile(schedule, call.out_shape(), lanes)
     scheduled = schedule.mod["main"].without_attr("global_symbol").with_attr("op_pattern", _OPAQUE)
     kernel = call.builder.add_func(scheduled, name)
-    return relax.call_tir(kernel, given, relax.TensorType(call.out_shape(), call.out_dtype()))
+    return relax.call_tir(kernel, given, relax.TensorType(call.out_shape(), str(result.dtype)))
 
 
 def at(tensor: Tensor, index: Index) -> Any:
@@ -71,22 +72,34 @@ def _tile(schedule: s_tir.Schedule, shape: Shape, lanes: int | None) -> None:
         return
     block = schedule.get_sblock("y")
     *outer, last = schedule.get_loops(block)
-    high, vector = schedule.split(last, [None, largest_divisor(lanes or shape[-1], LANES)])
     sums = _block(schedule, "sums")
+    rows = shape[-2] if outer and sums is not None else 1
+    height, width = _extents(rows, lanes or shape[-1])
+    high, vector = schedule.split(last, [None, width])
     if sums is not None:
-        rows = None
         if outer:
-            factor = largest_divisor(shape[-2], ROWS)
-            outer[-1], rows = schedule.split(outer[-1], [None, factor])
-            schedule.reorder(outer[-1], high, rows, vector)
-            schedule.unroll(rows)
+            outer[-1], row = schedule.split(outer[-1], [None, height])
+            schedule.reorder(outer[-1], high, row, vector)
+            schedule.unroll(row)
         _keep(schedule, sums, [*outer, high], len(shape))
     schedule.vectorize(vector)
     padded = _block(schedule, "padded")
     if padded is not None:
         channels = schedule.get_loops(padded)[-1]
-        factor = largest_divisor(int(schedule.get(channels).extent), 4 * LANES)
+        factor = max(_divisors(int(schedule.get(channels).extent), 4 * LANES))
         schedule.vectorize(schedule.split(channels, [None, factor])[1])
+
+
+def _extents(rows: int, lanes: int) -> tuple[int, int]:
+    """Return how many rows and lanes a tile has: the most sums, in the longest vectors."""
+    pairs = [
+        (height * width, width, height)
+        for height in _divisors(rows, ROWS)
+        for width in _divisors(lanes, LANES)
+        if height * width <= SUMS
+    ]
+    _, width, height = max(pairs)
+    return height, width
 
 
 def _keep(schedule: s_tir.Schedule, sums: Block, around: list[Loop], rank: int) -> None:
@@ -108,6 +121,6 @@ def _block(schedule: s_tir.Schedule, name: str) -> Block | None:
     return found[names.index(name)] if name in names else None
 
 
-def largest_divisor(number: int, most: int) -> int:
-    """Return the largest divisor of a number that is not above `most`."""
-    return max(divisor for divisor in range(1, most + 1) if number % divisor == 0)
+def _divisors(number: int, most: int) -> list[int]:
+    """Return the divisors of a number that are not above `most`."""
+    return [divisor for divisor in range(1, most + 1) if number % divisor == 0]

@@ -8,14 +8,15 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-from tvm import relax, tirx, topi
+from tvm import relax, te, tirx, topi
 
 from ....lowering.dialect import DOMAIN
 from ....lowering.spatial import window_attributes
 from .call import Call, Converter, Expr, Shape, constant, reshaped, scalar
 from .movement import padded
 from .reductions import extreme
-from .stored import Stored, Tensor, emit, stored_weight
+from .stored import Stored, emit_product, stored_weight
+from .tiles import Index, Tensor
 
 op = relax.op
 
@@ -121,23 +122,53 @@ def convolve(
     )
 
 
-def _convolve_stored(call: Call, window: Window, weight: Stored) -> Expr:
-    """Return the convolution of input 0 with a weight whose input channels are its last axis."""
+def with_pads(x: Tensor, window: Window, fill: int = 0) -> Tensor:
+    """Return the data of a kernel with pads, which hold the number that stands for zero."""
+    if not any((*window.begin, *window.end)):
+        return x
+    none = (0,) * (1 if window.channels_last else 2)
+    last = (0,) * (2 - len(none))
+    before, after = ([*none, *pads, *last] for pads in (window.begin, window.end))
+    return topi.nn.pad(x, before, after, float(fill), name="padded")
 
-    def compute(x: Tensor, w: Tensor) -> Tensor:
-        return topi.nn.conv(
-            x,
-            w,
-            stride=window.strides,
-            padding=(*window.begin, *window.end),
-            dilation=window.dilations,
-            groups=window.group,
-            data_layout=window.layout,
-            kernel_layout=f"O{_SPACE[window.rank]}I",
-            out_dtype="float32",
+
+def taps_of(window: Window) -> list[Any]:
+    """Return the axes that a kernel sums over, one for each axis of the space."""
+    return [te.reduce_axis((0, size), f"k{axis}") for axis, size in enumerate(window.kernel)]
+
+
+def read_window(x: Tensor, window: Window, index: Index, channel: Any, taps: Index) -> Any:
+    """Return the element of the padded data that a tap of the window at an index meets."""
+    space = [
+        place * stride + tap * dilation
+        for place, stride, tap, dilation in zip(
+            window.space(tuple(index)), window.strides, taps, window.dilations, strict=True
         )
+    ]
+    return x(index[0], *space, channel) if window.channels_last else x(index[0], channel, *space)
 
-    return emit(call, "stored_conv", weight, compute)
+
+def _convolve_stored(call: Call, window: Window, weight: Stored) -> Expr:
+    """Return the convolution of input 0 with a weight (kernel, I, O), plus the bias."""
+    *_, depth, outputs = weight.shape
+    each = outputs // window.group  # output channels of a group
+
+    def channel_of(index: Index) -> Any:
+        return index[-1] if window.channels_last else index[1]
+
+    def compute(x: Tensor, *stored: Tensor) -> Tensor:
+        data, taps, inner = with_pads(x, window), taps_of(window), te.reduce_axis((0, depth), "ci")
+
+        def element(*index: Any) -> Any:
+            channel = channel_of(index)
+            source = inner if window.group == 1 else tirx.floordiv(channel, each) * depth + inner
+            value = read_window(data, window, index, source, taps).astype("float32")
+            return te.sum(value * weight.at(stored, (*taps, inner, channel)), [*taps, inner])
+
+        return te.compute(call.out_shape(), element, name="sums")
+
+    alike = each if window.channels_last and each > 1 and window.group > 1 else None
+    return emit_product(call, "stored_conv", weight, compute, channel_of, alike)
 
 
 def weight_of(call: Call, index: int = 1) -> Expr | np.ndarray:
@@ -155,11 +186,10 @@ def add_bias(call: Call, window: Window, result: Expr, bias: Expr) -> Expr:
 
 def _conv(call: Call) -> Expr:
     window = window_of(call)
-    stored = stored_weight(call, (0, *range(2, 2 + window.rank), 1))
-    if stored is None:
-        result = convolve(call, window, call[0], weight_of(call))
-    else:
-        result = _convolve_stored(call, window, stored)
+    stored = stored_weight(call, (*range(2, 2 + window.rank), 1, 0))
+    if stored is not None:
+        return _convolve_stored(call, window, stored)
+    result = convolve(call, window, call[0], weight_of(call))
     return add_bias(call, window, result, call[2]) if call.has(2) else result
 
 

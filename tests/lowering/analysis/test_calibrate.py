@@ -96,6 +96,16 @@ def test_large_samples_are_thinned_in_the_histogram_alone() -> None:
     np.testing.assert_array_equal(found.histogram.counts, expected.counts)
 
 
+def test_histograms_may_be_left_out() -> None:
+    array = RNG.standard_normal((3, 8, 101, 101)).astype(np.float32)
+    model = unary("Relu", "1,8,101,101")
+    full = of(array)
+    found = calibrate(model, batches_of(array), ["x"], histograms=False).values["x"]
+    assert found.histogram.count == found.histogram.counts.sum() == 0
+    assert (found.minimum, found.maximum, found.count) == (full.minimum, full.maximum, full.count)
+    np.testing.assert_array_equal(found.largest, full.largest)
+
+
 @pytest.mark.parametrize("sizes", [(1, 6), (2, 3), (6, 1)])
 def test_batches_do_not_matter(sizes: tuple[int, int]) -> None:
     array = RNG.standard_normal((6, 4, 150, 50)).astype(np.float32)

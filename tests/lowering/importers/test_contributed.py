@@ -376,3 +376,36 @@ def test_weights_that_cannot_be_unpacked(
     with pytest.raises(ModelError) as caught:
         load(path)
     assert message in str(caught.value)
+
+
+WEIGHT = RNG.integers(0, 256, (16, 5), np.uint8)
+COLUMNS = RNG.uniform(0.01, 0.02, 5).astype(np.float32)
+
+
+@pytest.mark.parametrize("columns", [False, True])
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("op_type", ["DynamicQuantizeMatMul", "MatMulIntegerToFloat"])
+def test_products_that_onnx_runtime_fuses(
+    tmp_path: Path, op_type: str, bias: bool, columns: bool
+) -> None:
+    """What it writes when it saves the network that it has optimized."""
+    scales = COLUMNS if columns else scale(0.01)
+    zeros = RNG.integers(100, 150, scales.shape, np.uint8)
+    added = [np.arange(5, dtype=np.float32)] if bias else []
+    float32 = np.dtype(np.float32)
+    if op_type == "DynamicQuantizeMatMul":
+        inputs, dtype = [(8, 16), WEIGHT, scales, zeros, *added], float32
+    else:
+        inputs, dtype = [(8, 16), WEIGHT, X[0], scales, X[1], zeros, *added], UINT8
+    path = write(tmp_path / "m.onnx", op_type, inputs, dtype=dtype, result=float32)
+    model = load(path)
+    given = {"i0": RNG.standard_normal((8, 16)).astype(np.float32)}
+    given = given if dtype == float32 else feeds(model)
+    wanted = Reference(path).run(given)["y"]
+    after = canonical("nchw").run(model, dialect.check)
+    assert dialect.check(after, "canonical") == []
+    actual = Reference(after).run(given)["y"]
+    np.testing.assert_allclose(actual, wanted, rtol=0, atol=1e-5 * np.abs(wanted).max())
+    kinds = Counter(node.op_type for node in after.graph)
+    assert kinds.pop("DynamicQuantizeLinear", 0) == (dtype == float32)
+    assert kinds == {"DequantizeLinear": 2, "Gemm": 1}

@@ -38,6 +38,14 @@ SMALL = {
         <domain: "f", opset_import: ["" : 17, "f": 1]>
         A <k> (x) => (y) { a = Cast<to: int = @k>(x) y = f.B(a, x) }
         <domain: "f", opset_import: ["" : 17]> B (a, b) => (y) { y = Add(a, b) }""",
+    "quantized": """g (uint8[1,2,5,5] x) => (float[1,4] y)
+        <float s = {0.1}, uint8 z = {7}, int8[4,2,1,1] w = {1,2,3,4,5,6,7,8},
+         float[4] t = {1,2,3,4}, int8[4] o = {0,0,0,0}> {
+        c = QLinearConv(x, s, z, w, t, o, s, z)
+        d = DequantizeLinear<axis = 1>(c, s, z)
+        p = GlobalAveragePool(d)
+        y = Flatten(p)
+    }""",
     "old": """g (float[1,2,4,4] x) => (float[1,2] y) {
         a = Clip<min = 0.0>(x)
         b = Pad<pads = [0, 0, 1, 1, 0, 0, 1, 1]>(a)

@@ -194,6 +194,28 @@ def test_a_depthwise_reader_costs_nothing() -> None:
     assert 1 < ratio < 256
 
 
+@pytest.mark.parametrize("kind", ["Gemm", "Conv"])
+def test_matrices_may_have_one_scale_where_convolutions_have_many(kind: str) -> None:
+    # The bias makes one channel large. To divide its row costs nothing if that has a scale.
+    rest, node = ((), "Gemm<transB=1>") if kind == "Gemm" else ((1, 1), "Conv")
+    x = (5, 2) if kind == "Gemm" else (1, 2, 4, 4)
+    first, second = (4, 2, *rest), (3, 4, *rest)
+    model = support.from_text(
+        f"""g (float{list(x)} x, float{list(first)} a, float[4] b, float{list(second)} c)
+            => (z) {{ p = {node}(x, a, b) z = {node}(p, c) }}""",
+        a=np.ones(first, np.float32),
+        b=np.array([0, 0, 0, 1024], np.float32),
+        c=np.ones(second, np.float32),
+    )
+    known = seen(model, samples(model))
+    many, mixed, one = (
+        weights(EqualizeLayers(known, *flags)(model.clone()).model)["p 1"]
+        for flags in ((True, True), (True, False), (False, True))
+    )
+    assert not np.array_equal(many, one)
+    np.testing.assert_array_equal(mixed, one if kind == "Gemm" else many)
+
+
 def bounded(first: np.ndarray, outputs: str = "float[1,3,4,4] z") -> ir.Model:
     return support.from_text(
         f"""g (float[1,1,4,4] x, float[4,1,1,1] a, float[3,4,1,1] c) => ({outputs})

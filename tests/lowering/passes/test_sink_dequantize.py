@@ -59,6 +59,15 @@ def test_every_reader_gets_one_of_its_own() -> None:
     assert operators(model) == ["DequantizeLinear", "Exp", "DequantizeLinear", "Mul"]
 
 
+def test_the_same_numbers_may_be_two_outputs() -> None:
+    model = quantized.network(
+        "y = Transpose <perm = [0, 2, 3, 1]> (x) z = Identity(y)",
+        {"y": "float[1,4,4,2]", "z": "float[1,4,4,2]"},
+        x=X,
+    )
+    assert operators(model) == ["Transpose", "DequantizeLinear", "Identity"]
+
+
 def test_the_output_of_the_network_stays_real() -> None:
     model = quantized.network(
         "y = Transpose <perm = [0, 2, 3, 1]> (x)", {"y": "float[1,4,4,2]"}, x=X

@@ -6,6 +6,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
+from hypothesis import given, settings
 
 from tapeout.lowering import dialect
 from tapeout.lowering.canonical import canonical, integers
@@ -16,6 +17,7 @@ from tapeout.lowering.quantization.scheme import SCHEMES, Scheme
 from tapeout.lowering.reference import Reference
 
 import quantized
+import random_graphs
 import support
 from quantized import Integers
 
@@ -190,7 +192,23 @@ def test_a_network_without_integers_stays_as_it_is() -> None:
     assert support.body(integers().run(model)) == before
 
 
-#: How many of a network's operators are none of ours, by scheme: at the input and the output.
+@settings(deadline=None, max_examples=30, derandomize=True)
+@given(model=random_graphs.models())
+def test_random_networks_keep_their_numbers_within_two_steps(model: ir.Model) -> None:
+    scheme = SCHEMES["tflite"]
+    assert isinstance(scheme, Scheme)
+    model = canonical("nchw").run(model)
+    batches = [support.random_feeds(model, seed) for seed in range(3)]
+    simulated = Quantize(quantized.min_max(model, scheme, batches))(model).model
+    lowered = integers().run(canonical("nhwc").run(simulated.clone()), dialect.check)
+    assert dialect.check(lowered, "canonical") == []
+    expected, found = (Reference(item).run(batches[0]) for item in (simulated, lowered))
+    for name, wanted in expected.items():
+        step = (np.ptp(wanted) + np.abs(wanted).max()) / 255
+        np.testing.assert_allclose(found[name], wanted, rtol=0, atol=2 * step)
+
+
+#: The operators of a quantized network that are none of ours, by scheme.
 REST = {
     "int8": {"QuantizeLinear", "Reshape", "Softmax"},
     "tflite": {"DequantizeLinear", "QuantizeLinear", "Reshape", "Softmax"},

@@ -14,6 +14,7 @@ import pytest
 
 from tapeout.lowering.importers.onnx import load
 from tapeout.lowering.passes.quantize import Quantize
+from tapeout.lowering.quantization.conversion import conversion
 from tapeout.lowering.quantization.scheme import SCHEMES, Scheme
 from tapeout.profiles import catalog
 from tapeout.targets.base import Built
@@ -136,10 +137,18 @@ def named(name: str) -> ir.Model:
     if name == "small":
         return small()
     base, _, precision = name.partition(" ")
-    return integers(base) if precision else load(support.MODELS / f"{base}.onnx", {})
+    if precision == "int8":
+        return integers(base)
+    if precision:
+        return conversion(quantized.real_model(base), SCHEMES[precision], ()).converted({})
+    return load(support.MODELS / f"{base}.onnx", {})
 
 
-@pytest.mark.parametrize("name", ["small", "digits_cnn", "digits_cnn int8", *SLOW])
+#: The real model that is compiled fast, in every precision that needs other kernels.
+DIGITS = ("digits_cnn", *(f"digits_cnn {name}" for name in ("int8", "fp16", "weights-int4")))
+
+
+@pytest.mark.parametrize("name", ["small", *DIGITS, *SLOW])
 def test_the_figures_are_what_the_runtime_allocates(
     name: str, tmp_path: Path, counter: Path
 ) -> None:
@@ -168,3 +177,16 @@ def test_integers_take_a_quarter_of_the_memory(tmp_path: Path) -> None:
         needed[kind] = {part: figure.value for part, figure in parts.items()}
     for part in ("weights", "workspace", "scratch"):
         assert needed[" int8"][part] < 0.29 * needed[""][part], part
+
+
+def test_half_precision_takes_less_than_two_thirds_of_the_memory(tmp_path: Path) -> None:
+    """Weights and activations lie in 16 bits; sums never lie in memory."""
+    needed = {}
+    for kind in ("", " fp16"):
+        folder = tmp_path / f"engine{kind}"
+        folder.mkdir()
+        parts = dict(built(named(f"resnet8_cifar10{kind}"), folder).usage.parts)
+        needed[kind] = {part: figure.value for part, figure in parts.items()}
+    limits = {"weights": 0.501, "workspace": 0.61, "scratch": 0.5}
+    for part, limit in limits.items():
+        assert needed[" fp16"][part] < limit * needed[""][part], part
