@@ -64,8 +64,8 @@ DTYPES: Final[Mapping[str, tuple[str, ...]]] = {
     **dict.fromkeys(("MAXIMUM", "MINIMUM", "REDUCE_MAX", "REDUCE_MIN", "TOPK_V2"), _ORDERED),
 }  # fmt: skip
 
-#: Builtin operator -> the highest rank of its data, where there is a limit.
-RANKS: Final[Mapping[str, int]] = {}
+#: Builtin operator -> the highest rank of its data, where that is less than `MAX_RANK`.
+RANKS: Final[Mapping[str, int]] = {"BATCH_MATMUL": 5, "PAD": 5, "PADV2": 5}
 
 
 def refusals(writer: Writer, first: int) -> list[str]:
@@ -95,5 +95,5 @@ def _refused(name: str, read: Sequence[Tensor | None]) -> list[str]:
 #: Operators whose data is not their first input.
 _DATA: Final = {"SELECT_V2": 1, "TRANSPOSE_CONV": 2, "FILL": 1}
 
-#: The highest rank where the operator has no limit of its own.
-MAX_RANK: Final = 8
+#: The highest rank where the operator has no limit of its own: that of XNNPACK.
+MAX_RANK: Final = 6

@@ -41,6 +41,17 @@ REFUSED: dict[str, tuple[str, dict[str, np.ndarray], tuple[str, ...]]] = {
         {},
         ("the kernel of ADD takes no int8",),
     ),
+    "rank of a kernel": (
+        "g (float[1,1,1,1,2,2] x, float[1,1,1,1,2,2] z) => (float[1,1,1,1,2,2] y)"
+        " { y = MatMul(x, z) }",
+        {},
+        ("the kernel of BATCH_MATMUL takes 5 dimensions, not 6",),
+    ),
+    "rank": (
+        "g (float[1,1,1,1,1,1,2] x) => (float[1,1,1,1,1,1,2] y) { y = Abs(x) }",
+        {},
+        ("takes 6 dimensions, not 7",),
+    ),
     "no elements": (
         "g (float[0,2] x) => (float[0,2] y) { y = Abs(x) }",
         {},
