@@ -32,7 +32,6 @@ lint: $(VENV)/.test
 
 bench: $(VENV)/.test
 	$(BIN)/python benchmarks/cpu.py
-	$(BIN)/pip install --quiet ai-edge-litert==2.3.0  # runs the official int8 models
 	$(BIN)/python benchmarks/quantization.py -o benchmarks/results/quantization.md
 
 # The packages of Debian that are missing are installed when root, and named otherwise.
