@@ -137,3 +137,9 @@ def _faults(value: ir.Value) -> list[Problem]:
     elif not shape.is_static():
         found.append(Problem(where, f"has the shape {shape}", "fix every dimension with --shape"))
     return found
+
+
+def constant_bytes(model: ir.Model) -> int:
+    """Return the bytes of all constants of the main graph."""
+    values = model.graph.initializers.values()
+    return sum(value.const_value.nbytes for value in values if value.const_value is not None)

@@ -7,7 +7,7 @@ is in `kernels`, by TFLite's operators: the nodes are lowered for it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
@@ -17,8 +17,7 @@ from ...errors import Problem
 from ...lowering import resizing
 from ...lowering.matching import array_of, shape_of
 from ...lowering.spatial import is_windowed, window_attributes
-
-Constraint = Callable[[ir.Node], str | None]
+from ..constraints import Constraint, broken, oversized, place_of
 
 #: Dtypes of tensors. Half precision exists in files, but hardly a kernel computes with it.
 DTYPES: Final = (
@@ -225,30 +224,16 @@ def check(model: ir.Model) -> list[Problem]:
     """Return every reason why TFLite cannot take the lowered model, in the order of the graph."""
     from .lower import refusals  # it asks `problems_of` of every node
 
-    problems = refusals(model)
-    weights = sum(
-        value.const_value.nbytes
-        for value in model.graph.initializers.values()
-        if value.const_value is not None
-    )
-    if weights > MAX_WEIGHTS:
-        what = f"its constants take {weights} bytes, and {MAX_WEIGHTS} are the most"
-        problems.append(Problem("model", what, "quantize it, or split it in two"))
-    return problems
+    return [*refusals(model), *oversized(model, MAX_WEIGHTS)]
 
 
 def problems_of(node: ir.Node) -> list[Problem]:
     """Return what TFLite cannot say of one node."""
     from .converters import CONVERTERS
 
-    where = f"node {node.name!r} ({node.op_type})"
     rows = OPERATORS.get(node.op_type.removesuffix("Nhwc").removesuffix("Nwc"), ())
-    found = [
-        Problem(where, what, " ".join((constraint.__doc__ or "").split()).rstrip("."))
-        for constraint in (supported_dtypes, some_elements, *rows)
-        if (what := constraint(node)) is not None
-    ]
+    found = broken(node, (supported_dtypes, some_elements, *rows))
     known = node.op_type == "DequantizeLinear" or (node.domain, node.op_type) in CONVERTERS
     if not known and not found:
-        found.append(Problem(where, f"TFLite cannot take the operator {node.op_type!r}"))
+        found.append(Problem(place_of(node), f"TFLite cannot take the operator {node.op_type!r}"))
     return found

@@ -6,7 +6,7 @@ docstring is the reason, in the message and in the documentation. Nothing here i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Final
 
 import onnx_ir as ir
@@ -17,8 +17,7 @@ from ...lowering.dialect import DOMAIN
 from ...lowering.matching import array_of, ints_of, shape_of
 from ...lowering.own_operators import is_own
 from ...lowering.spatial import window_attributes
-
-Constraint = Callable[[ir.Node], str | None]
+from ..constraints import Constraint, broken, oversized, place_of
 
 #: Dtypes that code for CPUs is generated for; half precision is computed in single precision.
 DTYPES: Final = (
@@ -284,28 +283,16 @@ OPERATORS: Final[dict[str, tuple[Constraint, ...]]] = {
 def check(model: ir.Model) -> list[Problem]:
     """Return every reason why TVM cannot take the lowered model, in the order of the graph."""
     problems = [problem for node in model.graph for problem in _problems(node)]
-    weights = sum(
-        value.const_value.nbytes
-        for value in model.graph.initializers.values()
-        if value.const_value is not None
-    )
-    if weights > MAX_WEIGHTS:
-        what = f"its constants take {weights} bytes, and {MAX_WEIGHTS} are the most"
-        problems.append(Problem("model", what, "quantize it, or split it in two"))
-    return problems
+    return [*problems, *oversized(model, MAX_WEIGHTS)]
 
 
-def _problems(node: ir.Node) -> Iterator[Problem]:
-    where = f"node {node.name!r} ({node.op_type})"
+def _problems(node: ir.Node) -> list[Problem]:
     constraints = () if node.domain == DOMAIN else OPERATORS.get(node.op_type)
     # Of our own operators, which the passes write, we take all.
     known = is_own(node) or (node.domain == "" and node.op_type in OPERATORS)
     if constraints is None or not known:
-        yield Problem(where, f"TVM cannot take the operator {node.op_type!r}")
-        return
-    for constraint in (supported_dtypes, some_elements, *constraints):
-        if (found := constraint(node)) is not None:
-            yield Problem(where, found, " ".join((constraint.__doc__ or "").split()).rstrip("."))
+        return [Problem(place_of(node), f"TVM cannot take the operator {node.op_type!r}")]
+    return broken(node, (supported_dtypes, some_elements, *constraints))
 
 
 def _values(node: ir.Node) -> Iterator[ir.Value]:
