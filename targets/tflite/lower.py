@@ -19,16 +19,10 @@ from ...lowering.clamps import clamp_of
 from ...lowering.matching import array_of, is_op, shape_of, sole_user
 from ...lowering.quantization.placement import data_inputs
 from . import constraints, kernels
+from .activations import activation_of
 from .call import Call, Constant, NotSaidError, static
 from .converters import CONVERTERS, FUSING, INTEGER
 from .flatbuffer import Quantization, Writer
-
-#: (low, high) of a Clip -> the activation that operators can apply to their result.
-_ACTIVATIONS: Final = {
-    (0.0, None): "RELU",
-    (0.0, 6.0): "RELU6",
-    (-1.0, 1.0): "RELU_N1_TO_1",
-}
 
 
 def to_tflite(model: ir.Model, description: str = "tapeout") -> bytes:
@@ -116,9 +110,7 @@ def _activation(node: ir.Node) -> str | None:
     found = clamp_of(node)
     if found is None or node.outputs[0].dtype != ir.DataType.FLOAT:
         return None
-    low, high = found[1].low, found[1].high
-    key = (None if low is None else float(low), None if high is None else float(high))
-    return _ACTIVATIONS.get(key)  # type: ignore[arg-type]  # no such key is None
+    return activation_of(found[1])
 
 
 def _reads_integers(node: ir.Node) -> bool:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
 
 from ....lowering.clamps import clamp_of
+from ..activations import activation_code, activation_of
 from ..call import Call, Converter, NotSaidError, Options
-from .windows import activation_code, filling_of
+from .windows import filling_of
 
 
 def unary(operator: str, options: str = "", **fields: Any) -> Converter:
@@ -101,43 +102,33 @@ def folded(operator: str, options: str = "") -> Converter:
     return convert
 
 
-_ACTIVATIONS: Final = {(0.0, None): "RELU", (0.0, 6.0): "RELU6", (-1.0, 1.0): "RELU_N1_TO_1"}
-
-
 def clip(call: Call) -> None:
-    found = clamp_of(call.node)
+    found, data = clamp_of(call.node), call.input()
+    operators = ("MAXIMUM", "MINIMUM")
     if found is None:
-        _variable_clip(call)
+        given = [(name, index) for index, name in enumerate(operators, 1) if call.has(index)]
+        _bound(call, data, [(name, call.input(index)) for name, index in given])
         return
-    low, high = found[1].low, found[1].high
-    known = call.writer.tensors[call.input()]
-    if known.dtype == "float32" or call.integer:
-        key = (None if low is None else float(low), None if high is None else float(high))
-        name = _ACTIVATIONS.get(key)  # type: ignore[arg-type]  # no such key is None
+    if call.writer.tensors[data].dtype == "float32" or call.integer:
+        name = activation_of(found[1])
         if name is not None:
-            call.emit(name, [call.input()])
+            call.emit(name, [data])
             return
-    data = call.input()
-    bounds = [(name, at) for name, at in (("MAXIMUM", low), ("MINIMUM", high)) if at is not None]
+    ends = zip(operators, (found[1].low, found[1].high), strict=True)
+    _bound(
+        call, data, [(name, filling_of(call, data, end)) for name, end in ends if end is not None]
+    )
+
+
+def _bound(call: Call, data: int, bounds: Sequence[tuple[str, int]]) -> None:
+    """Give a tensor to operators with their bounds, one after the other."""
     for index, (operator, bound) in enumerate(bounds):
         last = index == len(bounds) - 1
         output = call.output() if last else call.temporary(call.shape(), data, "bounded")
-        call.emit(operator, [data, filling_of(call, data, bound)], output, _EXTREME)
+        call.emit(operator, [data, bound], output, _EXTREME)
         data = output
     if not bounds:
         call.reshape(data, call.out_shape(), call.output())
-
-
-def _variable_clip(call: Call) -> None:
-    data = call.input()
-    given = [
-        (operator, index) for operator, index in (("MAXIMUM", 1), ("MINIMUM", 2)) if call.has(index)
-    ]
-    for place, (operator, index) in enumerate(given):
-        last = place == len(given) - 1
-        output = call.output() if last else call.temporary(call.shape(), data, "bounded")
-        call.emit(operator, [data, call.input(index)], output, ("MaximumMinimumOptions", {}))
-        data = output
 
 
 def leaky_relu(call: Call) -> None:

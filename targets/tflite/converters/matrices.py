@@ -6,8 +6,9 @@ from typing import Final
 
 import numpy as np
 
+from ..activations import activation_code
 from ..call import Call, Converter, NotSaidError, Options
-from .windows import activation_code, no_bias
+from .windows import no_bias
 
 
 def gemm(call: Call) -> None:

@@ -8,17 +8,13 @@ from typing import Any, Final
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from ..activations import activation_code
 from ..call import Call, Constant, Converter, NotSaidError
 
 _SAME: Final = schema.Padding.SAME
 _VALID: Final = schema.Padding.VALID
 
 Ints = Sequence[int]
-
-
-def activation_code(name: str) -> int:
-    """Return the number of a fused activation."""
-    return int(getattr(schema.ActivationFunctionType, name))
 
 
 class Window:
