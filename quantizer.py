@@ -10,13 +10,13 @@ import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
 import onnx_ir as ir
 
 from . import numerics
 from .bundle import Tensor
 from .data import Data, pieces, read_data
 from .errors import ModelError, Problem, UsageError
+from .lowering.analysis.tensors import constant_bytes
 from .lowering.canonical import canonical
 from .lowering.importers.onnx import load
 from .lowering.matching import nodes_of
@@ -26,7 +26,7 @@ from .lowering.quantization.conversion import Conversion, conversion
 from .lowering.quantization.report import Row, rows
 from .lowering.quantization.scheme import SCHEMES, AnyScheme
 from .lowering.quantization.sensitivity import sensitivity
-from .lowering.quantization.sqnr import decibels, energy
+from .lowering.quantization.sqnr import of_outputs
 from .lowering.reference import Reference
 from .numerics import Accuracy
 from .targets.base import Progress
@@ -222,8 +222,8 @@ def quantize(
         output=path,
         scheme=options.scheme,
         passes=str(found.pipeline),
-        size=_constants(result),
-        source_size=_constants(found.conversion.model),
+        size=constant_bytes(result),
+        source_size=constant_bytes(found.conversion.model),
         sqnr=sqnr,
         samples=count,
         accuracy=accuracy,
@@ -240,21 +240,8 @@ def _sqnr(
     if data is None:
         return None, 0
     reference, actual = Reference(source), Reference(result)
-    signal = noise = 0.0
     cut = pieces(data.feeds, inputs)
-    for piece in cut:
-        outputs = actual.run(piece)
-        for name, array in reference.run(piece).items():
-            if array.dtype.kind == "f":
-                signal += energy(array)
-                noise += energy(array.astype(np.float64) - outputs[name])
-    return decibels(signal, noise), len(cut)
-
-
-def _constants(model: ir.Model) -> int:
-    """Return the bytes of all constants."""
-    values = model.graph.initializers.values()
-    return sum(value.const_value.nbytes for value in values if value.const_value is not None)
+    return of_outputs((reference.run(piece), actual.run(piece)) for piece in cut), len(cut)
 
 
 def _require_writable(path: Path, force: bool) -> None:
@@ -284,7 +271,7 @@ def _plain(model: ir.Model) -> ir.Model:
 def _save(model: ir.Model, path: Path) -> None:
     """Write the model whole or not at all; the same model gives the same bytes."""
     model.producer_name, model.producer_version = "tapeout", VERSION
-    size = _constants(model)
+    size = constant_bytes(model)
     if size > _LARGEST_FILE:
         raise ModelError(
             f"{path.name} would be too large for one file",

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import onnx_ir as ir
 
-from ..reference import Arrays, Reference
-from .sqnr import decibels, energy
+from ..reference import Reference
+from .sqnr import of_outputs
 
 
 def sensitivity(
@@ -53,15 +53,5 @@ def sensitivity(
     for name in nodes:
         session = Reference(alone(name))
         outputs = (session.run(batch) for batch in chosen)
-        found[name] = _ratio([*zip(expected, outputs, strict=True)])
+        found[name] = of_outputs(zip(expected, outputs, strict=True))
     return found
-
-
-def _ratio(pairs: Sequence[tuple[Arrays, Arrays]]) -> float:
-    signal = noise = 0.0
-    for wanted, actual in pairs:
-        for name, array in wanted.items():
-            if array.dtype.kind == "f":
-                signal += energy(array)
-                noise += energy(array.astype(np.float64) - actual[name])
-    return decibels(signal, noise)

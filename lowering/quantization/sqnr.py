@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import numpy as np
+
+from ..reference import Arrays
 
 
 def sqnr(reference: np.ndarray, actual: np.ndarray) -> float:
@@ -26,6 +29,21 @@ def sqnr(reference: np.ndarray, actual: np.ndarray) -> float:
         raise ValueError(f"the shapes {reference.shape} and {actual.shape} differ")
     wanted = reference.astype(np.float64)
     return decibels(energy(wanted), energy(wanted - actual))
+
+
+def of_outputs(pairs: Iterable[tuple[Arrays, Arrays]]) -> float:
+    """Return the ratio in decibel over the floating-point outputs of all runs.
+
+    Args:
+        pairs: the reference's outputs by name, and the actual ones, of each run; taken one by one.
+    """
+    signal = noise = 0.0
+    for wanted, actual in pairs:
+        for name, array in wanted.items():
+            if array.dtype.kind == "f":
+                signal += energy(array)
+                noise += energy(array.astype(np.float64) - actual[name])
+    return decibels(signal, noise)
 
 
 def energy(array: np.ndarray) -> float:
