@@ -44,20 +44,7 @@ def assert_same(
     actual = run(model, feeds)
     assert list(actual) == list(expected)
     for name, wanted in expected.items():
-        found = actual[name]
-        assert (found.dtype, found.shape) == (wanted.dtype, wanted.shape), name
-        if wanted.dtype.kind in "iub":
-            np.testing.assert_array_equal(found, wanted, err_msg=name)
-            continue
-        sizes = np.abs(wanted.astype(np.float64))
-        scale = float(np.max(sizes, initial=0.0, where=np.isfinite(sizes))) or 1.0
-        np.testing.assert_allclose(
-            found.astype(np.float64),
-            wanted.astype(np.float64),
-            rtol=0,
-            atol=tolerance * scale,
-            err_msg=name,
-        )
+        support.assert_equal_or_close(actual[name], wanted, tolerance, name)
 
 
 @dataclasses.dataclass

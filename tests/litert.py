@@ -62,21 +62,7 @@ def assert_same(
         actual = run(content, feeds, xnnpack=xnnpack)
         assert sorted(actual) == sorted(expected)
         for name, wanted in expected.items():
-            _assert_close(actual[name], wanted, tolerance, f"{name}, xnnpack={xnnpack}")
+            support.assert_equal_or_close(
+                actual[name], wanted, tolerance, f"{name}, xnnpack={xnnpack}"
+            )
     return operators(content)
-
-
-def _assert_close(found: np.ndarray, wanted: np.ndarray, tolerance: float, where: str) -> None:
-    assert (found.dtype, found.shape) == (wanted.dtype, wanted.shape), where
-    if wanted.dtype.kind in "iub":
-        np.testing.assert_array_equal(found, wanted, err_msg=where)
-        return
-    sizes = np.abs(wanted.astype(np.float64))
-    scale = float(np.max(sizes, initial=0.0, where=np.isfinite(sizes))) or 1.0
-    np.testing.assert_allclose(
-        found.astype(np.float64),
-        wanted.astype(np.float64),
-        rtol=0,
-        atol=tolerance * scale,
-        err_msg=where,
-    )

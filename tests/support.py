@@ -107,15 +107,33 @@ def assert_same_numbers(
     actual = Reference(after).run(feeds)
     assert list(actual) == list(expected)
     for name, wanted in expected.items():
-        assert actual[name].dtype == wanted.dtype
-        assert actual[name].shape == wanted.shape
-        sizes = np.abs(wanted.astype(np.float64))
-        scale = float(np.max(sizes, initial=0.0, where=np.isfinite(sizes))) or 1.0
-        np.testing.assert_allclose(
-            actual[name].astype(np.float64),
-            wanted.astype(np.float64),
-            rtol=0,
-            atol=tolerance * scale,
-            err_msg=name,
-        )
+        assert_close(actual[name], wanted, tolerance, name)
     return after
+
+
+def assert_close(found: np.ndarray, wanted: np.ndarray, tolerance: float, where: str) -> None:
+    """Compare two outputs, of one dtype and shape; infinities and NaN must be the same.
+
+    `tolerance` is relative to the largest finite absolute value that is wanted.
+    """
+    assert (found.dtype, found.shape) == (wanted.dtype, wanted.shape), where
+    sizes = np.abs(wanted.astype(np.float64))
+    scale = float(np.max(sizes, initial=0.0, where=np.isfinite(sizes))) or 1.0
+    np.testing.assert_allclose(
+        found.astype(np.float64),
+        wanted.astype(np.float64),
+        rtol=0,
+        atol=tolerance * scale,
+        err_msg=where,
+    )
+
+
+def assert_equal_or_close(
+    found: np.ndarray, wanted: np.ndarray, tolerance: float, where: str
+) -> None:
+    """Compare as `assert_close` does; integers and booleans must be equal."""
+    assert (found.dtype, found.shape) == (wanted.dtype, wanted.shape), where
+    if wanted.dtype.kind in "iub":
+        np.testing.assert_array_equal(found, wanted, err_msg=where)
+    else:
+        assert_close(found, wanted, tolerance, where)
