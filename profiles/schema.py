@@ -49,6 +49,9 @@ BITS: Final[dict[DType, int]] = {
 #: How well a figure is known, the best first; what is computed is as good as its worst factor.
 SOURCES: Final[tuple[Source, ...]] = get_args(Source)
 
+#: The kinds whose own cores run inference, with or without accelerators beside them.
+_WITH_CPU: Final[tuple[Kind, ...]] = ("cpu", "mobile")
+
 #: A profile's name, and its file's: nothing that could lead out of a folder.
 NAME_PATTERN: Final = r"^[a-z0-9][a-z0-9-]*$"
 
@@ -270,7 +273,9 @@ class Profile(Block):
     dtypes: tuple[DType, ...] = Field(
         min_length=1, description="Element types that its runtimes compute with."
     )
-    cpu: Cpu | None = Field(default=None, description="The cores; for the kind cpu only.")
+    cpu: Cpu | None = Field(
+        default=None, description="The cores; for the kinds cpu and mobile, and no other."
+    )
     compute: dict[DType, Compute] = Field(
         description="Peak throughput for each dtype that has one."
     )
@@ -306,8 +311,9 @@ class Profile(Block):
 
     @model_validator(mode="after")
     def _agrees_with_kind(self) -> Profile:
-        if (self.kind == "cpu") != (self.cpu is not None):
-            needs = "needs a block cpu" if self.kind == "cpu" else "has no block cpu"
+        inferring = self.kind in _WITH_CPU
+        if inferring != (self.cpu is not None):
+            needs = "needs a block cpu" if inferring else "has no block cpu"
             raise FindingsError([(("cpu",), f"a profile of the kind {self.kind!r} {needs}")])
         return self
 

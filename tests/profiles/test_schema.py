@@ -131,14 +131,16 @@ def test_a_peak_of_a_dtype_that_is_not_supported():
     ]
 
 
-def test_kind_and_cpu_belong_together():
-    without = {key: value for key, value in board().items() if key != "cpu"}
+@pytest.mark.parametrize("kind", ["cpu", "mobile"])
+def test_kind_and_cpu_belong_together(kind: str):
+    assert Profile.model_validate(board(kind=kind)).threads == 4
+    without = {key: value for key, value in board(kind=kind).items() if key != "cpu"}
     missing = [
         (("compute", "float32", "peak"), "is missing, and there is no cpu to compute it from")
     ]
     assert finding(without) == missing
     without["compute"] = {"float32": {"peak": given("1 Gop/s")}}
-    needs = "a profile of the kind 'cpu' needs a block cpu"
+    needs = f"a profile of the kind {kind!r} needs a block cpu"
     assert finding(without) == [(("cpu",), needs)]
     assert Profile.model_validate({**without, "kind": "gpu"}).threads == 1
     assert finding(board(kind="gpu")) == [
