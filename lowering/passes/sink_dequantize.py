@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from typing import Final
 
 import numpy as np
 import onnx_ir as ir
 
 from ..editing import Editor
-from ..matching import array_of, is_op, scalar_of, shape_of, sole_user
-from ..nhwc import is_channels_last
+from ..matching import array_of, is_op, shape_of, sole_user
 from ..opset import DOMAIN
+from ..passing import passed_on
 from ..quantized import Quantized, dequantized, quantized
 
-#: Operators that give the very numbers of their first input, also of integers.
-_PASSING: Final = frozenset(
-    {
-        "Expand", "Flatten", "Gather", "MaxPool", "Reshape", "Slice", "Split",
-        "Squeeze", "Tile", "Transpose", "Unsqueeze",
-    }
-)  # fmt: skip
-
-#: Those that give each number once, or the larger ones.
+#: Operators that give each number that they get once, or the larger ones.
 _ORDERED: Final = frozenset({"Flatten", "MaxPool", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
 
 
@@ -73,9 +64,7 @@ def _movable(value: ir.Value | None) -> Quantized | None:
 
 
 def _sink(edit: Editor, node: ir.Node) -> None:
-    row = _row(node)
-    count = 0 if row is None else row(node)
-    found = [_movable(value) for value in node.inputs[:count]]
+    found = [_movable(value) for value in node.inputs[: passed_on(node)]]
     first = found[0] if found else None
     if first is None or not all(item is not None and item.is_like(first) for item in found):
         return
@@ -103,44 +92,6 @@ def _parameters_of(edit: Editor, real: ir.Value, source: Quantized) -> None:
             edit.set_input(producer, index, value)
 
 
-def _row(node: ir.Node) -> Callable[[ir.Node], int] | None:
-    """Return what says how many of a node's first inputs are numbers that it passes on."""
-    if node.domain == DOMAIN:
-        passes = is_channels_last(node) and node.op_type.startswith("MaxPool")
-        return _one if passes else None
-    return None if node.domain != "" else _ROWS.get(node.op_type)
-
-
-def _one(node: ir.Node) -> int:
-    """One input, unless outputs beside it count elements."""
-    needed = any(value.uses() or value.is_graph_output() for value in node.outputs[1:])
-    return 0 if needed and node.op_type != "Split" else 1
-
-
-def _pad(node: ir.Node) -> int:
-    """Padding by other numbers than zero need not be one of the integers."""
-    value = node.inputs[2] if len(node.inputs) > 2 else None
-    return 1 if value is None or scalar_of(value) == 0 else 0
-
-
-def _resize(node: ir.Node) -> int:
-    mode = node.attributes.get_string("mode", "nearest")
-    crops = node.attributes.get_string("coordinate_transformation_mode", "").startswith("tf_crop")
-    return 1 if mode == "nearest" and not crops else 0
-
-
-def _all(node: ir.Node) -> int:
-    return len(node.inputs)
-
-
-_ROWS: Final[dict[str, Callable[[ir.Node], int]]] = {
-    **dict.fromkeys(_PASSING, _one),
-    "Concat": _all,
-    "Pad": _pad,
-    "Resize": _resize,
-}
-
-
 def _pad_with_zero_point(edit: Editor, node: ir.Node, found: Quantized) -> None:
     zero = edit.constant(node, "zero", np.asarray(found.zero), found.dtype)
     edit.set_input(node, 2, zero)
@@ -148,7 +99,7 @@ def _pad_with_zero_point(edit: Editor, node: ir.Node, found: Quantized) -> None:
 
 def _quantize_before(edit: Editor, node: ir.Node) -> None:
     """Quantize the inputs of a node that passes them on, rather than its output."""
-    user = sole_user(node.outputs[0]) if _row(node) is not None else None
+    user = sole_user(node.outputs[0]) if passed_on(node) else None
     after = quantized(user)
     if after is None or not after.is_narrow or user is None or len(node.outputs) > 1:
         return
