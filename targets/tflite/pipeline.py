@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from ...lowering.canonical import canonical
+from ...lowering.passes.cancel_transposes import CancelTransposes
 from ...lowering.passes.expand_functions import ExpandFunctions
 from ...lowering.passes.sink_dequantize import SinkDequantize
 from ...lowering.pipeline import Pipeline
@@ -19,6 +20,9 @@ EXPANDED: Final = (
 
 
 def pipeline() -> Pipeline:
-    """Return the passes, in order: NHWC, integers passed on as integers."""
+    """Return the passes, in order: NHWC, integers passed on as integers.
+
+    Of integers, more reshapes and transposes meet than of the real numbers before.
+    """
     expand = Pipeline((ExpandFunctions("+".join(EXPANDED)),))
-    return expand + canonical("nhwc") + Pipeline((SinkDequantize(),))
+    return expand + canonical("nhwc") + Pipeline((SinkDequantize(), CancelTransposes()))
