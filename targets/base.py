@@ -22,9 +22,10 @@ from ..budget import Usage
 from ..errors import Problem, UsageError
 from ..lowering.analysis.fixes import Lever
 from ..lowering.analysis.program import Sharing
-from ..lowering.analysis.roofline import Machine
+from ..lowering.analysis.roofline import Machine, Offload
 from ..lowering.pipeline import Pipeline
 from ..profiles.schema import Profile
+from .placement import Placement
 
 #: What the user asks for; the targets answer with plans whose precision is one of the others.
 Precision = Literal["auto", "fp32", "fp16", "int8"]
@@ -115,6 +116,14 @@ class Target(abc.ABC):
     @abc.abstractmethod
     def machine(self, profile: Profile, plan: Plan) -> Machine:
         """Return what one run has at its disposal, for the roofline model of latency."""
+
+    def offload(self, model: ir.Model, profile: Profile, plan: Plan) -> Offload | None:
+        """Return what other machines take over of the lowered `model`; None if nothing."""
+        return None
+
+    def placement(self, model: ir.Model, profile: Profile, plan: Plan) -> Placement | None:
+        """Return where each operator of the lowered `model` runs; None if there is one place."""
+        return None
 
     @abc.abstractmethod
     def estimate(self, model: ir.Model, profile: Profile, plan: Plan) -> Usage:

@@ -13,7 +13,7 @@ from . import arena, costs, order, program
 from .fixes import LEVERS, Fix, Lever, Need
 from .memory import Liveness, LiveTensor, Moment, liveness
 from .program import DEFAULT, Program, Sharing, Step
-from .roofline import Estimate, Limit, Machine, StepTime, of_liveness
+from .roofline import Estimate, Limit, Machine, Offload, StepTime, of_liveness
 from .tensors import bytes_of, dtype_name, outputs_of, shape_of
 
 #: Live tensors that `MemoryReport.lines` names.
@@ -142,7 +142,8 @@ class Report:
     Attributes:
         macs, ops, parameters: of the main graph; a shared parameter counts once.
         seconds: the estimate for one inference; None without a machine.
-        by_limit: seconds of the steps that arithmetic, traffic or overhead hold back.
+        by_limit: seconds of the steps that arithmetic, traffic or overhead hold back, and of
+            transfers between machines.
         unknown: operators whose arithmetic is a guess.
     """
 
@@ -178,6 +179,7 @@ def of(
     machine: Machine | None = None,
     sharing: Sharing = DEFAULT,
     *,
+    offload: Offload | None = None,
     limit: int | None = None,
     needed: int | None = None,
     alignment: int = 1,
@@ -188,6 +190,7 @@ def of(
     Args:
         machine: what it runs on; without it there are no times.
         sharing: which tensors share memory where it will run.
+        offload: what other machines take over.
         limit, needed, alignment, levers: as in `explain_memory`.
 
     Raises:
@@ -196,7 +199,7 @@ def of(
     total = costs.of(model)
     subject = program.of(model, sharing)
     alive = liveness(subject)
-    times = None if machine is None else of_liveness(alive, machine)
+    times = None if machine is None else of_liveness(alive, machine, offload)
     return Report(
         tuple(
             _row(step, live, None if times is None else times.steps[index], times)

@@ -23,9 +23,9 @@ from .memory import Liveness, liveness
 from .operators import Kind, kind_of
 from .program import DEFAULT, Sharing, Step
 from .program import of as program_of
-from .tensors import bytes_of
+from .tensors import bytes_of, outputs_of
 
-Limit = Literal["compute", "memory", "overhead", "none"]
+Limit = Literal["compute", "memory", "overhead", "transfer", "none"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,6 +80,24 @@ class Machine:
 
 
 @dataclasses.dataclass(frozen=True)
+class Offload:
+    """What other machines take over from the main one.
+
+    Attributes:
+        machines: name of a value -> the machine that runs the step which makes it.
+        seconds: of starting them and copying between them, in one inference.
+    """
+
+    machines: Mapping[str, Machine]
+    seconds: float
+
+    def machine(self, step: Step) -> Machine | None:
+        """Return the machine that runs a step; None if it is the main one."""
+        made = (str(value.name) for value in outputs_of(step.nodes[-1]))
+        return next((self.machines[name] for name in made if name in self.machines), None)
+
+
+@dataclasses.dataclass(frozen=True)
 class StepTime:
     """The estimate for one step.
 
@@ -110,25 +128,30 @@ class StepTime:
 
 @dataclasses.dataclass(frozen=True)
 class Estimate:
-    """The steps in the order they run; the whole takes the sum of them."""
+    """The steps in the order they run; the whole takes the sum of them and of the transfers.
+
+    Attributes:
+        transfer: seconds of `Offload`; 0 where one machine runs all.
+    """
 
     steps: tuple[StepTime, ...]
+    transfer: float = 0.0
 
     @functools.cached_property
     def seconds(self) -> float:
-        return sum(step.seconds for step in self.steps)
+        return sum(step.seconds for step in self.steps) + self.transfer
 
     def share(self, step: StepTime) -> float:
         """Return a step's part of the whole, from 0 to 1."""
         return step.seconds / self.seconds if self.seconds else 0.0
 
     def by_limit(self) -> dict[Limit, float]:
-        """Return the seconds of the steps that each limit holds back."""
+        """Return the seconds of the steps that each limit holds back, and of the transfers."""
         found: dict[Limit, float] = {"compute": 0.0, "memory": 0.0, "overhead": 0.0}
         for step in self.steps:
             if step.limit != "none":
                 found[step.limit] += step.seconds
-        return found
+        return found if not self.transfer else {**found, "transfer": self.transfer}
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -138,16 +161,24 @@ class Estimate:
         }
 
 
-def estimate(model: ir.Model, machine: Machine, sharing: Sharing = DEFAULT) -> Estimate:
+def estimate(
+    model: ir.Model,
+    machine: Machine,
+    sharing: Sharing = DEFAULT,
+    offload: Offload | None = None,
+) -> Estimate:
     """Estimate one inference of a checked, static model, in the order of its graph.
+
+    Args:
+        offload: what other machines take over.
 
     Raises:
         ModelError: values without a static shape or an element type; all are named.
     """
-    return of_liveness(liveness(program_of(model, sharing)), machine)
+    return of_liveness(liveness(program_of(model, sharing)), machine, offload)
 
 
-def of_liveness(alive: Liveness, machine: Machine) -> Estimate:
+def of_liveness(alive: Liveness, machine: Machine, offload: Offload | None = None) -> Estimate:
     """Estimate one run of a program in some order."""
     constants = dict.fromkeys(value for step in alive.steps for value in step.constants)
     footprint = sum(bytes_of(value) for value in constants) + alive.peak_bytes
@@ -156,14 +187,15 @@ def of_liveness(alive: Liveness, machine: Machine) -> Estimate:
     touched: dict[int, int] = {}
     steps = []
     for now, step in enumerate(alive.steps):
-        memory = sum(step.constants.values()) / machine.bandwidth_at(footprint)
-        memory += step.written / machine.bandwidth_at(moved[now])
+        here = (offload.machine(step) if offload is not None else None) or machine
+        memory = sum(step.constants.values()) / here.bandwidth_at(footprint)
+        memory += step.written / here.bandwidth_at(moved[now])
         for index, size in step.reads.items():
             since = so_far[now + 1] - so_far[touched[index]] if index in touched else footprint
-            memory += size / machine.bandwidth_at(min(since, footprint))
+            memory += size / here.bandwidth_at(min(since, footprint))
         touched |= dict.fromkeys((*step.reads, *step.writes), now)
-        steps.append(_timed(step, machine, moved[now], memory))
-    return Estimate(tuple(steps))
+        steps.append(_timed(step, here, moved[now], memory))
+    return Estimate(tuple(steps), offload.seconds if offload is not None else 0.0)
 
 
 def _timed(step: Step, machine: Machine, moved: int, memory: float) -> StepTime:

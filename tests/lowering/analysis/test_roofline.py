@@ -8,7 +8,7 @@ import pytest
 
 from tapeout.lowering.analysis import roofline
 from tapeout.lowering.analysis.program import Sharing
-from tapeout.lowering.analysis.roofline import Cache, Machine
+from tapeout.lowering.analysis.roofline import Cache, Machine, Offload
 
 import graphs
 
@@ -138,3 +138,16 @@ def test_more_of_everything_is_never_slower() -> None:
     small = Machine({"float32": 1e10}, 1e9, (Cache(1 << 15, 1e10),), overhead=1e-6)
     large = Machine({"float32": 2e10}, 2e9, (Cache(1 << 18, 2e10),), overhead=1e-7)
     assert roofline.estimate(model, large).seconds < roofline.estimate(model, small).seconds
+
+
+def test_another_machine_takes_the_steps_whose_results_it_makes() -> None:
+    fast = Machine({"float32": 1e4}, 1e3)
+    model = graphs.static_text(chain())
+    alone = roofline.estimate(model, BARE)
+    found = roofline.estimate(model, BARE, offload=Offload({"a": fast}, 0.5))
+    product, act, _ = found.steps
+    assert (product.seconds, act) == (pytest.approx(1.088), alone.steps[1])
+    assert found.seconds == pytest.approx(1.088 + 6.4 + 0.5)
+    assert found.by_limit() == {**found.by_limit(), "transfer": 0.5}
+    assert "transfer" not in alone.by_limit()
+    assert roofline.estimate(model, BARE, offload=Offload({}, 0.0)) == alone
