@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import math
 from collections.abc import Sequence
 
 import onnx_ir as ir
@@ -63,7 +65,7 @@ class Candidate:
 def plans(
     profile: Profile, precision: Precision, runtime: str | None
 ) -> Sequence[tuple[Target, Plan]]:
-    """Return the plans that a device offers, in the order of preference of its runtimes.
+    """Return the plans that a device offers, in the order of its runtimes.
 
     Raises:
         UsageError: `runtime` is none of the device's.
@@ -118,6 +120,9 @@ def candidates(
 ) -> list[Candidate]:
     """Lower the imported `model` for every plan; those whose estimate fits the budget come first.
 
+    Of these the device's preferred numbers, then the fewest threads, then the least latency: more
+    bits are given up, and more cores taken, only where the budget asks for it.
+
     With ``auto``, a plan in fewer bits is only a candidate if there are samples to calibrate with:
     nobody's accuracy is put at stake unasked.
 
@@ -136,6 +141,7 @@ def candidates(
     inaccurate: list[BudgetError] = []
     offered = plans(profile, precision, runtime)
     already = is_quantized(model)
+    lowered_by: dict[tuple[str | None, str], ir.Model] = {}
     for target, plan in offered:
         scheme = None if already else target.scheme(profile, plan)
         if scheme is not None and precision == "auto" and not converter.batches:
@@ -150,7 +156,10 @@ def candidates(
             continue
         source = model if converted is None else converted.outcome.model
         pipeline = target.pipeline(profile, plan)
-        lowered = pipeline.run(source.clone(), verify)
+        way = (scheme, str(pipeline))
+        if way not in lowered_by:
+            lowered_by[way] = pipeline.run(source.clone(), verify)
+        lowered = lowered_by[way]
         problems = target.check(lowered, profile, plan)
         if problems:
             several = len(offered) > 1
@@ -165,7 +174,27 @@ def candidates(
         raise BudgetError(inaccurate[0].summary, [*inaccurate[0].problems, *refused])
     if not found:
         raise ModelError(f"the model cannot be compiled for {profile.name}", refused)
-    return sorted(found, key=lambda candidate: len(candidate.verdict.missed))
+    preferred = list(dict.fromkeys(plan.precision for _, plan in offered))
+    return sorted(found, key=lambda candidate: _rank(candidate, preferred))
+
+
+def _rank(candidate: Candidate, preferred: Sequence[str]) -> tuple[float, ...]:
+    plan, latency = candidate.plan, candidate.usage.latency
+    return (
+        len(candidate.verdict.missed),
+        preferred.index(plan.precision),
+        plan.threads,
+        latency.value if latency is not None else math.inf,
+    )
+
+
+def rivals(found: Sequence[Candidate]) -> list[list[Candidate]]:
+    """Group ranked plans that differ in nothing but how fast they are estimated to be."""
+
+    def numbers(candidate: Candidate) -> tuple[int, str, int]:
+        return len(candidate.verdict.missed), candidate.plan.precision, candidate.plan.threads
+
+    return [list(group) for _, group in itertools.groupby(found, numbers)]
 
 
 def _of_plan(problem: Problem, plan: Plan) -> Problem:

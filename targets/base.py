@@ -42,6 +42,11 @@ class Plan:
     precision: str
     options: tuple[tuple[str, int | str], ...] = ()
 
+    @property
+    def threads(self) -> int:
+        """How many threads it runs on."""
+        return int(dict(self.options).get("threads", 1))
+
     def __str__(self) -> str:
         options = "".join(f", {name}={value}" for name, value in self.options)
         return f"{self.runtime}, {self.precision}{options}"

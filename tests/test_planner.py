@@ -1,0 +1,73 @@
+"""Which plan is taken, of those that a device offers."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tapeout import compiler, planner
+from tapeout.budget import Budget
+from tapeout.planner import Candidate
+from tapeout.targets.base import Execution, target_for
+
+import support
+
+MODEL = support.ROOT / "examples" / "digits_cnn.onnx"
+
+
+def candidates(device: str, options: compiler.Options | None = None) -> list[Candidate]:
+    return compiler.plan(compiler.prepare(MODEL, device, Budget(), options or compiler.Options()))
+
+
+def test_the_runtime_of_the_least_estimated_latency_comes_first() -> None:
+    found = [item for item in candidates("raspberry-pi-5") if item.plan.threads == 1]
+    assert {item.plan.runtime for item in found} == {"tvm", "tflite"}
+    latencies = [item.usage.latency.value for item in found if item.usage.latency]
+    assert latencies == sorted(latencies)
+
+
+def test_fewer_bits_come_after_the_models_own() -> None:
+    options = compiler.Options(calibration=f"{MODEL.with_name('digits.npz')}:calibration")
+    precisions = [item.plan.precision for item in candidates("raspberry-pi-5", options)]
+    assert set(precisions) >= {"fp32", "int8"}
+    assert precisions == sorted(precisions, key=["fp32", "int8", "fp16"].index)
+
+
+def test_what_misses_the_budget_comes_last() -> None:
+    within = Budget(storage=70 << 10)
+    job = compiler.prepare(MODEL, "raspberry-pi-5", within, compiler.Options())
+    fits = [item.verdict.fits for item in compiler.plan(job)]
+    assert fits == sorted(fits, reverse=True)
+    assert set(fits) == {True, False}
+
+
+def test_rivals_differ_in_the_runtime_only() -> None:
+    groups = planner.rivals(candidates("raspberry-pi-5"))
+    first = [item.plan for item in groups[0]]
+    assert {plan.runtime for plan in first} == {"tvm", "tflite"}
+    assert {(plan.precision, plan.threads) for plan in first} == {("fp32", 1)}
+
+
+@pytest.mark.parametrize("fastest", ["tvm", "tflite"])
+def test_on_this_machine_the_measured_latency_decides(
+    fastest: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for runtime in ("tvm", "tflite"):
+        target = target_for(runtime)
+        seconds = 1e-6 if runtime == fastest else 1.0
+
+        def execute(*given: Any, real: Any = target.execute, seconds: float = seconds) -> Execution:
+            return dataclasses.replace(real(*given), latencies=(seconds,) * 3)
+
+        monkeypatch.setattr(type(target), "execute", staticmethod(execute))
+    job = compiler.prepare(MODEL, "host", Budget(), compiler.Options())
+    compiled = compiler.build(job, tmp_path / "x.bundle")
+    assert compiled.bundle.manifest.runtime.name == fastest
+    assert compiled.usage.latency is not None
+    assert compiled.usage.latency.value == 1e-6
+    assert sorted(item.name for item in (tmp_path / "x.bundle").iterdir()) == sorted(
+        ["manifest.json", "run", "test_vectors.npz", compiled.bundle.manifest.engine]
+    )
