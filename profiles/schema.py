@@ -31,6 +31,7 @@ from ..units import UNITS, parse_quantity
 Kind = Literal["cpu", "gpu", "mobile", "fpga"]
 Source = Literal["datasheet", "measured", "assumed"]
 Holds = Literal["weights", "activations", "code", "io"]
+Delegate = Literal["gpu", "nnapi"]
 DType = Literal[
     "float64", "float32", "float16", "bfloat16",
     "int64", "int32", "int16", "int8",
@@ -61,12 +62,17 @@ PEAK_TOLERANCE: Final = 0.01
 Value = TypeVar("Value")
 
 
-class FindingsError(ValueError):
-    """Several faults that one validator found: (keys below the field, message) each."""
+#: A fault: the keys below the field, and what is wrong.
+Finding = tuple[tuple[str | int, ...], str]
 
-    def __init__(self, found: list[tuple[tuple[str, ...], str]]) -> None:
+
+class FindingsError(ValueError):
+    """Several faults that one validator found."""
+
+    def __init__(self, found: list[Finding]) -> None:
         self.found = found
-        super().__init__("; ".join(f"{'.'.join(keys)}: {message}" for keys, message in found))
+        told = (f"{'.'.join(map(str, keys))}: {message}" for keys, message in found)
+        super().__init__("; ".join(told))
 
 
 def _quantity(dimension: str, example: str) -> tuple[BeforeValidator, WithJsonSchema]:
@@ -95,6 +101,8 @@ _OPS, _OPS_SCHEMA = _quantity("ops/s", "153.6 Gop/s")
 _SECONDS, _SECONDS_SCHEMA = _quantity("seconds", "5 ms")
 
 Count = Annotated[int, Field(gt=0, le=1_000_000)]
+ApiLevel = Annotated[int, Field(ge=21, le=99)]
+FeatureLevel = Annotated[int, Field(ge=1, le=8)]
 Number = Annotated[float, _FINITE]
 Bytes = Annotated[int, Field(gt=0, le=2**60), _BYTES, _BYTES_SCHEMA]
 Hertz = Annotated[float, _FINITE, _HERTZ, _HERTZ_SCHEMA]
@@ -105,6 +113,8 @@ Seconds = Annotated[float, _FINITE, _SECONDS, _SECONDS_SCHEMA]
 #: The name of each kind of figure in the JSON Schema.
 _FIGURES: Final[dict[Any, str]] = {
     Count: "Count",
+    ApiLevel: "ApiLevel",
+    FeatureLevel: "FeatureLevel",
     Number: "Number",
     Bytes: "Size",
     Hertz: "Frequency",
@@ -224,6 +234,23 @@ class Memory(Block):
     holds: tuple[Holds, ...] = Field(min_length=1, description="What may live there.")
 
 
+class EthosU(Block):
+    """An Arm Ethos-U NPU, in the words of its compiler Vela; the sections are of its vela.ini."""
+
+    accelerator: str = Field(
+        pattern=r"^ethos-u(55|65)-[0-9]+$",
+        description="Vela's accelerator configuration, with the MACs per cycle: ethos-u55-128.",
+    )
+    system: str = Field(
+        pattern=r"^[A-Za-z0-9_]+$",
+        description="Vela's system configuration: clock and memories as the NPU sees them.",
+    )
+    memory_mode: str = Field(
+        pattern=r"^[A-Za-z0-9_]+$",
+        description="Vela's memory mode: what is in SRAM, and who has it: Shared_Sram.",
+    )
+
+
 class Toolchain(Block):
     """What code is generated for."""
 
@@ -239,6 +266,38 @@ class Toolchain(Block):
         default=None,
         pattern=r"^[0-9]+\.[0-9]+$",
         description='The oldest glibc the bundle must run with, quoted: "2.28".',
+    )
+
+
+class Android(Block):
+    """The Android that the device runs."""
+
+    api: Sourced[ApiLevel] = Field(description="Its API level: 30 is Android 11.")
+    nnapi: Sourced[FeatureLevel] | None = Field(
+        default=None,
+        description="NNAPI feature level, where runtime and drivers were updated beyond Android's.",
+    )
+
+
+class Peak(Block):
+    """The peak for one dtype of a processor that has no cores to compute it from."""
+
+    peak: Sourced[OpsPerSecond] = Field(description="Operations per second, all of it together.")
+
+
+class Accelerator(Block):
+    """A processor beside the cores, to which a delegate of the runtime gives operators."""
+
+    name: str = Field(pattern=NAME_PATTERN, max_length=64, description="Its short name: adreno.")
+    title: str = Field(min_length=1, description="Its name for people.")
+    delegates: tuple[Delegate, ...] = Field(
+        min_length=1, description="The delegates that reach it: gpu, nnapi."
+    )
+    compute: dict[DType, Peak] = Field(
+        min_length=1, description="Peak throughput for each dtype that it computes with."
+    )
+    bandwidth: Sourced[BytesPerSecond] = Field(
+        description="Peak bandwidth to the memory that it computes from."
     )
 
 
@@ -276,6 +335,9 @@ class Profile(Block):
     cpu: Cpu | None = Field(
         default=None, description="The cores; for the kinds cpu and mobile, and no other."
     )
+    ethos_u: EthosU | None = Field(
+        default=None, description="The NPU that the runtime ethos-u is for."
+    )
     compute: dict[DType, Compute] = Field(
         description="Peak throughput for each dtype that has one."
     )
@@ -283,6 +345,12 @@ class Profile(Block):
         min_length=1, description="The memories, the one that activations live in first."
     )
     toolchain: Toolchain = Field(description="What code is generated for.")
+    android: Android | None = Field(
+        default=None, description="The Android of a phone; for the kind mobile only."
+    )
+    accelerators: tuple[Accelerator, ...] = Field(
+        default=(), description="What delegates can compute on; for the kind mobile only."
+    )
     limits: Limits = Field(default=Limits(), description="What the device does not allow.")
     budget: DefaultBudget = Field(
         default=DefaultBudget(), description="What a result may cost when the user does not say."
@@ -297,7 +365,7 @@ class Profile(Block):
         if not {"cpu", "dtypes"} <= info.data.keys():
             return compute  # those fields are wrong themselves, and reported so
         completed: dict[DType, Compute] = {}
-        found: list[tuple[tuple[str, ...], str]] = []
+        found: list[Finding] = []
         for dtype, entry in compute.items():
             if dtype not in info.data["dtypes"]:
                 found.append(((dtype,), f"{dtype!r} is not among dtypes"))
@@ -311,16 +379,35 @@ class Profile(Block):
 
     @model_validator(mode="after")
     def _agrees_with_kind(self) -> Profile:
+        found: list[Finding] = []
+        kind = f"a profile of the kind {self.kind!r}"
         inferring = self.kind in _WITH_CPU
         if inferring != (self.cpu is not None):
             needs = "needs a block cpu" if inferring else "has no block cpu"
-            raise FindingsError([(("cpu",), f"a profile of the kind {self.kind!r} {needs}")])
+            found.append((("cpu",), f"{kind} {needs}"))
+        if self.kind != "mobile":
+            given = {"android": self.android, "accelerators": self.accelerators}
+            found += [((key,), f"{kind} has no {key}") for key in given if given[key]]
+        names = [item.name for item in self.accelerators]
+        for index, item in enumerate(self.accelerators):
+            if item.name in names[:index]:
+                twice = f"{item.name!r} is there twice"
+                found.append((("accelerators", index, "name"), twice))
+            if "nnapi" in item.delegates and self.android is None:
+                missing = "NNAPI is part of Android, and there is no block android"
+                found.append((("accelerators", index, "delegates"), missing))
+        if found:
+            raise FindingsError(found)
         return self
 
     def peak(self, dtype: str) -> float | None:
         """Return the operations per second for a dtype, None where the profile gives no figure."""
         entry = next((entry for name, entry in self.compute.items() if name == dtype), None)
         return entry.peak.value if entry is not None and entry.peak is not None else None
+
+    def reached_by(self, delegate: Delegate) -> tuple[Accelerator, ...]:
+        """Return the accelerators that a delegate computes on, in the profile's order."""
+        return tuple(item for item in self.accelerators if delegate in item.delegates)
 
     @property
     def threads(self) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 import pydantic
 import pytest
 
-from tapeout.profiles.schema import Block, Compute, FindingsError, Profile
+from tapeout.profiles.schema import Block, Compute, Finding, FindingsError, Profile
 
 
 def given(value: object, source: str = "datasheet") -> dict[str, object]:
@@ -46,7 +46,7 @@ def board(**changes: Any) -> dict[str, Any]:
     return {**copy.deepcopy(BOARD), **changes}
 
 
-def finding(data: dict[str, Any]) -> list[tuple[tuple[str, ...], str]]:
+def finding(data: dict[str, Any]) -> list[Finding]:
     with pytest.raises(pydantic.ValidationError) as error:
         Profile.model_validate(data)
     (details,) = error.value.errors()
@@ -145,6 +145,40 @@ def test_kind_and_cpu_belong_together(kind: str):
     assert Profile.model_validate({**without, "kind": "gpu"}).threads == 1
     assert finding(board(kind="gpu")) == [
         (("cpu",), "a profile of the kind 'gpu' has no block cpu")
+    ]
+
+
+GPU: dict[str, Any] = {
+    "name": "mali",
+    "title": "A Mali",
+    "delegates": ["gpu", "nnapi"],
+    "compute": {"float16": {"peak": given("2 Top/s")}},
+    "bandwidth": given("30 GB/s"),
+}
+
+
+def test_accelerators_are_reached_by_delegates():
+    npu = {**GPU, "name": "npu", "delegates": ["nnapi"]}
+    phone = board(kind="mobile", android={"api": given("30")}, accelerators=[GPU, npu])
+    profile = Profile.model_validate(phone)
+    assert [item.name for item in profile.reached_by("nnapi")] == ["mali", "npu"]
+    assert [item.name for item in profile.reached_by("gpu")] == ["mali"]
+    assert profile.accelerators[0].compute["float16"].peak.value == 2e12
+    assert Profile.model_validate(profile.to_json()) == profile
+
+
+def test_what_only_phones_have():
+    phone = {"android": {"api": given("30")}, "accelerators": [GPU]}
+    assert finding(board(**phone)) == [
+        (("android",), "a profile of the kind 'cpu' has no android"),
+        (("accelerators",), "a profile of the kind 'cpu' has no accelerators"),
+    ]
+    assert finding(board(kind="mobile", accelerators=[GPU, {**GPU, "delegates": ["gpu"]}])) == [
+        (
+            ("accelerators", 0, "delegates"),
+            "NNAPI is part of Android, and there is no block android",
+        ),
+        (("accelerators", 1, "name"), "'mali' is there twice"),
     ]
 
 
