@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Hashable
 from typing import Final
 
-import numpy as np
 import onnx_ir as ir
 
 from .. import provenance
+from ..contents import Firsts
 from ..dialect import DOMAIN
 from ..editing import Editor
 from ..matching import has_body, is_random, tensor_of
@@ -73,23 +72,14 @@ def _merge_constants(graph: ir.Graph, edit: Editor) -> None:
         tensor = tensor_of(value)
         if tensor is not None:
             alike.setdefault((tensor.dtype, tensor.shape.numpy()), []).append((value, tensor))
-    for group in alike.values():
-        first: dict[bytes, ir.Value] = {}
+    arrays: Firsts[ir.Value] = Firsts()
+    texts: dict[Hashable, ir.Value] = {}
+    for key, group in alike.items():
         for value, tensor in group if len(group) > 1 else ():
-            kept = first.setdefault(_digest(tensor), value)
+            if isinstance(tensor, ir.StringTensor):
+                kept = texts.setdefault((key, tuple(tensor.string_data())), value)
+            else:
+                kept = arrays.first(tensor.numpy(), value, key)
             if kept is not value and not value.is_graph_output():
                 value.replace_all_uses_with(kept)
                 edit.drop_unused(value)
-
-
-def _digest(tensor: ir.TensorProtocol) -> bytes:
-    """Return the SHA-256 of the elements; a view that is not contiguous is read row by row."""
-    digest = hashlib.sha256()
-    if isinstance(tensor, ir.StringTensor):
-        for text in tensor.string_data():
-            digest.update(len(text).to_bytes(8, "little") + text)
-        return digest.digest()
-    array = tensor.numpy()
-    for part in (array,) if array.flags.c_contiguous else array:
-        digest.update(np.ascontiguousarray(part).reshape(-1).view(np.uint8).data)
-    return digest.digest()

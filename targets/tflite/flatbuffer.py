@@ -8,7 +8,6 @@ aligned to 16 bytes, as the runtime maps them.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -16,6 +15,7 @@ import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from ...lowering.contents import Firsts
 from .versions import version_of
 
 #: Key of the one signature; the runtime's default.
@@ -68,14 +68,20 @@ class Tensor:
 
 
 class _AlignedBuffer(schema.BufferT):  # type: ignore[misc]  # the package has no types
-    """A buffer whose bytes start at a multiple of 16; the generated code aligns to 1."""
+    """A buffer whose bytes start at a multiple of 16; the generated code aligns to 1.
+
+    Its `data` is an array of any dtype, whose elements are written in C order. It may be a view of
+    another: weights in another layout are first made where they stay.
+    """
 
     def Pack(self, builder: flatbuffers.Builder) -> int:  # noqa: N802 - the generated name
         data = None
         if self.data is not None:
-            builder.StartVector(1, len(self.data), _ALIGNMENT)
-            builder.head -= len(self.data)
-            builder.Bytes[builder.head : builder.head + len(self.data)] = self.data.tobytes()
+            size = self.data.nbytes
+            builder.StartVector(1, size, _ALIGNMENT)
+            builder.head -= size
+            place = np.frombuffer(builder.Bytes, np.uint8, size, builder.head)
+            place.view(self.data.dtype).reshape(self.data.shape)[...] = self.data
             data = builder.EndVector()
         schema.BufferStart(builder)
         if data is not None:
@@ -90,7 +96,7 @@ class Writer:
         self.tensors: list[Tensor] = []
         self._written: list[Any] = []
         self._buffers: list[Any] = [_AlignedBuffer()]  # the first is the empty one, by convention
-        self._shared: dict[tuple[str, bytes], int] = {}
+        self._shared: Firsts[int] = Firsts()
         self._constants: dict[tuple[Any, ...], int] = {}
         self._codes: dict[tuple[int, int], int] = {}
         self._operators: list[Any] = []
@@ -111,15 +117,13 @@ class Writer:
         self, name: str, array: np.ndarray, quantization: Quantization | None = None
     ) -> int:
         """Return a constant tensor; an equal one is shared, whatever its name is."""
-        content = np.ascontiguousarray(array).tobytes()
-        key = (array.dtype.name, hashlib.sha256(content).digest())
-        whole = (*key, array.shape, quantization.key if quantization is not None else None)
+        buffer = self._shared.first(array, len(self._buffers))
+        if buffer == len(self._buffers):
+            self._buffers.append(_AlignedBuffer(array))
+        whole = buffer, array.shape, quantization.key if quantization is not None else None
         if whole not in self._constants:
-            if key not in self._shared:
-                self._shared[key] = len(self._buffers)
-                self._buffers.append(_AlignedBuffer(np.frombuffer(content, np.uint8)))
             made = Tensor(name, array.shape, array.dtype.name, quantization, is_constant=True)
-            self._constants[whole] = self._add(made, self._shared[key])
+            self._constants[whole] = self._add(made, buffer)
         return self._constants[whole]
 
     def _add(self, tensor: Tensor, buffer: int) -> int:
@@ -174,10 +178,19 @@ class Writer:
         self, inputs: Mapping[str, int], outputs: Mapping[str, int], description: str
     ) -> bytes:
         """Return the file; arguments as `model`."""
-        builder = flatbuffers.Builder(1 << 20)
+        builder = flatbuffers.Builder(self._room())
         written = self.model(inputs, outputs, description)
         builder.Finish(written.Pack(builder), file_identifier=_IDENTIFIER)
-        return bytes(builder.Output())
+        return bytes(memoryview(builder.Bytes)[builder.Head() :])
+
+    def _room(self) -> int:
+        """Return about the bytes of the file, and rather more: a builder that grows copies all."""
+        data = sum(buffer.data.nbytes + 64 for buffer in self._buffers if buffer.data is not None)
+        tables = sum(256 + len(tensor.name) for tensor in self.tensors) + 512 * len(self.calls)
+        scales = sum(
+            12 * len(tensor.quantization.scale) for tensor in self.tensors if tensor.quantization
+        )
+        return (64 << 10) + data + tables + scales
 
     def model(self, inputs: Mapping[str, int], outputs: Mapping[str, int], description: str) -> Any:
         """Return the model as a ModelT, to look at before it is written.
