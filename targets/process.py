@@ -25,6 +25,9 @@ from .run import write_npz
 #: The program that every bundle carries.
 RUN: Final = Path(__file__).resolve().with_name("run.py")
 
+#: What the C++ programs of the bundles share.
+HEADER: Final = RUN.with_suffix(".h")
+
 #: Seconds that a run may take before it counts as hung.
 TIMEOUT: Final = 3600.0
 

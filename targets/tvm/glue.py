@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Final
 
 from ...profiles.schema import Profile
+from ..process import HEADER
 from ..process import RUN as PROGRAM
 
 #: The folder of this package, and the one in a bundle.
 RUN: Final = Path(__file__).resolve().parent / "run"
 
-_FILES: Final = (PROGRAM, *(RUN / name for name in ("README.md", "engine.py", "main.cc")))
+_FILES: Final = (PROGRAM, HEADER, *(RUN / name for name in ("README.md", "engine.py", "main.cc")))
 
 
 def write_glue(directory: Path, profile: Profile) -> None:
