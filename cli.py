@@ -218,9 +218,9 @@ def check(
             job = compiler.prepare(model, device, budget, options, progress)
             found = compiler.check(job)
         if as_json:
-            _write(render.check_json(job, found))
+            _write(render.check_json(job, found, compiler.not_tried(job)))
         else:
-            render.check(job, found)
+            render.check(job, found, compiler.not_tried(job))
 
 
 @app.command("compile")

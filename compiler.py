@@ -84,11 +84,16 @@ class Job:
 
 @dataclasses.dataclass(frozen=True)
 class Compiled:
-    """A bundle, and what was measured on the way: no bundle holds a measured time."""
+    """A bundle, and what was measured on the way: no bundle holds a measured time.
+
+    Attributes:
+        not_tried: runtimes of the device whose packages are not installed.
+    """
 
     bundle: Bundle
     usage: Usage
     verdict: Verdict
+    not_tried: tuple[Problem, ...] = ()
 
 
 def compile(  # noqa: A001 - the public name, as in re.compile
@@ -190,12 +195,19 @@ def check(job: Job) -> list[Candidate]:
     return fitting
 
 
+def not_tried(job: Job) -> list[Problem]:
+    """Return the runtimes of the device that no plan was made for, and the packages they lack."""
+    return planner.not_tried(job.profile, job.options.precision, job.options.runtime)
+
+
 def build(job: Job, output: Path, *, force: bool = False) -> Compiled:
     """Build the best plan that fits into `output`; raises as `compile` does."""
     with bundles.staged(output, force) as directory:
         compiled = _best(job, directory)
     return dataclasses.replace(
-        compiled, bundle=dataclasses.replace(compiled.bundle, directory=output)
+        compiled,
+        bundle=dataclasses.replace(compiled.bundle, directory=output),
+        not_tried=tuple(not_tried(job)),
     )
 
 
@@ -355,6 +367,7 @@ def _nothing_fits(job: Job, missed: list[tuple[Candidate, Usage, Verdict]]) -> B
     if job.options.precision == "auto" and job.samples is None:
         fix = "give --calibration FILE.npz with real inputs"
         problems.append(Problem("", "fewer bits were not tried without samples", fix))
+    problems += not_tried(job)
     for candidate, usage, _ in missed[:1]:
         limit = job.budget.memory
         if limit is not None and usage.memory.value > limit:

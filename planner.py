@@ -92,21 +92,34 @@ def plans(
                 for name in offered
             ],
         )
-    return _installed(found)
+    missing = _missing(found)
+    left = [(target, plan) for target, plan in found if target not in missing]
+    if not left:
+        raise next(iter(missing.values()))
+    return left
 
 
-def _installed(found: Sequence[tuple[Target, Plan]]) -> Sequence[tuple[Target, Plan]]:
-    """Leave out plans whose toolchain is missing, unless that leaves none."""
+def not_tried(profile: Profile, precision: Precision, runtime: str | None) -> list[Problem]:
+    """Return which runtimes' plans `plans` leaves out, for want of what packages."""
+    if runtime is not None:
+        return []
+    offered = [target_for(item.name) for item in profile.runtimes]
+    found = [(target, plan) for target in offered for plan in target.plans(profile, precision)]
+    return [
+        dataclasses.replace(problem, where=f"{', '.join(target.runtimes)}: {problem.where}")
+        for target, error in _missing(found).items()
+        for problem in error.problems
+    ]
+
+
+def _missing(found: Sequence[tuple[Target, Plan]]) -> dict[Target, MissingToolError]:
     missing: dict[Target, MissingToolError] = {}
     for target in dict.fromkeys(target for target, _ in found):
         try:
             target.require()
         except MissingToolError as error:
             missing[target] = error
-    left = [(target, plan) for target, plan in found if target not in missing]
-    if not left:
-        raise next(iter(missing.values()))
-    return left
+    return missing
 
 
 def candidates(

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from .budget import LINES, Budget, Usage, Verdict
-from .errors import TapeoutError
+from .errors import Problem, TapeoutError
 from .units import format_bytes, format_seconds
 
 if TYPE_CHECKING:
@@ -59,18 +59,18 @@ def error(raised: TapeoutError) -> None:
 
 def error_json(raised: TapeoutError) -> dict[str, Any]:
     """Return an error as JSON: exit code, summary, every problem."""
-    problems = [
-        {"where": item.where, "what": item.what, "fix": item.fix} for item in raised.problems
-    ]
-    kind = type(raised).__name__
     return {
         "error": {
-            "kind": kind,
+            "kind": type(raised).__name__,
             "exit_code": raised.exit_code,
             "summary": raised.summary,
-            "problems": problems,
+            "problems": _problems(raised.problems),
         }
     }
+
+
+def _problems(found: Sequence[Problem]) -> list[dict[str, str]]:
+    return [{"where": item.where, "what": item.what, "fix": item.fix} for item in found]
 
 
 def _table(*columns: str, right: Sequence[str] = ()) -> Table:
@@ -172,15 +172,23 @@ def _usage(usage: Usage, verdict: Verdict) -> Table:
     return table
 
 
-def check(job: Job, found: Sequence[Candidate]) -> None:
+def _not_tried(console: Console, problems: Sequence[Problem]) -> None:
+    for problem in problems:
+        console.print(f"not tried: {problem}", soft_wrap=True)
+
+
+def check(job: Job, found: Sequence[Candidate], not_tried: Sequence[Problem]) -> None:
     """Show the plans that fit by their estimates, the preferred first."""
     console = _console()
     for candidate in found:
         console.print(f"{job.file.file} fits {job.profile.name}: {candidate.plan}")
         console.print(_usage(candidate.usage, candidate.verdict))
+    _not_tried(console, not_tried)
 
 
-def check_json(job: Job, found: Sequence[Candidate]) -> dict[str, Any]:
+def check_json(
+    job: Job, found: Sequence[Candidate], not_tried: Sequence[Problem]
+) -> dict[str, Any]:
     """Return the plans that fit as JSON."""
     return {
         "model": job.file.model_dump(mode="json"),
@@ -195,6 +203,7 @@ def check_json(job: Job, found: Sequence[Candidate]) -> dict[str, Any]:
             }
             for item in found
         ],
+        "not_tried": _problems(not_tried),
     }
 
 
@@ -211,6 +220,7 @@ def compiled(result: Compiled) -> None:
     console.print(_usage(result.usage, result.verdict))
     for name, why in manifest.conversion.kept.items() if manifest.conversion else ():
         console.print(f"in float: {name}: {why}", soft_wrap=True)
+    _not_tried(console, result.not_tried)
     console.print(f"bundle: {result.bundle.directory}", soft_wrap=True)
 
 
@@ -226,6 +236,7 @@ def compiled_json(result: Compiled) -> dict[str, Any]:
         "usage": result.usage.to_json(),
         "budget": dict(manifest.budget),
         "verdict": result.verdict.to_json(),
+        "not_tried": _problems(result.not_tried),
         "digest": manifest.digest,
     }
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tapeout import compiler, planner
+from tapeout import compiler, planner, render
 from tapeout.budget import Budget
+from tapeout.errors import BudgetError
 from tapeout.planner import Candidate
 from tapeout.targets.base import Execution, target_for
 
@@ -71,3 +73,23 @@ def test_on_this_machine_the_measured_latency_decides(
     assert sorted(item.name for item in (tmp_path / "x.bundle").iterdir()) == sorted(
         ["manifest.json", "run", "test_vectors.npz", compiled.bundle.manifest.engine]
     )
+
+
+def test_a_runtime_that_is_not_installed_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    present = importlib.util.find_spec
+
+    def find_spec(name: str, package: str | None = None) -> object:
+        return None if name == "ai_edge_litert" else present(name, package)
+
+    monkeypatch.setattr(importlib.util, "find_spec", find_spec)
+    job = compiler.prepare(MODEL, "raspberry-pi-5", Budget(), compiler.Options())
+    found = compiler.check(job)
+    assert {item.plan.runtime for item in found} == {"tvm"}
+    render.check(job, found, compiler.not_tried(job))
+    assert "tflite: ai-edge-litert: is not installed (pip install" in capsys.readouterr().out
+    with pytest.raises(BudgetError, match="ai-edge-litert"):
+        compiler.check(dataclasses.replace(job, budget=Budget(memory=1)))
+    pinned = dataclasses.replace(job, options=compiler.Options(runtime="tvm"))
+    assert not compiler.not_tried(pinned)
