@@ -14,7 +14,7 @@ from tapeout.errors import ProfileError
 from tapeout.profiles import catalog
 from tapeout.profiles.schema import Sourced
 
-NAMES = (
+CPUS = (
     "amd-epyc-milan",
     "ampere-altra",
     "aws-graviton3",
@@ -31,6 +31,16 @@ NAMES = (
     "visionfive-2",
     "x86-64-v3",
 )
+MOBILE = (
+    "fairphone-4",
+    "galaxy-s23",
+    "galaxy-s24",
+    "pixel-3",
+    "pixel-6",
+    "pixel-8",
+    "pixel-9",
+)
+NAMES = tuple(sorted(CPUS + MOBILE))
 
 BOARD = """\
 extends: cortex-a76
@@ -75,7 +85,8 @@ def figures(value: object, path: str = "") -> list[tuple[str, Sourced[object]]]:
 
 def test_names_are_the_catalogue():
     assert catalog.names() == NAMES
-    assert catalog.names("cpu") == NAMES
+    assert catalog.names("cpu") == CPUS
+    assert catalog.names("mobile") == MOBILE
     assert catalog.names("gpu") == ()
     assert tuple(profile.name for profile in catalog.profiles()) == NAMES
 
@@ -100,6 +111,18 @@ def test_peaks_are_the_product_of_their_factors(name: str):
         assert entry.units is not None
         product = profile.cpu.cores.value * profile.cpu.clock.value * entry.lanes.value
         assert profile.peak(dtype) == pytest.approx(product * entry.units.value * 2)
+
+
+@pytest.mark.parametrize("name", MOBILE)
+def test_a_phone_says_its_android_and_what_delegates_reach(name: str):
+    profile = catalog.load(name)
+    assert profile.android is not None
+    assert f"Android {profile.android.api.value - 19 - (profile.android.api.value > 31)}" in (
+        profile.title
+    )
+    (gpu,) = profile.reached_by("gpu")
+    assert {"float32", "float16"} <= set(gpu.compute)
+    assert gpu in profile.reached_by("nnapi")
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from tapeout.profiles import catalog
 ELF_MACHINES = {
     "x86_64-linux-gnu": 62,
     "aarch64-linux-gnu": 183,
+    "aarch64-linux-android": 183,
     "armv7a-linux-gnueabihf": 40,
     "riscv64-linux-gnu": 243,
 }
