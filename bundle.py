@@ -80,8 +80,8 @@ class ConversionRecord(_Data):
 class Quantization(_Data):
     """real = scale * (stored - zero_point); one entry, or one for each index of `axis`."""
 
-    scale: tuple[float, ...]
-    zero_point: tuple[int, ...]
+    scale: tuple[float, ...] = Field(min_length=1)
+    zero_point: tuple[int, ...] = Field(min_length=1)
     axis: int | None = None
 
 

@@ -103,6 +103,12 @@ Shapes = Annotated[
 PrecisionName = Annotated[
     Literal["auto", "fp32", "fp16", "int8"], typer.Option(help="The numbers to compute with.")
 ]
+IoName = Annotated[
+    Literal["auto", "float", "int8"],
+    typer.Option(
+        "--io", help="What goes in and comes out, where it is quantized (auto: as is usual)."
+    ),
+]
 VerifyPasses = Annotated[bool, typer.Option(help="Check the dialect's rules after every pass.")]
 
 
@@ -178,10 +184,12 @@ def _options(
     evaluation: str | None,
     shapes: Sequence[tuple[str, tuple[int, ...]]] | None,
     verify_passes: bool,
+    io: IoName,
 ) -> Options:
     from .compiler import Options
 
-    return Options(precision, runtime, _static(shapes), calibration, evaluation, verify_passes)
+    given = _static(shapes)
+    return Options(precision, runtime, given, calibration, evaluation, verify_passes, io)
 
 
 def _static(shapes: Sequence[tuple[str, tuple[int, ...]]] | None) -> dict[str, tuple[int, ...]]:
@@ -201,6 +209,7 @@ def check(
     latency: Latency = None,
     accuracy_drop: AccuracyDrop = None,
     precision: PrecisionName = "auto",
+    io: IoName = "auto",
     runtime: Runtime = None,
     calibration: Calibration = None,
     evaluation: Evaluation = None,
@@ -212,7 +221,7 @@ def check(
     with _outcome(as_json):
         from . import compiler
 
-        options = _options(precision, runtime, calibration, evaluation, shape, verify_passes)
+        options = _options(precision, runtime, calibration, evaluation, shape, verify_passes, io)
         budget = Budget(memory, storage, latency, accuracy_drop)
         with render.progress() as progress:
             job = compiler.prepare(model, device, budget, options, progress)
@@ -233,6 +242,7 @@ def compile_model(
     latency: Latency = None,
     accuracy_drop: AccuracyDrop = None,
     precision: PrecisionName = "auto",
+    io: IoName = "auto",
     runtime: Runtime = None,
     calibration: Calibration = None,
     evaluation: Evaluation = None,
@@ -245,7 +255,7 @@ def compile_model(
     with _outcome(as_json):
         from . import compiler
 
-        options = _options(precision, runtime, calibration, evaluation, shape, verify_passes)
+        options = _options(precision, runtime, calibration, evaluation, shape, verify_passes, io)
         budget = Budget(memory, storage, latency, accuracy_drop)
         with render.progress() as progress:
             job = compiler.prepare(model, device, budget, options, progress)

@@ -27,19 +27,21 @@ from .bundle import (
     Manifest,
     ModelFile,
     PlanRecord,
+    Quantization,
     Runtime,
     Tensor,
 )
-from .data import Data, pieces, read_data
+from .data import Data, match_inputs, pieces, read_data
 from .errors import BudgetError, Problem, UsageError
 from .lowering import dialect
 from .lowering.importers.onnx import load
+from .lowering.quantized import meaning_of
 from .lowering.reference import Reference
 from .planner import Candidate, candidates
 from .profiles import catalog
 from .profiles.schema import Profile
 from .quantizer import Converter
-from .targets.base import Built, Execution, Precision, Progress
+from .targets.base import Built, Execution, Io, Precision, Progress
 from .version import VERSION
 
 _TIMED_RUNS = 30
@@ -56,6 +58,7 @@ class Options:
             become the test vectors.
         evaluation: ``FILE.npz[:KEY]`` of inputs and labels, for the accuracy.
         verify_passes: check the dialect's rules after every pass.
+        io: whether real inputs and outputs are int8, with scale and zero point, or float.
     """
 
     precision: Precision = "auto"
@@ -64,6 +67,7 @@ class Options:
     calibration: str | None = None
     evaluation: str | None = None
     verify_passes: bool = False
+    io: Io = "auto"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,7 +137,7 @@ def prepare(
     path = Path(model)
     progress(f"importing {path.name}")
     imported = load(path, options.shapes)
-    inputs = tuple(Tensor.of(value) for value in imported.graph.inputs)
+    inputs = tuple(map(_described, imported.graph.inputs))
     given = options.calibration
     samples = read_data(given, inputs, labelled=False) if given else None
     labelled = read_data(options.evaluation, inputs) if options.evaluation else None
@@ -147,7 +151,7 @@ def prepare(
         ),
         model=imported,
         inputs=inputs,
-        outputs=tuple(Tensor.of(value) for value in imported.graph.outputs),
+        outputs=tuple(map(_described, imported.graph.outputs)),
         profile=profile,
         budget=budget.or_default(Budget(**profile.budget.model_dump())),
         options=options,
@@ -183,6 +187,7 @@ def plan(job: Job) -> list[Candidate]:
         options.precision,
         options.runtime,
         verify,
+        options.io,
     )
 
 
@@ -258,10 +263,24 @@ class _Attempt:
     @functools.cached_property
     def vectors(self) -> numerics.Vectors:
         """Inputs of the user, or random ones, and what the model in the plan's numbers gives."""
-        converted = self.candidate.converted is not None
-        computed = Reference(self.candidate.source) if converted else self.reference
+        source = self.candidate.source
+        computed = self.reference if source is self.job.model else Reference(source)
         data = self.job.samples or self.job.labelled
-        return numerics.make_vectors(computed, self.job.inputs, data.feeds if data else None)
+        return numerics.make_vectors(computed, self.inputs, self._given(data) if data else None)
+
+    @functools.cached_property
+    def inputs(self) -> tuple[Tensor, ...]:
+        """What the engine takes."""
+        return tuple(map(_described, self.candidate.source.graph.inputs))
+
+    @functools.cached_property
+    def outputs(self) -> tuple[Tensor, ...]:
+        """What the engine gives."""
+        return tuple(map(_described, self.candidate.source.graph.outputs))
+
+    def _given(self, data: Data) -> dict[str, np.ndarray]:
+        """Return data of the model as data of the engine."""
+        return match_inputs(data.feeds, self.inputs, "the data")
 
     def compiled(self) -> Compiled:
         job, target, plan = self.job, self.candidate.target, self.candidate.plan
@@ -286,7 +305,8 @@ class _Attempt:
         self.job.progress("running the test vectors")
         here = self.job.profile.name == catalog.HOST
         execution = self._execute(self.vectors.inputs, _TIMED_RUNS if here else 0)
-        numerics.require_equal(execution.outputs, self.vectors.expected, self._tolerance())
+        expected, tolerance = self.vectors.expected, self._tolerance()
+        numerics.require_equal(execution.outputs, expected, tolerance, self.outputs)
         if not here:
             return usage
         note = f"median of {len(execution.latencies)} runs on this machine"
@@ -299,7 +319,7 @@ class _Attempt:
         if labelled is None or labelled.labels is None:
             return usage
         self.job.progress("measuring the accuracy")
-        outputs = self._execute(labelled.feeds).outputs
+        outputs = self._execute(self._given(labelled)).outputs
         cut = pieces(labelled.feeds, self.job.inputs)
         expected = numerics.top1(numerics.run_reference(self.reference, cut), labelled.labels)
         reached = numerics.top1(outputs, labelled.labels)
@@ -349,13 +369,22 @@ class _Attempt:
             verdict=verdict.to_json(),
             conversion=self._conversion(),
             tolerance=self._tolerance(),
-            inputs=job.inputs,
-            outputs=job.outputs,
+            inputs=self.inputs,
+            outputs=self.outputs,
             engine=built.engine,
             artifacts=bundles.describe_files(self.directory),
             toolchain=dict(sorted(built.toolchain.items())),
             report=self.candidate.report(profile, built.usage).to_json(),
         )
+
+
+def _described(value: ir.Value) -> Tensor:
+    """Describe an input or output of a model, with what its integers stand for."""
+    found = meaning_of(value)
+    if found is None or not found.is_narrow:
+        return Tensor.of(value)
+    meaning = Quantization(scale=(float(found.scale),), zero_point=(int(found.zero),))
+    return Tensor.of(value).model_copy(update={"quantization": meaning})
 
 
 def _nothing_fits(job: Job, missed: list[tuple[Candidate, Usage, Verdict]]) -> BudgetError:

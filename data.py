@@ -22,6 +22,15 @@ LABELS = "labels"
 _LIMIT = 8 << 30  # bytes of all arrays of one file together
 
 
+class Meaning(Protocol):
+    """real = scale x (stored - zero_point); one of each."""
+
+    @property
+    def scale(self) -> tuple[float, ...]: ...
+    @property
+    def zero_point(self) -> tuple[int, ...]: ...
+
+
 class InputSpec(Protocol):
     """What the data must match: a name, a static shape whose first dimension is the batch."""
 
@@ -31,6 +40,8 @@ class InputSpec(Protocol):
     def shape(self) -> tuple[int, ...]: ...
     @property
     def dtype(self) -> str: ...
+    @property
+    def quantization(self) -> Meaning | None: ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,7 +115,8 @@ def read_data(argument: str, inputs: Sequence[InputSpec], *, labelled: bool = Tr
 
     Without a key the arrays are named as the inputs; with one, the array of that name feeds the
     only input. Labels stand under ``labels``. Unsigned bytes and other numbers are converted to
-    the input's floating-point dtype, never the other way.
+    the input's floating-point dtype, never the other way; for an input of integers that stand for
+    real numbers they are real numbers, which are rounded, unless they have its very dtype.
 
     Args:
         labelled: whether labels are wanted; else they are ignored, whatever they belong to.
@@ -145,7 +157,7 @@ def _split(argument: str) -> tuple[Path, str | None]:
 def match_inputs(
     arrays: Mapping[str, np.ndarray], inputs: Sequence[InputSpec], source: str
 ) -> dict[str, np.ndarray]:
-    """Return one array for each input, in the input's dtype.
+    """Return one array for each input, in its dtype; real numbers are rounded if it has a scale.
 
     Raises:
         UsageError: an array is missing or does not fit; every problem is named. Arrays that are
@@ -160,7 +172,7 @@ def match_inputs(
         if problem:
             problems.append(Problem(item.name, problem))
         else:
-            feeds[item.name] = np.ascontiguousarray(arrays[item.name], dtype=item.dtype)
+            feeds[item.name] = _stored(arrays[item.name], item)
     pieces = {
         feeds[item.name].shape[0] // item.shape[0]
         for item in inputs
@@ -186,11 +198,40 @@ def _mismatch(array: np.ndarray, item: InputSpec) -> str:
         return f"has shape {array.shape}, the model takes {shape}"
     if item.shape and (array.shape[0] == 0 or array.shape[0] % item.shape[0]):
         return f"has {array.shape[0]} samples, not a multiple of the compiled {item.shape[0]}"
-    if array.dtype != wanted and not (wanted.kind == "f" and array.dtype.kind in "iuf"):
+    takes_reals = wanted.kind == "f" or item.quantization is not None
+    if array.dtype != wanted and not (takes_reals and array.dtype.kind in "iuf"):
         return f"has dtype {array.dtype}, the model takes {wanted}"
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         return "holds NaN or infinite values"
     return ""
+
+
+def _stored(array: np.ndarray, item: InputSpec) -> np.ndarray:
+    """Return an array that fits in the input's dtype, rounded to its integers if it has such.
+
+    Rounded as QuantizeLinear does it: x / scale in float32, to the nearest, ties to even.
+    """
+    found = item.quantization
+    if found is not None and array.dtype != np.dtype(item.dtype):
+        limits = np.iinfo(item.dtype)
+        steps = np.rint(array.astype(np.float32) / np.float32(found.scale[0]))
+        array = np.clip(steps + found.zero_point[0], limits.min, limits.max)
+    return np.ascontiguousarray(array, dtype=item.dtype)
+
+
+def real_numbers(
+    arrays: Mapping[str, np.ndarray], tensors: Sequence[InputSpec]
+) -> dict[str, np.ndarray]:
+    """Return arrays, by name, with what integers of a scale stand for, in float32."""
+    known = {item.name: item.quantization for item in tensors}
+    found = {}
+    for name, array in arrays.items():
+        meaning = known.get(name)
+        if meaning is not None:
+            steps = array.astype(np.float32) - meaning.zero_point[0]
+            array = np.asarray(steps * np.float32(meaning.scale[0]))
+        found[name] = array
+    return found
 
 
 def pieces(

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from .data import InputSpec, pieces, stack, write_npz
+from .data import InputSpec, pieces, real_numbers, stack, write_npz
 from .errors import Problem, UsageError, VerificationError
 from .lowering.reference import Reference
 
@@ -57,8 +57,9 @@ def make_vectors(
 ) -> Vectors:
     """Return the first samples of `data`, or drawn ones, with the reference's outputs.
 
-    Drawn inputs come from a fixed seed: standard normal for floating point, 0 and 1 for integers
-    and booleans (valid as an index into anything).
+    Drawn inputs come from a fixed seed: standard normal for floating point, the whole range for
+    integers that stand for real numbers, 0 and 1 for others and booleans (valid as an index into
+    anything).
     """
     cut = pieces(data, inputs)[:_SAMPLES] if data is not None else _draw(inputs)
     return Vectors(stack(cut), run_reference(reference, cut))
@@ -72,6 +73,10 @@ def _draw(inputs: Sequence[InputSpec]) -> list[dict[str, np.ndarray]]:
         piece = {}
         for item in inputs:
             dtype = np.dtype(item.dtype)
+            if item.quantization is not None:
+                limits = np.iinfo(dtype)
+                piece[item.name] = rng.integers(limits.min, limits.max, item.shape, dtype, True)
+                continue
             values = rng.standard_normal(item.shape)
             piece[item.name] = (values > 0 if dtype.kind in "biu" else values).astype(dtype)
         drawn.append(piece)
@@ -163,10 +168,17 @@ class Accuracy:
 
 
 def require_equal(
-    actual: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray], tolerance: float
+    actual: Mapping[str, np.ndarray],
+    expected: Mapping[str, np.ndarray],
+    tolerance: float,
+    tensors: Sequence[InputSpec] = (),
 ) -> list[Difference]:
-    """Compare as `compare` does; raises VerificationError that names every output that differs."""
-    differences = compare(actual, expected, tolerance)
+    """Compare as `compare` does; raises VerificationError that names every output that differs.
+
+    Args:
+        tensors: the outputs; what has a scale is compared as real numbers.
+    """
+    differences = compare(real_numbers(actual, tensors), real_numbers(expected, tensors), tolerance)
     if wrong := [item.problem for item in differences if item.problem is not None]:
         raise VerificationError("the outputs are not the reference's", wrong)
     return differences

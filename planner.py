@@ -13,11 +13,12 @@ from .budget import Budget, Usage, Verdict
 from .errors import BudgetError, MissingToolError, ModelError, Problem, TapeoutError, UsageError
 from .lowering.analysis import report
 from .lowering.analysis.report import MemoryReport, Report
+from .lowering.passes.integer_borders import IntegerBorders
 from .lowering.pipeline import Check, Pipeline
 from .lowering.quantization.conversion import is_quantized
 from .profiles.schema import Profile
 from .quantizer import Converted, Converter
-from .targets.base import Plan, Precision, Target, target_for
+from .targets.base import Io, Plan, Precision, Target, target_for
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,15 +64,20 @@ class Candidate:
 
 
 def plans(
-    profile: Profile, precision: Precision, runtime: str | None
+    profile: Profile, precision: Precision, runtime: str | None, io: Io = "auto"
 ) -> Sequence[tuple[Target, Plan]]:
     """Return the plans that a device offers, in the order of its runtimes.
 
     Raises:
-        UsageError: `runtime` is none of the device's.
+        UsageError: `runtime` is none of the device's; integers at the border of a network in float.
         MissingToolError: the toolchain of no runtime that offers a plan is installed.
-        ModelError: no runtime offers the precision.
+        ModelError: no runtime offers the precision, or the inputs and outputs.
     """
+    if io == "int8" and precision not in ("auto", "int8"):
+        raise UsageError(
+            f"a network in {precision} has no int8 inputs and outputs",
+            [Problem("--io int8", "needs --precision int8")],
+        )
     offered = [item.name for item in profile.runtimes]
     if runtime is not None and runtime not in offered:
         raise UsageError(
@@ -92,8 +98,16 @@ def plans(
                 for name in offered
             ],
         )
-    missing = _missing(found)
-    left = [(target, plan) for target, plan in found if target not in missing]
+    with_io = [(target, target.with_io(profile, plan, io)) for target, plan in found]
+    wanted = [(target, plan) for target, plan in with_io if plan is not None]
+    if not wanted:
+        names = dict.fromkeys(plan.runtime for _, plan in found)
+        raise ModelError(
+            f"no runtime of {profile.name} can be built with {io} inputs and outputs",
+            [Problem(name, f"has no {io} inputs and outputs", "leave out --io") for name in names],
+        )
+    missing = _missing(wanted)
+    left = [(target, plan) for target, plan in wanted if target not in missing]
     if not left:
         raise next(iter(missing.values()))
     return left
@@ -130,6 +144,7 @@ def candidates(
     precision: Precision = "auto",
     runtime: str | None = None,
     verify: Check | None = None,
+    io: Io = "auto",
 ) -> list[Candidate]:
     """Lower the imported `model` for every plan; those whose estimate fits the budget come first.
 
@@ -137,7 +152,7 @@ def candidates(
     bits are given up, and more cores taken, only where the budget asks for it.
 
     With ``auto``, a plan in fewer bits is only a candidate if there are samples to calibrate with:
-    nobody's accuracy is put at stake unasked.
+    nobody's accuracy is put at stake unasked, unless all plans that there are do.
 
     Args:
         model: the imported model; it is left as it is.
@@ -152,27 +167,31 @@ def candidates(
     found: list[Candidate] = []
     refused: list[Problem] = []
     inaccurate: list[BudgetError] = []
-    offered = plans(profile, precision, runtime)
+    offered = plans(profile, precision, runtime, io)
     already = is_quantized(model)
-    lowered_by: dict[tuple[str | None, str], ir.Model] = {}
-    for target, plan in offered:
-        scheme = None if already else target.scheme(profile, plan)
-        if scheme is not None and precision == "auto" and not converter.batches:
+    schemes = [None if already else target.scheme(profile, plan) for target, plan in offered]
+    spared = precision == "auto" and None in schemes and not converter.batches
+    lowered_by: dict[tuple[str | None, str], tuple[ir.Model, ir.Model]] = {}
+    for (target, plan), scheme in zip(offered, schemes, strict=True):
+        if scheme is not None and spared:
             continue
+        borders = Pipeline((IntegerBorders(),) if plan.has_integer_borders else ())
+        pipeline = target.pipeline(profile, plan)
+        way = (scheme, str(borders + pipeline))
         try:
             converted = converter.to(scheme) if scheme is not None else None
+            if way not in lowered_by:
+                source = model if converted is None else converted.outcome.model
+                if borders.passes:
+                    source = borders.run(source.clone(), verify)
+                lowered_by[way] = source, pipeline.run(source.clone(), verify)
         except ModelError as error:
             refused += [_of_plan(problem, plan) for problem in _all_of(error)]
             continue
         except BudgetError as error:
             inaccurate.append(error)
             continue
-        source = model if converted is None else converted.outcome.model
-        pipeline = target.pipeline(profile, plan)
-        way = (scheme, str(pipeline))
-        if way not in lowered_by:
-            lowered_by[way] = pipeline.run(source.clone(), verify)
-        lowered = lowered_by[way]
+        source, lowered = lowered_by[way]
         problems = target.check(lowered, profile, plan)
         if problems:
             several = len(offered) > 1
@@ -180,6 +199,7 @@ def candidates(
             continue
         usage = target.estimate(lowered, profile, plan)
         verdict = Verdict.of(usage, budget)
+        pipeline = borders + pipeline
         if converted is not None:
             pipeline = converted.pipeline + pipeline
         found.append(Candidate(target, plan, source, converted, pipeline, lowered, usage, verdict))

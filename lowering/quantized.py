@@ -65,6 +65,20 @@ def quantized(node: ir.Node | None) -> Quantized | None:
     return _of(node, node.outputs[0], node.inputs[0])
 
 
+def meaning_of(value: ir.Value) -> Quantized | None:
+    """Return what an input or output of a graph means, if it is integers; None if that is unsaid.
+
+    Of an input, all that reads it makes the same real numbers of it.
+    """
+    producer = value.producer()
+    if producer is not None:
+        return quantized(producer)
+    found = [dequantized(use.node.outputs[0]) for use in value.uses()]
+    first = found[0] if found else None
+    same = first is not None and all(item is not None and item.is_like(first) for item in found)
+    return first if same else None
+
+
 def _of(node: ir.Node, integers: ir.Value | None, reals: ir.Value | None) -> Quantized | None:
     scale = array_of(node.inputs[1])
     given = node.inputs[2] if len(node.inputs) > 2 else None

@@ -30,6 +30,10 @@ from .placement import Placement
 #: What the user asks for; the targets answer with plans whose precision is one of the others.
 Precision = Literal["auto", "fp32", "fp16", "int8"]
 
+#: The numbers of real inputs and outputs: float32, or integers that stand for them; ``auto``: what
+#: the runtime's users expect.
+Io = Literal["auto", "float", "int8"]
+
 #: Called with one line of text at every step of long work.
 Progress = Callable[[str], None]
 
@@ -46,6 +50,15 @@ class Plan:
     def threads(self) -> int:
         """How many threads it runs on."""
         return int(dict(self.options).get("threads", 1))
+
+    @property
+    def has_integer_borders(self) -> bool:
+        """Whether inputs and outputs are integers where they stand for real numbers."""
+        return dict(self.options).get("io") == "int8"
+
+    def with_integer_borders(self) -> Plan:
+        """Return the plan with integers where inputs and outputs stand for real numbers."""
+        return dataclasses.replace(self, options=(*self.options, ("io", "int8")))
 
     def __str__(self) -> str:
         options = "".join(f", {name}={value}" for name, value in self.options)
@@ -105,6 +118,13 @@ class Target(abc.ABC):
     @abc.abstractmethod
     def plans(self, profile: Profile, precision: Precision) -> Sequence[Plan]:
         """Return the candidate plans for the device, the preferred first; may be empty."""
+
+    def with_io(self, profile: Profile, plan: Plan, io: Io) -> Plan | None:
+        """Return a plan with the inputs and outputs that are asked for; None: it cannot have them.
+
+        The plan's option ``io`` says ``int8`` where they are integers; it is left out where not.
+        """
+        return plan if io != "int8" else None
 
     def scheme(self, profile: Profile, plan: Plan) -> str | None:
         """Return the name of the quantization scheme of a plan; None: the model's own numbers."""

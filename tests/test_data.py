@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tapeout.data import pieces, read_data, read_npz, stack
+from tapeout.bundle import Quantization
+from tapeout.data import match_inputs, pieces, read_data, read_npz, real_numbers, stack
 from tapeout.errors import UsageError
 
 
@@ -17,6 +18,7 @@ class Spec:
     name: str
     shape: tuple[int, ...]
     dtype: str = "float32"
+    quantization: Quantization | None = None
 
 
 IMAGE = Spec("image", (2, 3))
@@ -119,3 +121,32 @@ def test_pieces_and_stack_are_inverse() -> None:
     assert np.array_equal(
         stack([{"image": piece["image"]} for piece in cut])["image"], feeds["image"]
     )
+
+
+STORED = Spec("image", (2, 3), "int8", Quantization(scale=(0.5,), zero_point=(-3,)))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "uint8", "int32"])
+def test_real_numbers_are_rounded_to_the_integers_of_an_input(dtype: str) -> None:
+    reals = np.array([[0, 1, 2], [3, 50, 100]], dtype)
+    found = match_inputs({"image": reals}, [STORED], "x.npz")["image"]
+    assert found.dtype == np.int8
+    assert found.tolist() == [[-3, -1, 1], [3, 97, 127]]
+    again = match_inputs({"image": found}, [STORED], "x.npz")["image"]
+    np.testing.assert_array_equal(again, found)
+    back = real_numbers({"image": found, "other": reals}, [STORED])
+    assert back["image"].tolist() == [[0, 1, 2], [3, 50, 65]]
+    assert back["other"] is reals
+
+
+def test_rounding_goes_to_the_even_integer_and_refuses_what_is_no_number() -> None:
+    ties = np.array([[0.25, 0.75, -0.25], [1e30, -1e30, 0.26]])
+    found = match_inputs({"image": ties}, [STORED], "x.npz")["image"]
+    assert found.tolist() == [[-3, -1, -3], [127, -128, -2]]
+    for wrong, what in ((np.full((2, 3), np.nan), "NaN"), (np.ones((2, 3), complex), "complex128")):
+        with pytest.raises(UsageError) as raised:
+            match_inputs({"image": wrong}, [STORED], "x.npz")
+        assert what in raised.value.problems[0].what
+    with pytest.raises(UsageError) as raised:
+        match_inputs({"image": np.ones((2, 3))}, [Spec("image", (2, 3), "int8")], "x.npz")
+    assert raised.value.problems[0].what == "has dtype float64, the model takes int8"

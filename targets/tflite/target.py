@@ -22,7 +22,7 @@ from ...lowering.analysis.program import Sharing
 from ...lowering.analysis.roofline import Machine, estimate
 from ...lowering.pipeline import Pipeline
 from ...profiles.schema import Profile
-from ..base import Built, Execution, Plan, Precision, Progress, Target
+from ..base import Built, Execution, Io, Plan, Precision, Progress, Target
 from .arena import arena_of
 from .cost import machine_of
 from .execute import INSTALL, cannot_run, execute
@@ -59,6 +59,11 @@ class TfliteTarget(Target):
         return tuple(
             Plan("tflite", name, (("threads", 1),)) for name in _SCHEMES if name in offered
         )
+
+    def with_io(self, profile: Profile, plan: Plan, io: Io) -> Plan | None:
+        if io != "int8":
+            return plan
+        return plan.with_integer_borders() if plan.precision == "int8" else None
 
     def scheme(self, profile: Profile, plan: Plan) -> str | None:
         return _SCHEMES[plan.precision]
