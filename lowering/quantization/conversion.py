@@ -22,6 +22,7 @@ from ..passes.quantize import Quantize
 from ..passes.quantize_weights import QuantizeWeights
 from ..pipeline import Pipeline
 from .averages import in_reach
+from .fallbacks import in_float
 from .placement import Placement, place
 from .ranges import choose
 from .recipe import Recipe
@@ -102,8 +103,8 @@ class Integers(Conversion):
     def __init__(self, model: ir.Model, scheme: Scheme, batches: Batches, method: str) -> None:
         self.scheme: Scheme = scheme
         self.model = model
-        self.fixed = {}
         self.placement = place(model, scheme)
+        self.fixed = in_float(model, scheme, self.placement)
         self.nodes = self.placement.nodes
         self._equalize, self.calibration = _equalized(model, self.placement, scheme, batches)
         self.equalized = self._equalize.run(model.clone())

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
 import numpy as np
@@ -73,7 +73,7 @@ def place(model: ir.Model, scheme: Scheme, kept: Collection[str] = ()) -> Placem
         kept: the names of nodes that stay float whatever they are.
     """
     nodes = list(model.graph)
-    able = {node for node in nodes if node.name not in kept and _is_able(node, scheme)}
+    able = {node for node in nodes if node.name not in kept and not refusal(node, scheme)}
     integer = _backward(nodes, able, scheme)
     if not scheme.float_outputs:
         _forward(nodes, able, integer)
@@ -121,17 +121,19 @@ def is_inner(value: ir.Value, integer: Collection[str | None]) -> bool:
     )
 
 
-def _is_able(node: ir.Node, scheme: Scheme) -> bool:
-    """Whether an integer kernel can do the node's work."""
+def refusal(node: ir.Node, scheme: Scheme) -> str | None:
+    """Return why no integer kernel can do the node's work; None if one can."""
     if node.domain or node.op_type not in scheme.operators or has_body(node):
-        return False
+        return f"no int8 kernel in {scheme.kernels or f'the scheme {scheme.name!r}'}"
     data = [node.inputs[index] for index in data_inputs(node)]
     if not all(_is_real(value) for value in (*data, *node.outputs)):
-        return False
+        return "its numbers are not all finite float32"
     if all(tensor_of(value) is not None for value in data):
-        return False
+        return "all that it reads is constant"
     special = _SPECIAL.get(node.op_type)
-    return special is None or special(node)
+    if special is not None and not special(node):
+        return f"no int8 kernel for it as it is: {special.__doc__}"
+    return None
 
 
 def _is_real(value: ir.Value | None) -> bool:
@@ -143,7 +145,7 @@ def _is_real(value: ir.Value | None) -> bool:
 
 
 def _is_linear(node: ir.Node) -> bool:
-    """Weight and bias are constants; of Gemm, in the normal form."""
+    """weight and bias must be constants, those of Gemm in the normal form"""
     if not has_weight(node):
         return node.op_type == "MatMul"
     weight, bias = node.inputs[1], node.inputs[2] if len(node.inputs) > 2 else None
@@ -162,6 +164,7 @@ def _is_linear(node: ir.Node) -> bool:
 
 
 def _pads_zeros(node: ir.Node) -> bool:
+    """constants that fill must be zero"""
     written = node.inputs[2] if len(node.inputs) > 2 else None
     if written is None or node.attributes.get_string("mode", "constant") != "constant":
         return True
@@ -169,10 +172,15 @@ def _pads_zeros(node: ir.Node) -> bool:
     return array is not None and not array.any()
 
 
-#: What else must hold of an operator.
-_SPECIAL: Final = {
+def _has_constant_bounds(node: ir.Node) -> bool:
+    """bounds must be constants"""
+    return clamp_of(node) is not None
+
+
+#: What else must hold of an operator; the docstring says so in messages.
+_SPECIAL: Final[dict[str, Callable[[ir.Node], bool]]] = {
     **dict.fromkeys(LINEAR, _is_linear),
-    "Clip": lambda node: clamp_of(node) is not None,
+    "Clip": _has_constant_bounds,
     "Pad": _pads_zeros,
 }
 

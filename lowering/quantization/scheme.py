@@ -63,6 +63,7 @@ class Scheme:
             operator are given as they are, no rounding is added at the network's output.
         same_in_concat: whether the inputs and the output of a Concat need the same parameters.
         one_scale: operators whose weights have one scale even so.
+        kernels: whose integer kernels they are, for messages.
     """
 
     name: str
@@ -78,6 +79,7 @@ class Scheme:
     float_outputs: bool = True
     same_in_concat: bool = False
     one_scale: frozenset[str] = frozenset()
+    kernels: str = ""
 
     def of(self, operator: str) -> Scheme:
         """Return the scheme as it holds for the weights of one operator."""
@@ -127,6 +129,7 @@ _ALL: Final[tuple[AnyScheme, ...]] = (
         same_in_concat=True,
         # Newer runtimes take more than one; NNAPI and older ones do not.
         one_scale=frozenset({"Gemm", "MatMul"}),
+        kernels="TFLite",
     ),
     Scheme(
         "tensorrt",

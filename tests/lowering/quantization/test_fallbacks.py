@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tapeout.lowering.quantization.fallbacks import in_float
+from tapeout.lowering.quantization.placement import place
+from tapeout.lowering.quantization.scheme import SCHEMES, Scheme
+
+import support
+
+AFTER = "computed in float32 between DequantizeLinear and QuantizeLinear"
+
+#: Nodes behind `a = Conv(x, w)` -> scheme -> the nodes in float, and why.
+FOUND: dict[str, tuple[str, dict[str, str]]] = {
+    "b = Relu(a) y = Conv(b, w)": ("tflite", {}),
+    "b = Sin(a) y = Conv(b, w)": ("tflite", {"b": "Sin: no int8 kernel in TFLite"}),
+    "b = Sin(a) c = Relu(b) y = Transpose(c)": (
+        "tflite",
+        {
+            "b": "Sin: no int8 kernel in TFLite",
+            "c": "Relu: it bounds what is in float",
+            "y": "Transpose: it passes on what is in float",
+        },
+    ),
+    "y = Softmax(a)": ("int8", {"y": "Softmax: no int8 kernel in the scheme 'int8'"}),
+    "y = Add(a, x)": ("int8", {"y": "Add: nothing that computes in integers reads it"}),
+    "y = Conv(a, x)": (
+        "tflite",
+        {
+            "y": "Conv: no int8 kernel for it as it is: weight and bias must be constants, those "
+            "of Gemm in the normal form"
+        },
+    ),
+    "i = ArgMax<axis = 1>(a) k = Neg(i) j = Cast<to = 1>(k) y = Mul(a, j)": (
+        "tflite",
+        {
+            "i": "ArgMax: no int8 kernel in TFLite",
+            "j": "Cast: no int8 kernel in TFLite",
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("nodes", FOUND)
+def test_every_node_in_float_is_named(nodes: str) -> None:
+    name, expected = FOUND[nodes]
+    scheme = SCHEMES[name]
+    assert isinstance(scheme, Scheme)
+    model = support.from_text(
+        f"""g (float[2,2,1,1] x, float[2,2,1,1] w) => (float[?,?,?,?] y)
+        {{ a = Conv(x, w) {nodes} }}""",
+        w=np.ones((2, 2, 1, 1), np.float32),
+    )
+    found = in_float(model, scheme, place(model, scheme))
+    assert found == {node: f"{why}; {AFTER}" for node, why in expected.items()}
