@@ -13,6 +13,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from . import lazy
+
 if TYPE_CHECKING:
     from .budget import Budget
     from .bundle import Bundle
@@ -61,6 +63,8 @@ __all__ = [
     "compile",
     "quantize",
 ]
+
+lazy.install()
 
 
 def __getattr__(name: str) -> Any:

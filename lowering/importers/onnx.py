@@ -36,15 +36,8 @@ def load(path: Path, shapes: Mapping[str, tuple[int, ...]] | None = None) -> ir.
         ModelError: the file is no valid model or cannot be imported; lists every finding.
         UsageError: `shapes` does not fit the model, or more of it is needed.
     """
-    proto = read(path)
     reader = TensorReader(path.parent)
-    problems = Structure(proto, reader).problems
-    if not problems:
-        normalize(proto)
-        problems = list(_checked(proto))
-    if problems:
-        raise ModelError(f"{path.name} is not a valid ONNX model", problems)
-    model = _deserialized(proto, reader)
+    model = _deserialized(_parsed(path, reader), reader)
     source = model.opset_imports.get("", 0)
     _strip(model)
     _settle_constants(model)
@@ -54,6 +47,18 @@ def load(path: Path, shapes: Mapping[str, tuple[int, ...]] | None = None) -> ir.
     if problems:
         raise ModelError(f"{path.name} cannot be imported", problems)
     return _finished(model, source)
+
+
+def _parsed(path: Path, reader: TensorReader) -> onnx.ModelProto:
+    """Return the normalized protobuf of a valid model."""
+    proto = read(path)
+    problems = Structure(proto, reader).problems
+    if not problems:
+        normalize(proto)
+        problems = list(_checked(proto))
+    if problems:
+        raise ModelError(f"{path.name} is not a valid ONNX model", problems)
+    return proto
 
 
 def _checked(proto: onnx.ModelProto) -> Iterator[Problem]:
@@ -76,20 +81,29 @@ def _deserialized(proto: onnx.ModelProto, reader: TensorReader) -> ir.Model:
             "the file is not a valid ONNX model", [Problem("model", reason(cause))]
         ) from error
     for graph in [model.graph, *(function.graph for function in model.functions.values())]:
-        _map_external(graph, reader)
+        _read_tensors(graph, reader)
     return model
 
 
-def _map_external(graph: ir.Graph, reader: TensorReader) -> None:
-    """Replace external tensors by views of their mapped files."""
+def _read_tensors(graph: ir.Graph, reader: TensorReader) -> None:
+    """Let every tensor be an array: of the file that it lies in, or copied out of the protobuf."""
     for inner in [graph, *graph.subgraphs()]:
         for value in inner.initializers.values():
-            if isinstance(value.const_value, ir.ExternalTensor):
-                value.const_value = reader.map(value.const_value)
+            if value.const_value is not None:
+                value.const_value = _as_array(value.const_value, reader)
     for node in graph.all_nodes():
         for name, attribute in list(node.attributes.items()):
-            if isinstance(attribute.value, ir.ExternalTensor):
-                node.attributes[name] = ir.AttrTensor(name, reader.map(attribute.value))
+            if attribute.type == ir.AttributeType.TENSOR:
+                node.attributes[name] = ir.AttrTensor(name, _as_array(attribute.value, reader))
+
+
+def _as_array(tensor: ir.TensorProtocol, reader: TensorReader) -> ir.TensorProtocol:
+    if isinstance(tensor, ir.ExternalTensor):
+        return reader.map(tensor)
+    # Once: a protobuf hands out a copy at every look. What is packed or text stays as it is.
+    if isinstance(tensor, ir.serde.TensorProtoTensor) and tensor.dtype.bitwidth >= 8:
+        return ir.Tensor(tensor.numpy(), tensor.dtype, name=tensor.name)
+    return tensor
 
 
 def _strip(model: ir.Model) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -189,7 +190,9 @@ def _copy_attribute(attribute: onnx.AttributeProto, copy: onnx.AttributeProto) -
 
 
 def _copy_tensor(tensor: onnx.TensorProto, copy: onnx.TensorProto) -> None:
-    if tensor.data_location != onnx.TensorProto.EXTERNAL and tensor.ByteSize() <= _SMALL:
+    held = tensor.data_location != onnx.TensorProto.EXTERNAL
+    # What has many elements is large: asking for its size would write it out.
+    if held and math.prod(tensor.dims) <= 8 * _SMALL and tensor.ByteSize() <= _SMALL:
         copy.CopyFrom(tensor)
     else:
         copy.name, copy.data_type = tensor.name, tensor.data_type
