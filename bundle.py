@@ -71,7 +71,10 @@ class PlanRecord(_Data):
 
 
 class ConversionRecord(_Data):
-    """How the model came to fewer bits; `kept`: the nodes that stayed in float, with the reason."""
+    """How the model came to fewer bits; `kept`: the nodes that stayed in float, with the reason.
+
+    `scheme` is empty if the model file was quantized already.
+    """
 
     scheme: str
     kept: dict[str, str]

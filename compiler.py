@@ -340,13 +340,14 @@ class _Attempt:
         return numerics.TOLERANCES[self.candidate.plan.precision]
 
     def _conversion(self) -> ConversionRecord | None:
-        """Say how the model came to fewer bits, if it did."""
+        """Say how the model came to fewer bits, if it did, and what is in float even so."""
         converted = self.candidate.converted
+        kept = self.candidate.target.in_float(self.candidate.model)
         if converted is None:
-            return None
+            return ConversionRecord(scheme="", kept=dict(kept)) if kept else None
         found = converted.conversion
         return ConversionRecord(
-            scheme=found.scheme.name, kept={**found.fixed, **converted.outcome.kept}
+            scheme=found.scheme.name, kept={**kept, **found.fixed, **converted.outcome.kept}
         )
 
     def _manifest(self, built: Built, usage: Usage, verdict: Verdict) -> Manifest:

@@ -138,6 +138,10 @@ class Target(abc.ABC):
     def check(self, model: ir.Model, profile: Profile, plan: Plan) -> list[Problem]:
         """Return every reason why the lowered `model` cannot be built; builds nothing."""
 
+    def in_float(self, model: ir.Model) -> Mapping[str, str]:
+        """Return the nodes of a lowered `model` in integers that it computes in float, and why."""
+        return {}
+
     @abc.abstractmethod
     def machine(self, profile: Profile, plan: Plan) -> Machine:
         """Return what one run has at its disposal, for the roofline model of latency."""

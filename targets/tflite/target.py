@@ -76,6 +76,11 @@ class TfliteTarget(Target):
 
         return check(model)
 
+    def in_float(self, model: ir.Model) -> Mapping[str, str]:
+        from .fallbacks import in_float
+
+        return in_float(model)
+
     def machine(self, profile: Profile, plan: Plan) -> Machine:
         return machine_of(profile, int(dict(plan.options)["threads"]))
 

@@ -1,0 +1,32 @@
+"""What is computed in float32 in a file of integers: every such node, so that none is silent."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import onnx_ir as ir
+
+from ...lowering.matching import is_op
+from .lower import units
+
+REASON: Final = "no int8 kernel in TFLite for it as it is"
+_FALLBACK: Final = "computed in float32 between DEQUANTIZE and QUANTIZE"
+
+
+def in_float(model: ir.Model) -> dict[str, str]:
+    """Return the nodes of a lowered model with integers that become operators on float32.
+
+    Where no value is rounded to integers, the network is one of real numbers: none are named.
+    """
+    if not any(is_op(node, "QuantizeLinear") for node in model.graph):
+        return {}
+    return {
+        str(unit.node.name): f"{unit.node.op_type}: {REASON}; {_FALLBACK}"
+        for unit in units(model)
+        if not unit.integer and not is_op(unit.node, "QuantizeLinear") and _is_real(unit.node)
+    }
+
+
+def _is_real(node: ir.Node) -> bool:
+    values = (*node.inputs, *node.outputs)
+    return any(value is not None and value.dtype == ir.DataType.FLOAT for value in values)
