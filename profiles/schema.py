@@ -53,6 +53,9 @@ SOURCES: Final[tuple[Source, ...]] = get_args(Source)
 #: The kinds whose own cores run inference, with or without accelerators beside them.
 _WITH_CPU: Final[tuple[Kind, ...]] = ("cpu", "mobile")
 
+#: The first Android API level with NNAPI.
+NNAPI_SINCE: Final = 27
+
 #: A profile's name, and its file's: nothing that could lead out of a folder.
 NAME_PATTERN: Final = r"^[a-z0-9][a-z0-9-]*$"
 
@@ -393,12 +396,16 @@ class Profile(Block):
             if item.name in names[:index]:
                 twice = f"{item.name!r} is there twice"
                 found.append((("accelerators", index, "name"), twice))
-            if "nnapi" in item.delegates and self.android is None:
-                missing = "NNAPI is part of Android, and there is no block android"
+            if "nnapi" in item.delegates and not self._has_nnapi:
+                missing = f"NNAPI is part of Android, from API {NNAPI_SINCE} on; see android.api"
                 found.append((("accelerators", index, "delegates"), missing))
         if found:
             raise FindingsError(found)
         return self
+
+    @property
+    def _has_nnapi(self) -> bool:
+        return self.android is not None and self.android.api.value >= NNAPI_SINCE
 
     def peak(self, dtype: str) -> float | None:
         """Return the operations per second for a dtype, None where the profile gives no figure."""

@@ -31,7 +31,7 @@ CPUS = (
     "visionfive-2",
     "x86-64-v3",
 )
-MOBILE = (
+PHONES = (
     "fairphone-4",
     "galaxy-s23",
     "galaxy-s24",
@@ -40,6 +40,7 @@ MOBILE = (
     "pixel-8",
     "pixel-9",
 )
+MOBILE = PHONES
 NAMES = tuple(sorted(CPUS + MOBILE))
 
 BOARD = """\
@@ -113,7 +114,7 @@ def test_peaks_are_the_product_of_their_factors(name: str):
         assert profile.peak(dtype) == pytest.approx(product * entry.units.value * 2)
 
 
-@pytest.mark.parametrize("name", MOBILE)
+@pytest.mark.parametrize("name", PHONES)
 def test_a_phone_says_its_android_and_what_delegates_reach(name: str):
     profile = catalog.load(name)
     assert profile.android is not None

@@ -173,13 +173,16 @@ def test_what_only_phones_have():
         (("android",), "a profile of the kind 'cpu' has no android"),
         (("accelerators",), "a profile of the kind 'cpu' has no accelerators"),
     ]
-    assert finding(board(kind="mobile", accelerators=[GPU, {**GPU, "delegates": ["gpu"]}])) == [
+    old = {"android": {"api": given("26")}, "accelerators": [GPU, {**GPU, "delegates": ["gpu"]}]}
+    wrong = [
         (
             ("accelerators", 0, "delegates"),
-            "NNAPI is part of Android, and there is no block android",
+            "NNAPI is part of Android, from API 27 on; see android.api",
         ),
         (("accelerators", 1, "name"), "'mali' is there twice"),
     ]
+    assert finding(board(kind="mobile", **old)) == wrong
+    assert finding(board(kind="mobile", accelerators=old["accelerators"])) == wrong
 
 
 def test_threads_are_the_cores_unless_limited():
