@@ -93,10 +93,7 @@ def plans(
     if not found:
         raise ModelError(
             f"no runtime of {profile.name} can be built in {precision}",
-            [
-                Problem(name, f"offers no {precision} plan", "try --precision auto")
-                for name in offered
-            ],
+            [_without(name, precision) for name in offered],
         )
     with_io = [(target, target.with_io(profile, plan, io)) for target, plan in found]
     wanted = [(target, plan) for target, plan in with_io if plan is not None]
@@ -228,6 +225,12 @@ def rivals(found: Sequence[Candidate]) -> list[list[Candidate]]:
         return len(candidate.verdict.missed), candidate.plan.precision, candidate.plan.threads
 
     return [list(group) for _, group in itertools.groupby(found, numbers)]
+
+
+def _without(runtime: str, precision: Precision) -> Problem:
+    why = target_for(runtime).only
+    what = f"offers no {precision} plan{': ' if why else ''}{why}"
+    return Problem(runtime, what, "try --precision auto")
 
 
 def _of_plan(problem: Problem, plan: Plan) -> Problem:

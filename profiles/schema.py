@@ -252,6 +252,7 @@ class EthosU(Block):
         pattern=r"^[A-Za-z0-9_]+$",
         description="Vela's memory mode: what is in SRAM, and who has it: Shared_Sram.",
     )
+    peak: Sourced[OpsPerSecond] = Field(description="Its peak on int8, at the system's clock.")
 
 
 class Toolchain(Block):

@@ -1,6 +1,6 @@
 """What a family of runtimes has to offer, and how the packages beside this file are found.
 
-A new backend is one new package here whose ``__init__`` defines ``TARGET``; nothing else changes.
+A new backend is one new package here whose ``__init__`` defines ``TARGETS``; nothing else changes.
 Importing such a package must be cheap: its heavy runtime is imported inside the methods.
 """
 
@@ -36,6 +36,9 @@ Io = Literal["auto", "float", "int8"]
 
 #: Called with one line of text at every step of long work.
 Progress = Callable[[str], None]
+
+#: By name, as engines take and give them.
+Arrays = Mapping[str, np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,6 +114,9 @@ class Target(abc.ABC):
     #: Which tensors share memory in the engines that this target builds.
     sharing: ClassVar[Sharing] = Sharing()
 
+    #: Why it offers no plans in other numbers than it does; empty if there is no such reason.
+    only: ClassVar[str] = ""
+
     @abc.abstractmethod
     def require(self) -> None:
         """Raise MissingToolError, with the install command, if the toolchain is not installed."""
@@ -185,6 +191,19 @@ class Target(abc.ABC):
             repeat: how many timed inferences follow on the first piece, after a warm-up.
         """
 
+    def simulator(
+        self, model: ir.Model, profile: Profile, plan: Plan
+    ) -> Callable[[Arrays], Arrays] | None:
+        """Return what computes, to the bit, the outputs of an engine that cannot run here itself.
+
+        It takes feeds as `execute` does, and gives outputs as `Execution` has them. None: there is
+        no way to tell them.
+
+        Args:
+            model: lowered, as `build` takes it.
+        """
+        return None
+
 
 @functools.cache
 def targets() -> dict[str, Target]:
@@ -193,8 +212,11 @@ def targets() -> dict[str, Target]:
     found: dict[str, Target] = {}
     for module in pkgutil.iter_modules(here.__path__):
         if module.ispkg:
-            target: Target = importlib.import_module(f"{__package__}.{module.name}").TARGET
-            found |= dict.fromkeys(target.runtimes, target)
+            offered: Sequence[Target] = importlib.import_module(
+                f"{__package__}.{module.name}"
+            ).TARGETS
+            for target in offered:
+                found |= dict.fromkeys(target.runtimes, target)
     return dict(sorted(found.items()))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .target import TvmTarget
 
-__all__ = ["TARGET"]
+__all__ = ["TARGET", "TARGETS"]
 
 TARGET = TvmTarget()
+TARGETS = (TARGET,)

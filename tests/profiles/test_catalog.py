@@ -40,7 +40,8 @@ PHONES = (
     "pixel-8",
     "pixel-9",
 )
-MOBILE = PHONES
+MICROCONTROLLERS = ("ethos-u55-128", "ethos-u65-256")
+MOBILE = tuple(sorted(PHONES + MICROCONTROLLERS))
 NAMES = tuple(sorted(CPUS + MOBILE))
 
 BOARD = """\

@@ -13,6 +13,8 @@ ELF_MACHINES = {
     "aarch64-linux-android": 183,
     "armv7a-linux-gnueabihf": 40,
     "riscv64-linux-gnu": 243,
+    "thumbv8m.main-none-eabihf": 40,
+    "thumbv8.1m.main-none-eabihf": 40,
 }
 
 

@@ -1,0 +1,220 @@
+"""The target for microcontrollers with an Ethos-U: what `targets.base.Target` asks for."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Final
+
+import numpy as np
+import onnx_ir as ir
+
+from ....budget import Figure, Usage
+from ....errors import MissingToolError, Problem, UsageError
+from ....lowering.analysis.fixes import Lever
+from ....lowering.analysis.program import Sharing
+from ....lowering.analysis.roofline import Machine
+from ....lowering.pipeline import Pipeline
+from ....profiles.schema import EthosU, Profile
+from ... import process
+from ...base import Arrays, Built, Execution, Io, Plan, Precision, Progress, Target
+from ...placement import Placement
+from ..execute import ENGINE_CODE
+from ..pipeline import pipeline
+from . import vela
+from .glue import write_glue
+
+if TYPE_CHECKING:
+    from ..operators import Graph
+    from .optimised import Optimised
+
+RUNTIME: Final = "ethos-u"
+
+ENGINE: Final = "model_vela.tflite"
+
+INSTALL: Final = "pip install 'tapeout[ethosu]'"
+
+#: Module -> package.
+_PACKAGES: Final = {"ethosu": vela.PACKAGE, "ai_edge_litert": "ai-edge-litert"}
+
+#: The option that names Vela's strategy, and its values, the preferred first.
+_OPTIMISE: Final = "optimise"
+_STRATEGIES: Final[tuple[vela.Strategy, ...]] = ("performance", "size")
+
+
+class EthosUTarget(Target):
+    """TFLite Micro on a Cortex-M with an Arm Ethos-U beside it: Vela's work on our int8 files."""
+
+    runtimes: ClassVar[tuple[str, ...]] = (RUNTIME,)
+    levers: ClassVar[tuple[Lever, ...]] = ("batch",)
+    sharing: ClassVar[Sharing] = Sharing(fusion="activation")
+    only: ClassVar[str] = "the NPU computes with integers only"
+
+    def require(self) -> None:
+        missing = [
+            Problem(package, "is not installed", INSTALL)
+            for module, package in _PACKAGES.items()
+            if importlib.util.find_spec(module) is None
+        ]
+        if missing:
+            raise MissingToolError(f"the runtime {RUNTIME!r} needs what is missing", missing)
+
+    def plans(self, profile: Profile, precision: Precision) -> Sequence[Plan]:
+        """Return the plans: the NPU computes with integers only."""
+        if profile.ethos_u is None or precision not in ("auto", "int8"):
+            return ()
+        return tuple(Plan(RUNTIME, "int8", ((_OPTIMISE, name),)) for name in _STRATEGIES)
+
+    def with_io(self, profile: Profile, plan: Plan, io: Io) -> Plan:
+        """Return a plan with integers in and out, as is usual there, unless float is asked for."""
+        return plan if io == "float" else plan.with_integer_borders()
+
+    def scheme(self, profile: Profile, plan: Plan) -> str | None:
+        return "tflite"
+
+    def pipeline(self, profile: Profile, plan: Plan) -> Pipeline:
+        return pipeline()
+
+    def check(self, model: ir.Model, profile: Profile, plan: Plan) -> list[Problem]:
+        from ..constraints import check
+        from .place import problems
+
+        if found := check(model):
+            return found
+        return problems(*_compiled(model, profile, plan))
+
+    def machine(self, profile: Profile, plan: Plan) -> Machine:
+        """Return the NPU."""
+        peak = _npu(profile).peak.value
+        return Machine({"int8": peak}, profile.main_memory.bandwidth.value)
+
+    def placement(self, model: ir.Model, profile: Profile, plan: Plan) -> Placement:
+        from .place import placement
+
+        return placement(*_compiled(model, profile, plan))
+
+    def estimate(self, model: ir.Model, profile: Profile, plan: Plan) -> Usage:
+        """Compile it, in about a second: the figures are those of the engine."""
+        _, found, made = _compiled(model, profile, plan)
+        return _usage(profile, found, made)
+
+    def build(
+        self, model: ir.Model, profile: Profile, plan: Plan, directory: Path, progress: Progress
+    ) -> Built:
+        progress("compiling with Vela")
+        _, found, made = _compiled(model, profile, plan)
+        (directory / ENGINE).write_bytes(made.content)
+        write_glue(directory, ENGINE, found)
+        toolchain = {package: metadata.version(package) for package in _PACKAGES.values()}
+        return Built(ENGINE, _usage(profile, found, made), toolchain)
+
+    def cannot_run(self, profile: Profile) -> Problem | None:
+        what = "runs on the device only: LiteRT has no kernel for the operator 'ethos-u'"
+        return Problem(ENGINE, what, "see run/README.md in the bundle")
+
+    def execute(
+        self,
+        bundle: Path,
+        profile: Profile,
+        feeds: Mapping[str, np.ndarray],
+        repeat: int = 0,
+    ) -> Execution:
+        obstacle = self.cannot_run(profile)
+        raise UsageError(f"{bundle.name} cannot run here", [obstacle] if obstacle else [])
+
+    def simulator(
+        self, model: ir.Model, profile: Profile, plan: Plan
+    ) -> Callable[[Arrays], Arrays]:
+        """Return LiteRT on the file that Vela is given, whose integers Vela keeps."""
+        from ..lower import to_tflite
+
+        content = to_tflite(model)
+        manifest = {
+            "engine": "model.tflite",
+            "inputs": [_described(value) for value in model.graph.inputs],
+            "outputs": [_described(value) for value in model.graph.outputs],
+        }
+
+        def run(feeds: Arrays) -> Arrays:
+            with tempfile.TemporaryDirectory(prefix="tapeout-") as scratch:
+                bundle = Path(scratch) / "model"
+                bundle.mkdir()
+                (bundle / "model.tflite").write_bytes(content)
+                (bundle / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+                return process.execute(
+                    bundle,
+                    ENGINE_CODE,
+                    feeds,
+                    where="emulator",
+                    python=[sys.executable],
+                    environment={},
+                ).outputs
+
+        return run
+
+
+def _described(value: ir.Value) -> dict[str, object]:
+    if value.shape is None or value.dtype is None:
+        raise ValueError(f"{value.name!r} has no shape or dtype")
+    return {"name": value.name, "shape": value.shape.numpy(), "dtype": value.dtype.numpy().name}
+
+
+def _compiled(
+    model: ir.Model, profile: Profile, plan: Plan
+) -> tuple[Graph, Optimised, vela.Compiled]:
+    """Return the file of a lowered model, what Vela made of it, and what it said."""
+    from ..lower import to_tflite
+    from ..operators import read
+    from .optimised import optimised
+
+    content = to_tflite(model)
+    chosen = dict(plan.options)[_OPTIMISE]
+    strategy = next(name for name in _STRATEGIES if name == chosen)
+    made = vela.compiled(content, _npu(profile), strategy, _limit(profile))
+    return read(content), optimised(made.content), made
+
+
+def _npu(profile: Profile) -> EthosU:
+    if profile.ethos_u is None:
+        raise ValueError(f"{profile.name} has no Ethos-U")
+    return profile.ethos_u
+
+
+def _reads_in_place(profile: Profile) -> bool:
+    """Whether the weights stay in a memory that holds nothing else, such as flash."""
+    holding = [item.holds for item in profile.memories if "weights" in item.holds]
+    return bool(holding) and all("activations" not in holds for holds in holding)
+
+
+def _limit(profile: Profile) -> int | None:
+    """Return the bytes that Vela should stay below where activations are in SRAM.
+
+    Where they are not, SRAM is the NPU's own, and the memory mode says how much of it.
+    """
+    if not _reads_in_place(profile):
+        return None
+    size = profile.main_memory.size.value
+    return min(size, profile.budget.memory) if profile.budget.memory else size
+
+
+def _usage(profile: Profile, found: Optimised, made: vela.Compiled) -> Usage:
+    size = len(made.content)
+    note = "tensors, as Vela planned them; TFLite Micro's own tables come on top"
+    parts = [("arena", Figure(found.arena, "B", "exact", note))]
+    if found.fast:
+        parts.append(("sram", Figure(found.fast, "B", "exact", "the NPU's own")))
+    if not _reads_in_place(profile):
+        parts.append(("model", Figure(size, "B", "exact", "the NPU reads it from main memory")))
+    clock = f"Vela's cycles at {made.clock / 1e6:g} MHz"
+    left = f"; {len(found.left)} operators on the CPU are not in it" if found.left else ""
+    return Usage(
+        memory=Figure(sum(part.value for _, part in parts), "B", "exact", "while it runs"),
+        storage=Figure(size, "B", "exact", ENGINE),
+        latency=Figure(made.seconds, "s", "estimated", clock + left),
+        parts=tuple(parts),
+    )
