@@ -166,8 +166,9 @@ def _operand(index: int, tensor: Any, buffers: list[Any]) -> Operand:
     shape = tuple(int(size) for size in tensor.shape) if tensor.shape is not None else ()
     dtype, content = _DTYPES[tensor.type], buffers[tensor.buffer].data
     array = None
-    if content is not None and len(content):
-        array = np.asarray(content, np.uint8)
+    if content is not None and np.size(content):
+        # Bytes in a file; elements of any dtype, or one alone, in what is still being written.
+        array = np.ascontiguousarray(content).reshape(-1).view(np.uint8)
         if dtype in _BITS and dtype not in _UNKNOWN_TO_NUMPY:
             array = array.view(np.dtype(dtype)).reshape(shape)
     found = tensor.quantization

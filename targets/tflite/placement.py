@@ -1,50 +1,124 @@
-"""Which operators of a model run where on a phone, as rows to show."""
+"""Which operators of a model run where on a phone, as `targets.placement` shows it."""
 
 from __future__ import annotations
 
-import dataclasses
+from collections import Counter
+from collections.abc import Mapping
 
+import onnx_ir as ir
+
+from ...errors import Problem
+from ...lowering.analysis.memory import liveness
+from ...lowering.analysis.program import Sharing
+from ...lowering.analysis.program import of as program_of
+from ...lowering.analysis.roofline import Machine
+from ...profiles.schema import Delegate, Profile
+from ..base import Plan
+from ..placement import Piece, Row, Split
+from ..placement import Placement as Shown
 from . import gpu_delegate, nnapi
-from .operators import Graph
+from .delegate_cost import offload, seconds_of
+from .lower import to_tflite
+from .memo import per_model
+from .operators import Graph, read
 from .partitions import CPU, Placement
+from .plans import DELEGATES, EXACT, delegate_of
 
 
-@dataclasses.dataclass(frozen=True)
-class Row:
-    """One operator.
-
-    Attributes:
-        node: the name of its result, which is the model's own where it has one.
-        operator: TFLite's name of it.
-        where: ``NNAPI``, ``GPU``, or ``CPU``; where two delegates would take it, both.
-        reason: why a delegate that was asked does not take it; empty if all do.
-    """
-
-    node: str
-    operator: str
-    where: str
-    reason: str
+@per_model
+def graph_of_model(model: ir.Model) -> Graph:
+    """Return the operators that a lowered model has as a TFLite file."""
+    return read(to_tflite(model))
 
 
-def placements(graph: Graph, level: int | None, *, gpu: bool) -> tuple[Placement, ...]:
-    """Return what the delegates that are asked make of a model, each by itself.
+def placed(graph: Graph, profile: Profile, delegate: Delegate) -> Placement:
+    """Return what a delegate makes of a model on a device."""
+    if delegate == "gpu":
+        return gpu_delegate.placement(graph)
+    if profile.android is None:
+        raise ValueError(f"{profile.name} has no Android")
+    given = profile.android.nnapi
+    return nnapi.placement(
+        graph, profile.android.api.value, feature=None if given is None else given.value
+    )
+
+
+def untaken(placement: Placement) -> list[Problem]:
+    """Return why a plan with a delegate is none: the delegate takes nothing of the model."""
+    if placement.delegated:
+        return []
+    reasons = Counter(placement.reasons.values()).most_common(1)
+    why = f", mostly since {reasons[0][0]}" if reasons else ""
+    return [Problem(placement.delegate, f"takes no operator of the model{why}", "use the cores")]
+
+
+def shown(
+    model: ir.Model, profile: Profile, plan: Plan, machine: Machine, sharing: Sharing
+) -> Shown | None:
+    """Return what every delegate that reaches something makes of a lowered model.
 
     Args:
-        level: the phone's Android API level; None: NNAPI is not asked.
-        gpu: whether the GPU delegate is asked.
+        machine: the cores, as the plan uses them.
     """
-    found = [nnapi.placement(graph, level)] if level is not None else []
-    return (*found, gpu_delegate.placement(graph)) if gpu else tuple(found)
+    graph = graph_of_model(model)
+    found = {name: placed(graph, profile, name) for name in DELEGATES if profile.reached_by(name)}
+    if not found:
+        return None
+    alive = liveness(program_of(model, sharing))
+    splits = []
+    for name, item in found.items():
+        taken = offload(item, profile, name, plan.precision)
+        seconds = seconds_of(item, alive, machine, taken, profile)
+        notes = (*item.notes, *_notes(name, item, plan.precision))
+        planned = delegate_of(plan) == name
+        splits.append(Split(item.delegate, planned, _pieces(item, seconds), sum(seconds), notes))
+    return Shown(rows(graph, found), tuple(splits))
 
 
-def table(graph: Graph, level: int | None, *, gpu: bool) -> tuple[Row, ...]:
-    """Return a row for each operator, in the order of execution; arguments as `placements`."""
-    asked = placements(graph, level, gpu=gpu)
-    rows = []
-    for operator in graph.operators:
-        taking = [item.delegate for item in asked if operator.index not in item.reasons]
-        refusing = [item for item in asked if operator.index in item.reasons]
-        reasons = (f"{item.delegate}: {item.reasons[operator.index]}" for item in refusing)
-        where = " or ".join(taking) or CPU
-        rows.append(Row(operator.label, operator.name, where, "; ".join(reasons)))
-    return tuple(rows)
+def rows(graph: Graph, found: Mapping[Delegate, Placement]) -> tuple[Row, ...]:
+    """Return a row for each operator, in the order of execution."""
+    return tuple(
+        Row(
+            operator.label,
+            operator.name,
+            tuple(
+                CPU if operator.index in item.reasons else item.delegate for item in found.values()
+            ),
+            {
+                item.delegate: item.reasons[operator.index]
+                for item in found.values()
+                if operator.index in item.reasons
+            },
+        )
+        for operator in graph.operators
+    )
+
+
+def _pieces(placement: Placement, seconds: tuple[float, ...]) -> tuple[Piece, ...]:
+    found = []
+    for part, time in zip(placement.partitions, seconds, strict=True):
+        delegated = part.where != CPU
+        found.append(
+            Piece(
+                part.where,
+                len(part.operators),
+                part.operators[0].label,
+                part.operators[-1].label,
+                sum(item.bytes for item in part.inputs) if delegated else 0,
+                sum(item.bytes for item in part.outputs) if delegated else 0,
+                time,
+            )
+        )
+    return tuple(found)
+
+
+def _notes(delegate: Delegate, placement: Placement, precision: str) -> tuple[str, ...]:
+    """Return what no run on another machine can prove."""
+    if not placement.delegated:
+        return (f"{DELEGATES[delegate]} takes nothing: the model runs on the cores",)
+    if precision in EXACT:
+        return ("float32 stays float32: the delegate is set up without loss of precision",)
+    return (
+        f"{DELEGATES[delegate]} may compute real numbers in float16: its results differ from those"
+        " of the cores, and only the device can tell by how much",
+    )

@@ -19,15 +19,18 @@ from ...errors import MissingToolError, Problem
 from ...lowering.analysis import report
 from ...lowering.analysis.fixes import Lever
 from ...lowering.analysis.program import Sharing
-from ...lowering.analysis.roofline import Machine, estimate
+from ...lowering.analysis.roofline import Machine, Offload, estimate
 from ...lowering.pipeline import Pipeline
 from ...profiles.schema import Profile
 from ..base import Built, Execution, Io, Plan, Precision, Progress, Target
+from ..placement import Placement
 from .arena import arena_of
 from .cost import machine_of
 from .execute import INSTALL, cannot_run, execute
 from .glue import write_glue
+from .memo import per_model
 from .pipeline import pipeline
+from .plans import DELEGATES, delegate_of, plans_of
 
 ENGINE: Final = "model.tflite"
 
@@ -38,6 +41,9 @@ _SCHEMES: Final[dict[str, str | None]] = {"fp32": None, "int8": "tflite"}
 
 #: What a file holds besides its weights: operators, tensors, names. An estimate.
 _TABLES: Final = 8 << 10
+
+#: What the memory's note says besides, without and with a delegate.
+_BESIDE: Final = ("", "; a delegate's own buffers come on top")
 
 
 class TfliteTarget(Target):
@@ -56,9 +62,7 @@ class TfliteTarget(Target):
         if profile.cpu is None:
             return ()
         offered = set(_SCHEMES) if precision == "auto" else {precision}
-        return tuple(
-            Plan("tflite", name, (("threads", 1),)) for name in _SCHEMES if name in offered
-        )
+        return plans_of(profile, [name for name in _SCHEMES if name in offered])
 
     def with_io(self, profile: Profile, plan: Plan, io: Io) -> Plan | None:
         if io != "int8":
@@ -72,9 +76,12 @@ class TfliteTarget(Target):
         return pipeline()
 
     def check(self, model: ir.Model, profile: Profile, plan: Plan) -> list[Problem]:
-        from .constraints import check
+        delegate = delegate_of(plan)
+        if (problems := _problems(model)) or delegate is None:
+            return problems
+        from .placement import graph_of_model, placed, untaken
 
-        return check(model)
+        return untaken(placed(graph_of_model(model), profile, delegate))
 
     def in_float(self, model: ir.Model) -> Mapping[str, str]:
         from .fallbacks import in_float
@@ -82,21 +89,48 @@ class TfliteTarget(Target):
         return in_float(model)
 
     def machine(self, profile: Profile, plan: Plan) -> Machine:
-        return machine_of(profile, int(dict(plan.options)["threads"]))
+        return machine_of(profile, plan.threads)
+
+    def offload(self, model: ir.Model, profile: Profile, plan: Plan) -> Offload | None:
+        delegate = delegate_of(plan)
+        if delegate is None:
+            return None
+        from .delegate_cost import offload
+        from .placement import graph_of_model, placed
+
+        found = placed(graph_of_model(model), profile, delegate)
+        return offload(found, profile, delegate, plan.precision)
+
+    def placement(self, model: ir.Model, profile: Profile, plan: Plan) -> Placement | None:
+        if not profile.accelerators:
+            return None
+        from .placement import shown
+
+        return shown(model, profile, plan, self.machine(profile, plan), self.sharing)
 
     def estimate(self, model: ir.Model, profile: Profile, plan: Plan) -> Usage:
-        needed = report.explain_memory(model, None, self.sharing, levers=())
-        seconds = estimate(model, self.machine(profile, plan), self.sharing).seconds
-        size = needed.weights + _TABLES
+        weights, arena = _needed(model)
+        size = weights + _TABLES
+        note = "the file and a static arena" + _BESIDE[delegate_of(plan) is not None]
         return Usage(
-            memory=Figure(size + needed.arena, "B", "estimated", "the file and a static arena"),
+            memory=Figure(size + arena, "B", "estimated", note),
             storage=Figure(size, "B", "estimated", "weights and 8 KiB of tables"),
-            latency=Figure(seconds, "s", "estimated", "roofline of XNNPACK, one thread"),
+            latency=self._latency(model, profile, plan),
             parts=(
                 ("model", Figure(size, "B", "estimated")),
-                ("activations", Figure(needed.arena, "B", "estimated")),
+                ("activations", Figure(arena, "B", "estimated")),
             ),
         )
+
+    def _latency(self, model: ir.Model, profile: Profile, plan: Plan) -> Figure:
+        delegate = delegate_of(plan)
+        taken = self.offload(model, profile, plan)
+        found = estimate(model, self.machine(profile, plan), self.sharing, taken)
+        threads = "one thread" if plan.threads == 1 else f"{plan.threads} threads"
+        note = f"roofline of XNNPACK, {threads}"
+        if delegate is not None:
+            note += f", and of what {DELEGATES[delegate]} takes, with the copies between them"
+        return Figure(found.seconds, "s", "estimated", note)
 
     def build(
         self, model: ir.Model, profile: Profile, plan: Plan, directory: Path, progress: Progress
@@ -109,10 +143,11 @@ class TfliteTarget(Target):
         size = (directory / ENGINE).stat().st_size
         progress("allocating the tensors")
         arena = arena_of(directory / ENGINE)
+        note = "the file and the arena of TFLite's planner" + _BESIDE[delegate_of(plan) is not None]
         usage = Usage(
-            memory=Figure(size + arena, "B", "exact", "the file and the arena of TFLite's planner"),
+            memory=Figure(size + arena, "B", "exact", note),
             storage=Figure(size, "B", "exact", ENGINE),
-            latency=self.estimate(model, profile, plan).latency,
+            latency=self._latency(model, profile, plan),
             parts=(
                 ("model", Figure(size, "B", "exact")),
                 ("arena", Figure(arena, "B", "exact", "builtin kernels")),
@@ -131,3 +166,17 @@ class TfliteTarget(Target):
         repeat: int = 0,
     ) -> Execution:
         return execute(bundle, profile, feeds, repeat)
+
+
+@per_model
+def _problems(model: ir.Model) -> list[Problem]:
+    from .constraints import check
+
+    return check(model)
+
+
+@per_model
+def _needed(model: ir.Model) -> tuple[int, int]:
+    """Return the bytes of a lowered model's weights, and of its activations in a static plan."""
+    needed = report.explain_memory(model, None, TfliteTarget.sharing, levers=())
+    return needed.weights, needed.arena

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from tflite_graphs import file_graph, graph
 
-from tapeout.targets.tflite.placement import Row, placements, table
+from tapeout.profiles import catalog
+from tapeout.profiles.schema import Delegate
+from tapeout.targets.placement import Row
+from tapeout.targets.tflite import nnapi
+from tapeout.targets.tflite.operators import Graph
+from tapeout.targets.tflite.partitions import Placement
+from tapeout.targets.tflite.placement import placed, rows, untaken
+from tapeout.targets.tflite.plans import DELEGATES
 
 _NET = (
     "CONV_2D@1 x:float32[1,8,8,4] float32[4,1,1,4]=1 float32[4]=0 -> a:float32[1,8,8,4] "
@@ -14,27 +21,45 @@ _NET = (
 )
 
 
-def test_table_of_both() -> None:
+def _found(model: Graph, phone: str = "fairphone-4") -> dict[Delegate, Placement]:
+    profile = catalog.load(phone)
+    return {name: placed(model, profile, name) for name in DELEGATES}
+
+
+def test_rows_of_both() -> None:
     """Each delegate is asked by itself: a model is given to one of them."""
-    assert table(graph(*_NET), 30, gpu=True) == (
-        Row("a", "CONV_2D", "NNAPI or GPU", ""),
-        Row("b", "GELU", "GPU", "NNAPI: GELU is not on its list"),
+    model = graph(*_NET)
+    refused = "is not on its list"
+    assert rows(model, _found(model)) == (
+        Row("a", "CONV_2D", ("GPU", "NNAPI"), {}),
+        Row("b", "GELU", ("GPU", "CPU"), {"NNAPI": f"GELU {refused}"}),
         Row(
             "c",
             "CEIL",
-            "CPU",
-            "NNAPI: CEIL is not on its list; GPU: CEIL is not on its list",
+            ("CPU", "CPU"),
+            {"GPU": f"CEIL {refused}", "NNAPI": f"CEIL {refused}"},
         ),
     )
 
 
-def test_table_of_one_or_none() -> None:
-    model = graph(*_NET)
-    assert [row.where for row in table(model, 30, gpu=False)] == ["NNAPI", "CPU", "CPU"]
-    assert [row.where for row in table(model, None, gpu=True)] == ["GPU", "GPU", "CPU"]
-    assert [row.where for row in table(model, None, gpu=False)] == ["CPU"] * 3
-    assert [row.reason for row in table(model, None, gpu=False)] == [""] * 3
-    assert placements(model, None, gpu=False) == ()
+def test_the_level_is_the_profiles() -> None:
+    """RSQRT is there from API 29 on; a phone may have a later feature level than its API."""
+    model = graph("RSQRT float32[1,4] -> float32[1,4]")
+    assert list(_found(model, "pixel-3")["nnapi"].reasons) == [0]
+    assert not _found(model)["nnapi"].reasons
+    updated = catalog.load("pixel-3").to_json()
+    updated["android"]["nnapi"] = {"value": 4, "source": "measured", "note": "for a test"}
+    profile = catalog.from_json(updated, "test")
+    assert not placed(model, profile, "nnapi").reasons
+
+
+def test_a_delegate_that_takes_nothing_is_no_plan() -> None:
+    model = graph("CEIL x:float32[1,4] -> c:float32[1,4]")
+    (problem,) = untaken(_found(model)["gpu"])
+    assert str(problem) == (
+        "GPU: takes no operator of the model, mostly since CEIL is not on its list (use the cores)"
+    )
+    assert untaken(_found(graph(*_NET))["gpu"]) == []
 
 
 def test_partition_joins_what_can_run_with_it() -> None:
@@ -45,7 +70,7 @@ def test_partition_joins_what_can_run_with_it() -> None:
         "TANH x -> c:float32[1,4]",
         "ADD b c -> d:float32[1,4] AddOptions{}",
     )
-    (found,) = placements(model, 30, gpu=False)
+    found = nnapi.placement(model, 30)
     places = [(part.where, [op.name for op in part.operators]) for part in found.partitions]
     assert places == [("NNAPI", ["RELU", "TANH"]), ("CPU", ["CEIL"]), ("NNAPI", ["ADD"])]
     assert [[item.name for item in part.outputs] for part in found.partitions] == [

@@ -119,8 +119,20 @@ def test_the_arena_holds_at_least_what_lives_together(bundle: Bundle) -> None:
 def test_plans(precision: Precision, offered: list[str]) -> None:
     profile = catalog.load("raspberry-pi-5")
     plans = TARGET.plans(profile, precision)
-    assert list(plans) == [Plan("tflite", name, (("threads", 1),)) for name in offered]
+    assert list(plans) == [
+        Plan("tflite", name, (("threads", threads),)) for name in offered for threads in (1, 4)
+    ]
     assert target_for("tflite") is TARGET
+
+
+def test_a_phone_offers_its_delegates() -> None:
+    plans = TARGET.plans(catalog.load("fairphone-4"), "fp32")
+    assert [str(plan) for plan in plans] == [
+        "tflite, fp32, threads=1, delegate=cpu",
+        "tflite, fp32, threads=2, delegate=cpu",
+        "tflite, fp32, threads=1, delegate=gpu",
+        "tflite, fp32, threads=1, delegate=nnapi",
+    ]
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
