@@ -16,10 +16,15 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from ...lowering.contents import Firsts
+from .runtimes import minimum_runtime
 from .versions import version_of
 
 #: Key of the one signature; the runtime's default.
 SIGNATURE: Final = "serving_default"
+
+#: Key of the metadata that says which runtime knows all operators, and the bytes of its value.
+RUNTIME: Final = "min_runtime_version"
+_VERSION_SIZE: Final = 16
 
 _IDENTIFIER: Final = b"TFL3"
 _ALIGNMENT: Final = 16
@@ -98,7 +103,7 @@ class Writer:
         self._buffers: list[Any] = [_AlignedBuffer()]  # the first is the empty one, by convention
         self._shared: Firsts[int] = Firsts()
         self._constants: dict[tuple[Any, ...], int] = {}
-        self._codes: dict[tuple[int, int], int] = {}
+        self._codes: dict[tuple[str, int], int] = {}
         self._operators: list[Any] = []
         #: What was written: operator, inputs (-1: absent), outputs.
         self.calls: list[tuple[str, tuple[int, ...], tuple[int, ...]]] = []
@@ -159,7 +164,7 @@ class Writer:
         read = [self.tensors[index] if index >= 0 else None for index in inputs]
         made = [self.tensors[index] for index in outputs]
         fields = options[1] if options else {}
-        code = (getattr(schema.BuiltinOperator, name), version_of(name, read, made, fields))
+        code = (name, version_of(name, read, made, fields))
         written = schema.OperatorT()
         written.opcodeIndex = self._codes.setdefault(code, len(self._codes))
         written.inputs = np.array(inputs, np.int32)
@@ -213,12 +218,27 @@ class Writer:
         model.description = description.encode()
         model.operatorCodes = [_code(*code) for code in self._codes]
         model.subgraphs = [subgraph]
-        model.buffers = self._buffers
         model.signatureDefs = [signature]
+        model.buffers, model.metadata = self._with_metadata()
         return model
 
+    def _with_metadata(self) -> tuple[list[Any], list[Any]]:
+        """Return the buffers, and the entries of metadata that point at the last of them."""
+        oldest = minimum_runtime(self._codes).encode().ljust(_VERSION_SIZE, b"\0")
+        entry = schema.MetadataT()
+        entry.name, entry.buffer = RUNTIME, len(self._buffers)
+        return [*self._buffers, _AlignedBuffer(np.frombuffer(oldest, np.uint8))], [entry]
 
-def _code(builtin: int, version: int) -> Any:
+
+def runtime_of(content: bytes) -> str:
+    """Return the oldest version of TensorFlow Lite that runs a file which was written here."""
+    model = schema.Model.GetRootAs(content, 0)
+    buffer = model.Buffers(model.Metadata(0).Buffer())
+    return bytes(buffer.DataAsNumpy()).rstrip(b"\0").decode()
+
+
+def _code(operator: str, version: int) -> Any:
+    builtin = getattr(schema.BuiltinOperator, operator)
     code = schema.OperatorCodeT()
     code.builtinCode = builtin
     # Readers of old files look here first; 127 sends them to the field above.

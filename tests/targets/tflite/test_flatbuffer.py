@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
-from tapeout.targets.tflite.flatbuffer import SIGNATURE, Quantization, Writer
+from tapeout.targets.tflite.flatbuffer import SIGNATURE, Quantization, Writer, runtime_of
 from tapeout.targets.tflite.lower import to_tflite
+from tapeout.targets.tflite.runtimes import minimum_runtime
 
 import support
 
@@ -53,7 +54,7 @@ def test_equal_constants_are_one_and_their_bytes_start_at_multiples_of_16() -> N
     content = written()
     model = opened(content)
     sizes = [model.Buffers(index).DataLength() for index in range(model.BuffersLength())]
-    assert sizes == [0, CONSTANT.nbytes]
+    assert sizes == [0, CONSTANT.nbytes, 16]  # the last is the metadata's
     assert content.find(CONSTANT.tobytes()) % 16 == 0
 
 
@@ -85,7 +86,7 @@ def test_equal_bytes_of_another_meaning_share_a_buffer_and_not_a_tensor() -> Non
     assert len(set(tensors)) == 4
     assert writer.constant("c", array, Quantization(one.scale, one.zero_point)) == tensors[1]
     content = writer.finish({}, {"y": tensors[0]}, "")
-    assert opened(content).BuffersLength() == 2
+    assert opened(content).BuffersLength() == 3
 
 
 def test_scales_axes_and_zero_points_are_written() -> None:
@@ -121,6 +122,26 @@ def test_operators_beyond_127_are_known_to_old_readers_by_a_placeholder() -> Non
     code = opened(to_tflite(model)).OperatorCodes(0)
     assert code.DeprecatedBuiltinCode() == 127
     assert code.BuiltinCode() == schema.BuiltinOperator.GELU
+
+
+@pytest.mark.parametrize(
+    ("operator", "oldest"),
+    [("y = Add(x, x)", "1.5.0"), ("a = Add(x, x) y = Gelu(a)", "2.9.0"), ("", "1.5.0")],
+)
+def test_the_metadata_says_which_runtime_is_old_enough(operator: str, oldest: str) -> None:
+    made = "y" if operator else "x"
+    model = support.from_text(f"g (float[4] x) => (float[4] {made}) {{ {operator} }}")
+    content = to_tflite(model)
+    read = opened(content)
+    assert (read.MetadataLength(), read.Metadata(0).Name()) == (1, b"min_runtime_version")
+    stored = read.Buffers(read.Metadata(0).Buffer()).DataAsNumpy().tobytes()
+    assert stored == oldest.encode().ljust(16, b"\0")
+    assert runtime_of(content) == oldest
+
+
+def test_versions_are_compared_as_numbers() -> None:
+    assert minimum_runtime([("CONV_2D", 6), ("CONV_2D", 5), ("SIGN", 1)]) == "2.11.0"
+    assert minimum_runtime([("TRANSPOSE", 7), ("BROADCAST_TO", 1), ("CUSTOM", 1)]) == "2.14.4"
 
 
 def test_the_same_model_gives_the_same_bytes() -> None:
