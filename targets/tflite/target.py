@@ -20,6 +20,8 @@ from ...lowering.analysis import report
 from ...lowering.analysis.fixes import Lever
 from ...lowering.analysis.program import Sharing
 from ...lowering.analysis.roofline import Machine, Offload, estimate
+from ...lowering.matching import halved, tensor_of
+from ...lowering.passes.widen_weights import WidenWeights
 from ...lowering.pipeline import Pipeline
 from ...profiles.schema import Profile
 from ..base import Built, Execution, Io, Plan, Precision, Progress, Target
@@ -37,7 +39,15 @@ ENGINE: Final = "model.tflite"
 _PACKAGE: Final = "ai-edge-litert"
 
 #: Precision -> scheme; None: the model's own numbers. The preferred first.
-_SCHEMES: Final[dict[str, str | None]] = {"fp32": None, "int8": "tflite"}
+_SCHEMES: Final[dict[str, str | None]] = {
+    "fp32": None,
+    "fp16": "weights-fp16",
+    "int8": "tflite",
+    "int8-dynamic": "weights-int8",
+}
+
+#: What is tried where the user leaves it open.
+_OPEN: Final = ("fp32", "fp16", "int8")
 
 #: What a file holds besides its weights: operators, tensors, names. An estimate.
 _TABLES: Final = 8 << 10
@@ -61,7 +71,7 @@ class TfliteTarget(Target):
     def plans(self, profile: Profile, precision: Precision) -> Sequence[Plan]:
         if profile.cpu is None:
             return ()
-        offered = set(_SCHEMES) if precision == "auto" else {precision}
+        offered = _OPEN if precision == "auto" else (precision,)
         return plans_of(profile, [name for name in _SCHEMES if name in offered])
 
     def with_io(self, profile: Profile, plan: Plan, io: Io) -> Plan | None:
@@ -73,7 +83,7 @@ class TfliteTarget(Target):
         return _SCHEMES[plan.precision]
 
     def pipeline(self, profile: Profile, plan: Plan) -> Pipeline:
-        return pipeline()
+        return pipeline(plan.precision)
 
     def check(self, model: ir.Model, profile: Profile, plan: Plan) -> list[Problem]:
         delegate = delegate_of(plan)
@@ -135,11 +145,13 @@ class TfliteTarget(Target):
     def build(
         self, model: ir.Model, profile: Profile, plan: Plan, directory: Path, progress: Progress
     ) -> Built:
+        from .flatbuffer import runtime_of
         from .lower import to_tflite
 
         progress("writing the TFLite file")
-        (directory / ENGINE).write_bytes(to_tflite(model))
-        write_glue(directory)
+        content = to_tflite(model)
+        (directory / ENGINE).write_bytes(content)
+        write_glue(directory, profile, plan, runtime_of(content))
         size = (directory / ENGINE).stat().st_size
         progress("allocating the tensors")
         arena = arena_of(directory / ENGINE)
@@ -178,5 +190,17 @@ def _problems(model: ir.Model) -> list[Problem]:
 @per_model
 def _needed(model: ir.Model) -> tuple[int, int]:
     """Return the bytes of a lowered model's weights, and of its activations in a static plan."""
-    needed = report.explain_memory(model, None, TfliteTarget.sharing, levers=())
-    return needed.weights, needed.arena
+    stored = report.explain_memory(model, None, TfliteTarget.sharing, levers=())
+    halves = sum(map(_widened, model.graph))
+    if not halves:
+        return stored.weights, stored.arena
+    # Weights in half precision are made float32 once, and both stay.
+    wide = WidenWeights()(model.clone()).model
+    needed = report.explain_memory(wide, None, TfliteTarget.sharing, levers=())
+    return stored.weights, needed.arena + halves
+
+
+def _widened(node: ir.Node) -> int:
+    """Return the bytes of a float32 weight that is stored in half precision."""
+    half = tensor_of(halved(node.outputs[0]))
+    return 0 if half is None else 2 * half.nbytes

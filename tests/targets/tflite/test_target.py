@@ -21,7 +21,7 @@ from tapeout.targets.base import Plan, Precision, target_for
 from tapeout.targets.tflite import TARGET
 from tapeout.targets.tflite.arena import arena_of
 from tapeout.targets.tflite.execute import ENGINE_CODE
-from tapeout.targets.tflite.glue import RUN
+from tapeout.targets.tflite.flatbuffer import runtime_of
 
 import support
 
@@ -67,11 +67,14 @@ def test_the_same_bundle_twice(bundle: Bundle, tmp_path: Path) -> None:
 
 
 def test_a_bundle_carries_what_runs_it(bundle: Bundle) -> None:
-    written = {path.name: path.read_bytes() for path in (bundle.directory / "run").iterdir()}
-    assert sorted(written) == ["README.md", "engine.py", "run.py"]
-    assert written.pop("run.py") == process.RUN.read_bytes()
-    assert written == {name: (RUN / name).read_bytes() for name in written}
-    assert ENGINE_CODE == RUN / "engine.py"
+    folder = bundle.directory / "run"
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "README.md", "engine.py", "main.cc", "run.h", "run.py",
+    ]  # fmt: skip
+    assert (folder / "run.py").read_bytes() == process.RUN.read_bytes()
+    assert (folder / "engine.py").read_bytes() == ENGINE_CODE.read_bytes()
+    oldest = runtime_of(bundle.engine.read_bytes())
+    assert f"TensorFlow Lite {oldest} or newer" in (folder / "README.md").read_text()
 
 
 def test_another_processor_runs_the_same_file(tmp_path: Path) -> None:
