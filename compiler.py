@@ -388,7 +388,10 @@ class _Attempt:
             engine=built.engine,
             artifacts=bundles.describe_files(self.directory),
             toolchain=dict(sorted(built.toolchain.items())),
-            report=self.candidate.report(profile, built.usage).to_json(),
+            report={
+                **self.candidate.report(profile, built.usage).to_json(),
+                **self.candidate.placement_json(profile),
+            },
         )
 
 

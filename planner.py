@@ -6,6 +6,7 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import onnx_ir as ir
 
@@ -19,6 +20,7 @@ from .lowering.quantization.conversion import is_quantized
 from .profiles.schema import Profile
 from .quantizer import Converted, Converter
 from .targets.base import Io, Plan, Precision, Target, target_for
+from .targets.placement import Placement
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,9 +50,19 @@ class Candidate:
             self.model,
             self.target.machine(profile, self.plan),
             self.target.sharing,
+            offload=self.target.offload(self.model, profile, self.plan),
             needed=int(needed.memory.value),
             levers=self.target.levers,
         )
+
+    def placement(self, profile: Profile) -> Placement | None:
+        """Say where each operator runs, on a device with several places for them."""
+        return self.target.placement(self.model, profile, self.plan)
+
+    def placement_json(self, profile: Profile) -> dict[str, Any]:
+        """Return the entry ``placement`` of a report; none on a device with one place."""
+        found = self.placement(profile)
+        return {} if found is None else {"placement": found.to_json()}
 
     def explain_memory(self, limit: int, needed: Usage) -> MemoryReport:
         """Say why the model needs more memory than `limit`, and what would help."""

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import math
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from . import render_placement
 from .budget import LINES, Budget, Usage, Verdict
 from .errors import Problem, TapeoutError
+from .tables import console as _console
+from .tables import table as _table
 from .units import format_bytes, format_seconds
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from .bundle import Bundle
     from .compiler import Compiled, Job
     from .lowering.quantization.report import Row
@@ -27,15 +30,7 @@ if TYPE_CHECKING:
     from .runner import Measured, Verified
     from .targets.base import Progress
 
-_PIPED_WIDTH = 200
 _STEPS = 20  # rows of `explain`'s table
-
-
-def _console(stderr: bool = False) -> Console:
-    """Return a console that never cuts text short in a pipe and takes no markup from data."""
-    stream = sys.stderr if stderr else sys.stdout
-    width = None if stream.isatty() else _PIPED_WIDTH
-    return Console(stderr=stderr, width=width, markup=False, highlight=False, emoji=False)
 
 
 @contextlib.contextmanager
@@ -71,18 +66,6 @@ def error_json(raised: TapeoutError) -> dict[str, Any]:
 
 def _problems(found: Sequence[Problem]) -> list[dict[str, str]]:
     return [{"where": item.where, "what": item.what, "fix": item.fix} for item in found]
-
-
-def _table(*columns: str, right: Sequence[str] = ()) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(
-            column,
-            justify="right" if column in right else "left",
-            overflow="fold",
-            no_wrap=column not in ("NOTE", "NODE"),
-        )
-    return table
 
 
 def devices(profiles: Sequence[Profile]) -> None:
@@ -183,6 +166,9 @@ def check(job: Job, found: Sequence[Candidate], not_tried: Sequence[Problem]) ->
     for candidate in found:
         console.print(f"{job.file.file} fits {job.profile.name}: {candidate.plan}")
         console.print(_usage(candidate.usage, candidate.verdict))
+    placements = (candidate.placement(job.profile) for candidate in found)
+    if placement := next((item for item in placements if item is not None), None):
+        render_placement.show(console, placement.to_json())
     _not_tried(console, not_tried)
 
 
@@ -200,6 +186,7 @@ def check_json(
                 "passes": str(item.pipeline),
                 "usage": item.usage.to_json(),
                 "verdict": item.verdict.to_json(),
+                **item.placement_json(job.profile),
             }
             for item in found
         ],
@@ -284,10 +271,13 @@ def explained(bundle: Bundle) -> None:
     for line in report["memory"]["lines"]:
         console.print(line, soft_wrap=True)
     console.print(_steps(report["rows"]))
-    shown = format_seconds(report["seconds"])
-    console.print(
-        f"{report['macs']:,} MACs, {report['parameters']:,} parameters, {shown} (estimated)"
-    )
+    if "placement" in report:
+        render_placement.show(console, report["placement"])
+    seconds, moving = report["seconds"], report["by_limit"].get("transfer")
+    shown = f"{format_seconds(seconds)} (estimated)"
+    if moving is not None:
+        shown += f", of which {format_seconds(moving)} between the processors"
+    console.print(f"{report['macs']:,} MACs, {report['parameters']:,} parameters, {shown}")
 
 
 def _steps(rows: Sequence[dict[str, Any]]) -> Table:

@@ -1,0 +1,112 @@
+"""Where operators run, as `check` and `explain` show it: node, place, reason; the partitions."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+from typer.testing import CliRunner
+
+from tapeout import render_placement
+from tapeout.cli import app
+from tapeout.tables import console
+
+import support
+
+PHONE = """\
+extends: fairphone-4
+name: phone
+title: A phone with Android 11
+android:
+  api: {value: 30, source: datasheet, note: "Android 11"}
+"""
+
+
+@pytest.fixture(scope="module")
+def gelu(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network that NNAPI has no word for in the middle: two convolutions around a GELU."""
+    window = "kernel_shape=[3,3], pads=[1,1,1,1]"
+    weight = np.random.default_rng(0).standard_normal((8, 8, 3, 3)).astype(np.float32) / 8
+    model = support.from_text(
+        f"m (float[1,8,16,16] x, float[8,8,3,3] w) => (float[1,8,16,16] y) {{"
+        f"[stem] a = Conv<{window}>(x, w) [act] b = Gelu(a) [head] y = Conv<{window}>(b, w) }}",
+        w=weight,
+    )
+    path = tmp_path_factory.mktemp("model") / "gelu.onnx"
+    ir.save(model, path)
+    return path
+
+
+def tapeout(*arguments: str | Path) -> str:
+    done = CliRunner().invoke(app, list(map(str, arguments)))
+    assert done.exit_code == 0, done.stderr
+    return done.stdout
+
+
+def cells(output: str) -> list[list[str]]:
+    """Return the cells of all lines; columns stand at least two spaces apart."""
+    return [
+        [cell.strip() for cell in line.split("  ") if cell.strip()] for line in output.split("\n")
+    ]
+
+
+def test_check_shows_three_partitions_and_why(gelu: Path, tmp_path: Path) -> None:
+    profile = tmp_path / "phone.yaml"
+    profile.write_text(PHONE)
+    shown = cells(tapeout("check", gelu, "--device", profile))
+    assert ["b", "GELU", "GPU", "CPU", "NNAPI: GELU is not on its list"] in shown
+    (summary,) = (line[0] for line in shown if line and line[0].startswith("NNAPI: "))
+    assert "operators in 2 partitions of 3, 32.00 KiB moved, " in summary
+    assert summary.endswith("(estimated)")
+    places = [line[1] for line in shown if line and line[0] in ("1", "2", "3")]
+    assert places == ["NNAPI", "CPU", "NNAPI"]
+
+
+def test_the_plan_with_a_delegate_is_in_the_bundle(gelu: Path, tmp_path: Path) -> None:
+    """What `explain` shows stands in the manifest: it needs no toolchain, and no profile."""
+    found = json.loads(tapeout("check", gelu, "--device", "fairphone-4", "--json"))
+    by_plan = {item["plan"]: item["placement"] for item in found["plans"]}
+    nnapi = by_plan["tflite, fp32, threads=1, delegate=nnapi"]
+    assert [split["planned"] for split in nnapi["splits"]] == [False, True]
+    bundle = tmp_path / "gelu.bundle"
+    tapeout("compile", gelu, "--device", "fairphone-4", "-o", bundle)
+    report = json.loads(tapeout("explain", bundle, "--json"))["report"]
+    (chosen,) = (
+        item
+        for item in found["plans"]
+        if item["placement"]["splits"] == report["placement"]["splits"]
+    )
+    assert report["placement"] == chosen["placement"]
+    assert report["seconds"] == chosen["usage"]["latency"]["value"]
+    shown = cells(tapeout("explain", bundle))
+    assert ["b", "GELU", "GPU", "CPU", "NNAPI: GELU is not on its list"] in shown
+
+
+def row(node: str, operator: str, where: str, **reasons: str) -> dict[str, Any]:
+    return {"node": node, "operator": operator, "where": [where], "reasons": reasons}
+
+
+def test_long_tables_are_summed_up(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [row(f"a{index}", "CONV_2D", "NPU") for index in range(100)]
+    rows += [row(f"b{index}", "CEIL", "CPU", NPU="no") for index in range(3)]
+    rows += [row(f"c{index}", "CEIL", "CPU", NPU=f"no {index}") for index in range(50)]
+    split = {"name": "NPU", "planned": True, "moved": 0, "seconds": None, "notes": ["so"]}
+    piece = {"where": "NPU", "operators": 100, "first": "a0", "last": "a99"}
+    split["pieces"] = [{**piece, "read": 0, "written": 0, "seconds": None}]
+    render_placement.show(console(), {"rows": rows, "splits": [split]})
+    shown = cells(capsys.readouterr().out)
+    assert shown[:4] == [
+        ["NODE", "OPERATOR", "NPU", "REASON"],
+        ["a0 .. a99", "CONV_2D x 100", "NPU"],
+        ["b0 .. b2", "CEIL x 3", "CPU", "NPU: no"],
+        ["c0", "CEIL", "CPU", "NPU: no 0"],
+    ]
+    assert shown[41:44] == [
+        ["12 others", "--json shows them all"],
+        ["NPU (planned): 100 of 153 operators in 1 partition of 1, 0 B moved"],
+        ["note: so"],
+    ]
