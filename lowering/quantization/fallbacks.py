@@ -6,9 +6,9 @@ from typing import Final
 
 import onnx_ir as ir
 
-from ..matching import is_op
+from ..matching import array_of, is_op
 from .placement import Placement, refusal
-from .scheme import PASSING, Scheme
+from .scheme import Scheme
 
 
 def in_float(model: ir.Model, scheme: Scheme, placement: Placement) -> dict[str, str]:
@@ -27,19 +27,19 @@ def in_float(model: ir.Model, scheme: Scheme, placement: Placement) -> dict[str,
     }
 
 
-_FALLBACK: Final = "computed in float32 between DequantizeLinear and QuantizeLinear"
+_FALLBACK: Final = "computed in float32 between dequantization and quantization"
 
 
 def _is_real(node: ir.Node) -> bool:
     """Whether a node computes real numbers, or from them."""
-    values = (*node.inputs, *node.outputs)
-    return any(value is not None and value.dtype == ir.DataType.FLOAT for value in values)
+    computed = (value for value in node.inputs if value is not None and array_of(value) is None)
+    return any(value.dtype == ir.DataType.FLOAT for value in (*computed, *node.outputs))
 
 
 def _reason(node: ir.Node, scheme: Scheme) -> str:
     if why := refusal(node, scheme):
         return why
-    if is_op(node, *PASSING):
+    if node.op_type in scheme.passing:
         return "it passes on what is in float"
     if is_op(node, "Clip", "Relu"):
         return "it bounds what is in float"

@@ -20,13 +20,13 @@ import onnx_ir as ir
 
 from ..clamps import clamp_of
 from ..matching import array_of, has_body, is_op, shape_of, sole_user, tensor_of
-from .scheme import LINEAR, PASSING, Scheme
+from .scheme import LINEAR, Scheme
 
 #: Operators that take in a following activation: it bounds their sums before these are rounded.
 _TAKING_IN: Final = (*sorted(LINEAR), "Add", "AveragePool", "GlobalAveragePool", "Mul", "Sub")
 
 #: Operators all of whose inputs are data; of the others it is the first.
-_OF_ALL: Final = ("Add", "Concat", "Mul", "Sub")
+_OF_ALL: Final = ("Add", "Concat", "Mul", "PRelu", "Sub")
 
 #: The axis of a linear operator's weight along which its output channels lie, counted from the end
 #: where negative.
@@ -76,7 +76,7 @@ def place(model: ir.Model, scheme: Scheme, kept: Collection[str] = ()) -> Placem
     able = {node for node in nodes if node.name not in kept and not refusal(node, scheme)}
     integer = _backward(nodes, able, scheme)
     if not scheme.float_outputs:
-        _forward(nodes, able, integer)
+        _forward(nodes, able, integer, scheme)
     values = _rounded(model, integer, scheme)
     return Placement(
         nodes=tuple(str(node.name) for node in nodes if node in integer and has_weight(node)),
@@ -177,10 +177,23 @@ def _has_constant_bounds(node: ir.Node) -> bool:
     return clamp_of(node) is not None
 
 
+def _is_unit(node: ir.Node) -> bool:
+    """alpha must be 1"""
+    return node.attributes.get_float("alpha", 1.0) == 1
+
+
+def _rises(node: ir.Node) -> bool:
+    """alpha must be positive"""
+    return node.attributes.get_float("alpha", 1.0) > 0
+
+
 #: What else must hold of an operator; the docstring says so in messages.
 _SPECIAL: Final[dict[str, Callable[[ir.Node], bool]]] = {
     **dict.fromkeys(LINEAR, _is_linear),
     "Clip": _has_constant_bounds,
+    "Elu": _is_unit,
+    "HardSigmoid": _rises,
+    "Swish": _rises,
     "Pad": _pads_zeros,
 }
 
@@ -193,17 +206,19 @@ def _backward(nodes: list[ir.Node], able: set[ir.Node], scheme: Scheme) -> set[i
             continue
         if scheme.same_in_concat and is_op(node, "Concat") and _reads_fixed(node, scheme, able):
             continue
-        alone = is_op(node, *LINEAR) or not (scheme.float_outputs or node.op_type in PASSING)
+        alone = is_op(node, *LINEAR) or not (scheme.float_outputs or node.op_type in scheme.passing)
         if alone or any(_is_read(value, integer) for value in node.outputs):
             integer.add(node)
     return integer
 
 
-def _forward(nodes: list[ir.Node], able: set[ir.Node], integer: set[ir.Node]) -> None:
+def _forward(
+    nodes: list[ir.Node], able: set[ir.Node], integer: set[ir.Node], scheme: Scheme
+) -> None:
     """Let operators that pass numbers on do so with integers where integers come in."""
     for node in nodes:
         source = node.inputs[0].producer() if node.inputs and node.inputs[0] is not None else None
-        if node.op_type in PASSING and node in able and source in integer:
+        if node.op_type in scheme.passing and node in able and source in integer:
             integer.add(node)
 
 
@@ -224,7 +239,7 @@ def _reads_fixed(node: ir.Node, scheme: Scheme, able: set[ir.Node]) -> bool:
     """Whether parameters that the scheme fixes come in, which other inputs cannot share."""
     for value in node.inputs:
         producer = value.producer() if value is not None else None
-        while producer in able and producer is not None and producer.op_type in PASSING:
+        while producer in able and producer is not None and producer.op_type in scheme.passing:
             producer = producer.inputs[0].producer() if producer.inputs[0] is not None else None
         if producer in able and producer is not None and producer.op_type in scheme.fixed:
             return True
@@ -257,7 +272,7 @@ def _related(values: list[ir.Value], integer: set[ir.Node], scheme: Scheme) -> d
         node = value.producer()
         if node is None or node not in integer:
             continue
-        if node.op_type in PASSING and node.inputs[0] in rounded:
+        if node.op_type in scheme.passing and node.inputs[0] in rounded:
             parents[value] = root(node.inputs[0])
         elif scheme.same_in_concat and is_op(node, "Concat"):
             for source in node.inputs:

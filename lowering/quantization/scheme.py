@@ -33,10 +33,19 @@ _COMPUTING: Final = frozenset(
     }
 )  # fmt: skip
 
+#: What TensorFlow Lite has integer kernels for besides.
+_TFLITE: Final = frozenset(
+    {
+        "Elu", "Gelu", "GlobalMaxPool", "HardSigmoid", "HardSwish", "PRelu", "ReduceMax",
+        "ReduceMin", "ReduceSum", "Swish",
+    }
+)  # fmt: skip
+
 #: Activations with a fixed range: (scale, zero point) of their int8 output.
 #: Source: TensorFlow Lite's 8-bit quantization specification.
 _FIXED: Final = MappingProxyType(
     {
+        "HardSigmoid": (1 / 256, -128),
         "LogSoftmax": (16 / 256, 127),
         "Sigmoid": (1 / 256, -128),
         "Softmax": (1 / 256, -128),
@@ -61,6 +70,7 @@ class Scheme:
         fixed: operator -> (scale, zero point) of its output, whatever its range.
         float_outputs: whether what follows the last linear operator stays float: the sums of that
             operator are given as they are, no rounding is added at the network's output.
+        passing: those whose output keeps the parameters of their input.
         same_in_concat: whether the inputs and the output of a Concat need the same parameters.
         one_scale: operators whose weights have one scale even so.
         kernels: whose integer kernels they are, for messages.
@@ -77,6 +87,7 @@ class Scheme:
     operators: frozenset[str] = LINEAR | PASSING | _COMPUTING
     fixed: Mapping[str, tuple[float, int]] = dataclasses.field(default_factory=dict)
     float_outputs: bool = True
+    passing: frozenset[str] = PASSING
     same_in_concat: bool = False
     one_scale: frozenset[str] = frozenset()
     kernels: str = ""
@@ -123,9 +134,10 @@ _ALL: Final[tuple[AnyScheme, ...]] = (
     Scheme(
         "tflite",
         "TensorFlow Lite's rules: as int8, with integers up to the output",
-        operators=LINEAR | PASSING | _COMPUTING | frozenset(_FIXED),
+        operators=LINEAR | PASSING | _COMPUTING | _TFLITE | frozenset(_FIXED),
         fixed=_FIXED,
         float_outputs=False,
+        passing=PASSING | {"AveragePool", "GlobalMaxPool", "ReduceMax", "ReduceMin", "Resize"},
         same_in_concat=True,
         # Newer runtimes take more than one; NNAPI and older ones do not.
         one_scale=frozenset({"Gemm", "MatMul"}),

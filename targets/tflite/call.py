@@ -10,6 +10,7 @@ import numpy as np
 import onnx_ir as ir
 
 from ...lowering.matching import array_of, shape_of
+from . import kernels
 from .flatbuffer import Quantization, Writer
 
 Shape = tuple[int, ...]
@@ -47,6 +48,14 @@ class Constant:
             found = dataclasses.replace(found, axis=list(perm).index(found.axis))
         return Constant(self.array.transpose(perm), found)
 
+    def part(self, start: int, stop: int) -> Constant:
+        """Return some of a vector, the scales along with it."""
+        found = self.quantization
+        if found is not None and len(found.scale) > 1:
+            scale, zero = found.scale[start:stop], found.zero_point[start:stop]
+            found = dataclasses.replace(found, scale=scale, zero_point=zero)
+        return Constant(self.array[start:stop], found)
+
     def reshaped(self, shape: Sequence[int], axis: int) -> Constant:
         """Change the shape; `axis` is where the scales then lie, if there are many."""
         found = self.quantization
@@ -63,25 +72,10 @@ class Values(Protocol):
 
 
 @dataclasses.dataclass(frozen=True)
-class Call:
-    """One node with its tensors.
-
-    Attributes:
-        integer: it computes on int8: its data inputs are the integers behind a DequantizeLinear,
-            its output goes into a QuantizeLinear.
-        results: the values that are written: the outputs of the node or, where what follows is
-            part of the operator, of that.
-        activation: the name of the fused activation, of ActivationFunctionType.
-    """
+class Said:
+    """What a node says by itself: its attributes and shapes."""
 
     node: ir.Node
-    writer: Writer
-    values: Values
-    results: tuple[ir.Value, ...]
-    integer: bool = False
-    activation: str = "NONE"
-
-    # What the node says.
 
     def attr(self, name: str, default: Any = None) -> Any:
         """Return an attribute's value; `default` if it is not given."""
@@ -104,6 +98,27 @@ class Call:
     def axis(self, default: int, index: int = 0) -> int:
         """Return the attribute ``axis``, counted from the front."""
         return int(self.attr("axis", default)) % max(1, self.rank(index))
+
+
+@dataclasses.dataclass(frozen=True)
+class Call(Said):
+    """One node with its tensors.
+
+    Attributes:
+        integer: it computes on int8: its data inputs are the integers behind a DequantizeLinear,
+            its output goes into a QuantizeLinear.
+        results: the values that are written: the outputs of the node or, where what follows is
+            part of the operator, of that.
+        activation: the name of the fused activation, of ActivationFunctionType.
+    """
+
+    writer: Writer
+    values: Values
+    results: tuple[ir.Value, ...]
+    integer: bool = False
+    activation: str = "NONE"
+
+    # Constants.
 
     def array(self, index: int) -> np.ndarray:
         """Return the numbers of a constant input."""
@@ -173,11 +188,27 @@ class Call:
         output: int | Sequence[int] | None = None,
         options: tuple[str, Mapping[str, Any]] | None = None,
     ) -> None:
-        """Add an operator; `output` is that of the node unless given."""
+        """Add an operator; `output` is that of the node unless given.
+
+        Integers whose meaning the kernel chooses are rescaled to what the output's mean.
+        """
         if output is None:
             output = [self.output(index) for index in range(len(self.results))]
         outputs = [output] if isinstance(output, int) else list(output)
-        self.writer.operator(operator, inputs, outputs, options)
+        given = [self._given(operator, inputs, index) for index in outputs]
+        self.writer.operator(operator, inputs, given, options)
+        for made, wanted in zip(given, outputs, strict=True):
+            if made != wanted:
+                self.writer.operator("QUANTIZE", [made], [wanted], ("QuantizeOptions", {}))
+
+    def _given(self, operator: str, inputs: Sequence[int], output: int) -> int:
+        """Return what a kernel can write where `output` is wanted."""
+        known = self.writer.tensors[output]
+        chosen = kernels.meaning_of(operator, [self.writer.tensors[index] for index in inputs])
+        if chosen is None or known.quantization is None or chosen.key == known.quantization.key:
+            return output
+        name = f"{self.node.name}/unscaled_{output}"
+        return self.writer.tensor(name, known.shape, known.dtype, chosen)
 
     def reshape(self, tensor: int, shape: Sequence[int], output: int | None = None) -> int:
         """Give a tensor another shape."""
@@ -187,7 +218,7 @@ class Call:
             output = self.temporary(shape, tensor, f"reshaped_{len(self.writer.tensors)}")
         sizes = self.int32(shape, "shape")
         options = ("ReshapeOptions", {"newShape": np.array(shape, np.int32)})
-        self.writer.operator("RESHAPE", [tensor, sizes], [output], options)
+        self.emit("RESHAPE", [tensor, sizes], output, options)
         return output
 
     def transpose(self, tensor: int, perm: Sequence[int], output: int | None = None) -> int:
@@ -196,7 +227,7 @@ class Call:
             shape = [self.shape_of(tensor)[axis] for axis in perm]
             output = self.temporary(shape, tensor, f"transposed_{len(self.writer.tensors)}")
         inputs = [tensor, self.int32(perm, "perm")]
-        self.writer.operator("TRANSPOSE", inputs, [output], ("TransposeOptions", {}))
+        self.emit("TRANSPOSE", inputs, output, ("TransposeOptions", {}))
         return output
 
 

@@ -6,11 +6,11 @@ from typing import Final
 
 import onnx_ir as ir
 
-from ...lowering.matching import is_op
+from ...lowering.matching import array_of, is_op
 from .lower import units
 
 REASON: Final = "no int8 kernel in TFLite for it as it is"
-_FALLBACK: Final = "computed in float32 between DEQUANTIZE and QUANTIZE"
+_FALLBACK: Final = "computed in float32 between dequantization and quantization"
 
 
 def in_float(model: ir.Model) -> dict[str, str]:
@@ -28,5 +28,5 @@ def in_float(model: ir.Model) -> dict[str, str]:
 
 
 def _is_real(node: ir.Node) -> bool:
-    values = (*node.inputs, *node.outputs)
-    return any(value is not None and value.dtype == ir.DataType.FLOAT for value in values)
+    computed = (value for value in node.inputs if value is not None and array_of(value) is None)
+    return any(value.dtype == ir.DataType.FLOAT for value in (*computed, *node.outputs))

@@ -11,7 +11,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from .flatbuffer import Tensor, Writer
+import numpy as np
+
+from .flatbuffer import Quantization, Tensor, Writer
 
 _REAL: Final = ("float32",)
 _SIGNED: Final = ("float32", "int32", "int64")
@@ -22,16 +24,17 @@ _ORDERED: Final = ("float32", "int32", "int64", "int8", "uint8", "int16", "q8")
 DTYPES: Final[Mapping[str, tuple[str, ...]]] = {
     **dict.fromkeys(
         (
-            "CEIL", "COS", "EXP", "FLOOR", "GELU", "LOG", "PRELU", "ROUND", "RSQRT",
-            "SIN", "SQRT", "SQUARE", "TRANSPOSE_CONV", "UNIDIRECTIONAL_SEQUENCE_LSTM",
+            "CEIL", "COS", "EXP", "FLOOR", "LOG", "ROUND", "RSQRT", "SIN", "SQRT", "SQUARE",
+            "UNIDIRECTIONAL_SEQUENCE_LSTM",
         ),
         _REAL,
     ),
     **dict.fromkeys(
         (
             "AVERAGE_POOL_2D", "BATCH_MATMUL", "CONV_2D", "DEPTHWISE_CONV_2D", "ELU",
-            "FULLY_CONNECTED", "HARD_SWISH", "LEAKY_RELU", "LOGISTIC", "LOG_SOFTMAX",
-            "MAX_POOL_2D", "RELU", "RELU6", "RELU_N1_TO_1", "RESIZE_BILINEAR", "SOFTMAX", "TANH",
+            "FULLY_CONNECTED", "GELU", "HARD_SWISH", "LEAKY_RELU", "LOGISTIC", "LOG_SOFTMAX",
+            "MAX_POOL_2D", "PRELU", "RELU", "RELU6", "RELU_N1_TO_1", "RESIZE_BILINEAR", "SOFTMAX",
+            "TANH", "TRANSPOSE_CONV",
         ),
         (*_REAL, "q8"),
     ),
@@ -58,7 +61,7 @@ DTYPES: Final[Mapping[str, tuple[str, ...]]] = {
     "REDUCE_PROD": _SIGNED,
     "SIGN": ("float32", "int32"),
     "SUB": (*_SIGNED, "q8"),
-    "SUM": _SIGNED,
+    "SUM": (*_SIGNED, "q8"),
     **dict.fromkeys(("GREATER", "GREATER_EQUAL", "LESS", "LESS_EQUAL"), _SIGNED),
     **dict.fromkeys(("EQUAL", "NOT_EQUAL"), (*_SIGNED, "bool")),
     **dict.fromkeys(("MAXIMUM", "MINIMUM", "REDUCE_MAX", "REDUCE_MIN", "TOPK_V2"), _ORDERED),
@@ -66,6 +69,35 @@ DTYPES: Final[Mapping[str, tuple[str, ...]]] = {
 
 #: Builtin operator -> the highest rank of its data, where that is less than `MAX_RANK`.
 RANKS: Final[Mapping[str, int]] = {"BATCH_MATMUL": 5, "PAD": 5, "PADV2": 5}
+
+#: Operators whose int8 kernels copy, pick or average integers as they are, so that the output has
+#: scale and zero point of the data. Source of both tables: the LiteRT 8-bit quantization
+#: specification, and the `Prepare` of the kernels.
+SAME: Final = frozenset(
+    {
+        "AVERAGE_POOL_2D", "BATCH_TO_SPACE_ND", "BROADCAST_TO", "DEPTH_TO_SPACE", "GATHER",
+        "GATHER_ND", "MAXIMUM", "MAX_POOL_2D", "MINIMUM", "MIRROR_PAD", "PAD", "PADV2",
+        "REDUCE_MAX", "REDUCE_MIN", "RESHAPE", "RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR",
+        "REVERSE_V2", "SELECT_V2", "SLICE", "SPACE_TO_DEPTH", "SPLIT", "SPLIT_V", "STRIDED_SLICE",
+        "TILE", "TRANSPOSE",
+    }
+)  # fmt: skip
+
+#: Operators whose int8 kernels give one scale and zero point, whatever they read.
+FIXED: Final[Mapping[str, tuple[float, int]]] = {
+    "LOGISTIC": (1 / 256, -128),
+    "LOG_SOFTMAX": (16 / 256, 127),
+    "SOFTMAX": (1 / 256, -128),
+    "TANH": (1 / 128, 0),
+}
+
+
+def meaning_of(name: str, inputs: Sequence[Tensor]) -> Quantization | None:
+    """Return the parameters that an int8 kernel gives its output; None: those asked for."""
+    if name in FIXED:
+        scale, zero = FIXED[name]
+        return Quantization(np.array([scale], np.float32), np.array([zero], np.int64))
+    return inputs[_DATA.get(name, 0)].quantization if name in SAME else None
 
 
 def refusals(writer: Writer, first: int) -> list[str]:
@@ -93,7 +125,7 @@ def _refused(name: str, read: Sequence[Tensor | None]) -> list[str]:
 
 
 #: Operators whose data is not their first input.
-_DATA: Final = {"SELECT_V2": 1, "TRANSPOSE_CONV": 2, "FILL": 1}
+_DATA: Final = {"FILL": 1, "SELECT_V2": 1, "SPLIT": 1, "TRANSPOSE_CONV": 2}
 
 #: The highest rank where the operator has no limit of its own: that of XNNPACK.
 MAX_RANK: Final = 6

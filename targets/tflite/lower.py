@@ -16,13 +16,13 @@ import onnx_ir as ir
 
 from ...errors import ModelError, Problem
 from ...lowering.clamps import clamp_of
-from ...lowering.matching import array_of, is_op, shape_of, sole_user
-from ...lowering.quantization.placement import data_inputs
+from ...lowering.matching import array_of, is_op, sole_user
 from . import constraints, kernels
 from .activations import activation_of
 from .call import Call, Constant, NotSaidError, static
-from .converters import CONVERTERS, FUSING, INTEGER
+from .converters import CONVERTERS, FUSING
 from .flatbuffer import Quantization, Writer
+from .integers import STORED, integers, is_integer
 
 
 def to_tflite(model: ir.Model, description: str = "tapeout") -> bytes:
@@ -86,8 +86,7 @@ def _unit(node: ir.Node) -> Unit:
     if clip is not None and fused is not None:
         value, activation = clip.outputs[0], fused
     rounding = sole_user(value)
-    rounds = is_op(rounding, "QuantizeLinear") and node.op_type in INTEGER
-    if rounding is not None and rounds and _reads_integers(node):
+    if rounding is not None and is_op(rounding, "QuantizeLinear") and is_integer(node):
         return Unit(node, (rounding.outputs[0],), activation, integer=True)
     return Unit(node, (value,), activation)
 
@@ -96,11 +95,7 @@ def _split(node: ir.Node) -> Unit:
     """A node of several outputs, which passes integers on if it reads such; or QuantizeLinear."""
     results = tuple(node.outputs)
     users = [sole_user(value) for value in results]
-    if (
-        node.op_type in INTEGER
-        and _reads_integers(node)
-        and all(is_op(user, "QuantizeLinear") for user in users)
-    ):
+    if all(is_op(user, "QuantizeLinear") for user in users) and is_integer(node):
         rounded = tuple(user.outputs[0] for user in users if user is not None)
         return Unit(node, rounded, integer=True)
     return Unit(node, results)
@@ -111,33 +106,6 @@ def _activation(node: ir.Node) -> str | None:
     if found is None or node.outputs[0].dtype != ir.DataType.FLOAT:
         return None
     return activation_of(found[1])
-
-
-def _reads_integers(node: ir.Node) -> bool:
-    """Whether all data comes out of DequantizeLinear, and weights are integers too."""
-    return all(_integers(node.inputs[index]) is not None for index in data_inputs(node)) and all(
-        array_of(value) is None or value.dtype != ir.DataType.FLOAT or _is_steering(node, index)
-        for index, value in enumerate(node.inputs)
-        if value is not None
-    )
-
-
-def _is_steering(node: ir.Node, index: int) -> bool:
-    """Whether a float constant is no data: the scales of Resize, the filling of Pad."""
-    return node.op_type in ("Resize", "Pad") and index > 0
-
-
-def _integers(value: ir.Value | None) -> ir.Value | None:
-    """Return the int8 value behind a DequantizeLinear of one scale."""
-    node = value.producer() if value is not None else None
-    if node is None or not is_op(node, "DequantizeLinear"):
-        return None
-    source = node.inputs[0]
-    one_scale = shape_of(node.inputs[1]) in ((), (1,))
-    return source if one_scale and source is not None and source.dtype in _STORED else None
-
-
-_STORED: Final = (ir.DataType.INT8,)
 
 
 class _Lowering:
@@ -192,7 +160,7 @@ class _Lowering:
 
     def tensor(self, value: ir.Value, *, integer: bool) -> int:
         """Return the tensor of a value; of the integers behind it if `integer`."""
-        stored = _integers(value) if integer else None
+        stored = integers(value) if integer else None
         if stored is not None:
             value = stored
         if value not in self._tensors:
@@ -258,7 +226,7 @@ def _parameters(model: ir.Model) -> dict[ir.Value, Quantization]:
 def _moves(node: ir.Node) -> bool:
     """Whether a node gives integers with one scale that it gets."""
     name = node.op_type.removesuffix("Nhwc").removesuffix("Nwc")
-    return name in _MOVING and node.outputs[0].dtype in _STORED
+    return name in _MOVING and node.outputs[0].dtype in STORED
 
 
 def _moved(node: ir.Node) -> Iterator[ir.Value]:

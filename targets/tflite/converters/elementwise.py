@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -9,7 +10,8 @@ import numpy as np
 
 from ....lowering.clamps import clamp_of
 from ..activations import activation_code, activation_of
-from ..call import Call, Converter, NotSaidError, Options
+from ..call import Call, Constant, Converter, NotSaidError, Options, Said
+from ..flatbuffer import Quantization
 from .windows import filling_of
 
 
@@ -151,6 +153,11 @@ def elu(call: Call) -> None:
     call.emit("SELECT_V2", [where, data, scaled], None, ("SelectV2Options", {}))
 
 
+def is_unit_elu(said: Said) -> bool:
+    """Whether it is ELU itself."""
+    return float(said.attr("alpha", 1.0)) == 1
+
+
 def mean(call: Call) -> None:
     inputs = [call.input(index) for index in range(len(call.node.inputs))]
     none = {"fusedActivationFunction": 0}
@@ -172,26 +179,65 @@ def gelu(call: Call) -> None:
 def silu(call: Call) -> None:
     """x * sigmoid(alpha x)."""
     data, alpha = call.input(), float(call.attr("alpha", 1.0))
-    gate, scaled = call.temporary(call.shape(), data, "gate"), data
-    none = {"fusedActivationFunction": 0}
+    gate, scaled = call.temporary(call.shape(), call.output(), "gate"), data
+    if call.integer:
+        gate = call.writer.tensor(f"{call.node.name}/gate", call.shape(), "int8", SHARES)
     if alpha != 1:
-        scaled = call.temporary(call.shape(), data, "scaled")
-        call.emit("MUL", [data, filling_of(call, data, alpha)], scaled, ("MulOptions", none))
+        scaled = _multiplied(call, data, alpha)
     call.emit("LOGISTIC", [scaled], gate)
-    call.emit("MUL", [data, gate], None, ("MulOptions", none))
+    call.emit("MUL", [data, gate], None, ("MulOptions", {"fusedActivationFunction": 0}))
 
 
 def hard_sigmoid(call: Call) -> None:
-    """max(0, min(1, alpha x + beta))."""
-    data = call.input()
-    alpha, beta = float(call.attr("alpha", 0.2)), float(call.attr("beta", 0.5))
-    scaled = call.temporary(call.shape(), data, "scaled")
-    moved = call.temporary(call.shape(), data, "moved")
+    """max(0, min(1, alpha x + beta)).
+
+    Integers of scale 1/256 and zero point -128 are bounded by what they can be: 0 and 255/256.
+    """
+    data, beta = call.input(), float(call.attr("beta", 0.5))
+    scaled = _multiplied(call, data, float(call.attr("alpha", 0.2)))
     none = {"fusedActivationFunction": 0}
-    call.emit("MUL", [data, filling_of(call, data, alpha)], scaled, ("MulOptions", none))
+    if call.integer:
+        output = call.output()
+        found = call.writer.tensors[output].quantization
+        named = f"{call.node.name}/shares"
+        exact = found is not None and found.key == SHARES.key
+        shares = output if exact else call.writer.tensor(named, call.shape(), "int8", SHARES)
+        call.emit("ADD", [scaled, _stored(call, beta)], shares, ("AddOptions", none))
+        if not exact:
+            call.emit("QUANTIZE", [shares], output, ("QuantizeOptions", {}))
+        return
+    moved = call.temporary(call.shape(), data, "moved")
     relu = {"fusedActivationFunction": activation_code("RELU")}
     call.emit("ADD", [scaled, filling_of(call, data, beta)], moved, ("AddOptions", relu))
-    call.emit("MINIMUM", [moved, filling_of(call, data, 1.0)], None, ("MaximumMinimumOptions", {}))
+    call.emit("MINIMUM", [moved, filling_of(call, data, 1.0)], None, _EXTREME)
+
+
+#: What int8 shares of 1 mean.
+SHARES: Final = Quantization(np.array([1 / 256], np.float32), np.array([-128], np.int64))
+
+
+def is_rising(said: Said) -> bool:
+    """Whether what the node multiplies by is positive, so that it can be part of a scale."""
+    return float(said.attr("alpha", 1.0)) > 0
+
+
+def _multiplied(call: Call, data: int, factor: float) -> int:
+    """Multiply by a number; integers stay as they are, and mean others."""
+    known = call.writer.tensors[data]
+    found, other = known.quantization, filling_of(call, data, factor)
+    if call.integer and found is not None:
+        found = dataclasses.replace(found, scale=(found.scale * factor).astype(np.float32))
+        other = _stored(call, factor)
+    scaled = call.writer.tensor(f"{call.node.name}/scaled", known.shape, known.dtype, found)
+    call.emit("MUL", [data, other], scaled, ("MulOptions", {"fusedActivationFunction": 0}))
+    return scaled
+
+
+def _stored(call: Call, number: float) -> int:
+    """Return a number as an int8 scalar: 127 times a scale of its own."""
+    size = abs(number) or 1.0
+    meaning = Quantization(np.array([size / 127], np.float32), np.array([0], np.int64))
+    return call.make(Constant(np.array(round(127 * number / size), np.int8), meaning), "number")
 
 
 def softplus(call: Call) -> None:

@@ -9,10 +9,11 @@ import math
 from typing import Any, Final
 
 import numpy as np
+import onnx_ir as ir
 
 from ....lowering import resizing
 from ....lowering.resizing import Axis
-from ..call import Call, Converter, NotSaidError
+from ..call import Call, Converter, NotSaidError, Said
 
 #: Options of RESIZE_BILINEAR and RESIZE_NEAREST_NEIGHBOR.
 _OPTIONS: Final[tuple[dict[str, Any], ...]] = (
@@ -26,12 +27,12 @@ def resize(call: Call) -> None:
     node = call.node
     if resizing.mode_of(node) == "tf_crop_and_resize":
         raise NotSaidError("tf_crop_and_resize, which fills what is outside, has no operator")
-    nearest = call.attr("mode", "nearest") == "nearest"
-    axes = [axis for axis in resizing.axes_of(node) if not _is_still(call, axis)]
+    nearest = _is_nearest(node)
+    axes = _moving(node)
     if not axes:
         call.reshape(call.input(), call.out_shape(), call.output())
         return
-    options = _equal(call, axes, nearest)
+    options = _equal(node, axes)
     if options is not None:
         _by_operator(call, axes, nearest, options)
         return
@@ -41,22 +42,35 @@ def resize(call: Call) -> None:
         data = (_gathered if nearest else _multiplied)(call, data, axis, output)
 
 
-def _is_still(call: Call, axis: Axis) -> bool:
-    """Whether an axis keeps every number."""
-    if axis.size != axis.out:
-        return False
-    return bool(np.allclose(resizing.matrix(call.node, axis), np.eye(axis.size), atol=1e-7))
+def has_operator(said: Said) -> bool:
+    """Whether neighbours are picked, or an operator of TFLite interpolates between them."""
+    axes = _moving(said.node)
+    return _is_nearest(said.node) or not axes or _equal(said.node, axes) is not None
 
 
-def _equal(call: Call, axes: list[Axis], nearest: bool) -> dict[str, Any] | None:
+def _is_nearest(node: ir.Node) -> bool:
+    return node.attributes.get_string("mode", "nearest") == "nearest"
+
+
+def _moving(node: ir.Node) -> list[Axis]:
+    """Return the axes that do not keep every number."""
+    return [
+        axis
+        for axis in resizing.axes_of(node)
+        if axis.size != axis.out
+        or not np.allclose(resizing.matrix(node, axis), np.eye(axis.size), atol=1e-7)
+    ]
+
+
+def _equal(node: ir.Node, axes: list[Axis]) -> dict[str, Any] | None:
     """Return the options with which an operator of TFLite does the same; None: it cannot."""
     places = sorted(axis.axis for axis in axes)
     if len(places) > 2 or (len(places) == 2 and places[1] != places[0] + 1):
         return None
-    make = _nearest if nearest else _bilinear
+    make = _nearest if _is_nearest(node) else _bilinear
     for options in _OPTIONS:
         if all(
-            np.allclose(resizing.matrix(call.node, axis), make(axis, options), atol=1e-6)
+            np.allclose(resizing.matrix(node, axis), make(axis, options), atol=1e-6)
             for axis in axes
         ):
             return options

@@ -7,15 +7,12 @@ from typing import Any, Final
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from ..call import Call, Converter, NotSaidError
+from ..call import Call, Constant, Converter, NotSaidError
 
 
 def conv_transpose(call: Call) -> None:
     """The whole reach of every window by TRANSPOSE_CONV, of which the pads cut the borders off."""
-    weight = call.constant(1)
-    if weight is None:
-        raise NotSaidError("its weights are not constant")
-    array = _spread(_as_image(weight.reals()), _pair(call, "dilations", 1))
+    kernel = _kernel(call)
     group = int(call.attr("group", 1))
     n, channels, *space = call.shape()
     height, width = _lead(space, 1)
@@ -27,40 +24,58 @@ def conv_transpose(call: Call) -> None:
     full = [
         (size - 1) * stride + reach + more
         for size, stride, reach, more in zip(
-            (height, width), strides, array.shape[2:], extra, strict=True
+            (height, width), strides, kernel.array.shape[2:], extra, strict=True
         )
     ]
     parts = [
-        _part(call, item, kernel, full, strides, index)
-        for index, (item, kernel) in enumerate(
-            zip(_groups(call, data, group), np.split(array, group), strict=True)
-        )
+        _part(call, item, index, kernel, (n, *full), strides)
+        for index, item in enumerate(_groups(call, data, group))
     ]
     made = parts[0] if group == 1 else _joined(call, parts)
     if any((*begins, *ends)):
         sizes = [whole - a - b for whole, a, b in zip(full, begins, ends, strict=True)]
-        shape = (n, *sizes, call.shape_of(made)[3])
-        cut = call.temporary(shape, made, "cut")
-        inputs = [made, call.int32((0, *begins, 0), "begin"), call.int32(shape, "size")]
-        call.emit("SLICE", inputs, cut, ("SliceOptions", {}))
-        made = cut
-    if call.has(2):
-        shape = call.shape_of(made)
-        biased = call.temporary(shape, made, "biased")
-        options = ("AddOptions", {"fusedActivationFunction": 0})
-        call.emit("ADD", [made, call.weights(_reals(call, 2))], biased, options)
-        made = biased
+        made = _cut(call, made, (0, *begins, 0), (n, *sizes, call.shape_of(made)[3]))
+    if call.has(2) and not call.integer:
+        made = _biased(call, made)
+    if call.activation != "NONE":
+        bounded = call.temporary(call.shape_of(made), made, "bounded")
+        call.emit(call.activation, [made], bounded)
+        made = bounded
     if len(space) == 2:
         call.transpose(made, (0, 3, 1, 2), call.output())
     else:
         call.reshape(call.transpose(made, (0, 3, 1, 2)), call.out_shape(), call.output())
 
 
-def _reals(call: Call, index: int) -> Any:
-    found = call.constant(index)
+def _kernel(call: Call) -> Constant:
+    """Return the weights, input x output x height x width, with zeros where they are dilated."""
+    found = call.constant(1)
+    if found is None:
+        raise NotSaidError("its weights are not constant")
+    if not call.integer:
+        found = Constant(found.reals())
+    if found.array.ndim == 3:
+        rows, columns, size = found.array.shape
+        found = found.reshaped((rows, columns, 1, size), 1)
+    return Constant(_spread(found.array, _pair(call, "dilations", 1)), found.quantization)
+
+
+def _biased(call: Call, data: int) -> int:
+    """Add the bias, which TRANSPOSE_CONV takes from its third version on."""
+    found = call.constant(2)
     if found is None:
         raise NotSaidError("its bias is not constant")
-    return type(found)(found.reals())
+    biased = call.temporary(call.shape_of(data), data, "biased")
+    options = ("AddOptions", {"fusedActivationFunction": 0})
+    call.emit("ADD", [data, call.weights(Constant(found.reals()))], biased, options)
+    return biased
+
+
+def _cut(call: Call, data: int, begin: tuple[int, ...], shape: tuple[int, ...]) -> int:
+    cut = call.temporary(shape, data, "cut")
+    inputs = [data, call.int32(begin, "begin"), call.int32(shape, "size")]
+    call.emit("SLICE", inputs, cut, ("SliceOptions", {}))
+    return cut
 
 
 def _lead(values: Any, filling: int) -> tuple[int, int]:
@@ -73,14 +88,10 @@ def _pair(call: Call, name: str, default: int) -> tuple[int, int]:
     return _lead(call.attr(name, (default,) * (call.rank() - 2)), default)
 
 
-def _as_image(weight: np.ndarray) -> np.ndarray:
-    return weight[:, :, None, :] if weight.ndim == 3 else weight
-
-
 def _spread(weight: np.ndarray, dilations: tuple[int, int]) -> np.ndarray:
     """Return the kernel with zeros between its numbers: TRANSPOSE_CONV has no dilations."""
     sizes = [(k - 1) * d + 1 for k, d in zip(weight.shape[2:], dilations, strict=True)]
-    found = np.zeros((*weight.shape[:2], *sizes), np.float32)
+    found = np.zeros((*weight.shape[:2], *sizes), weight.dtype)
     found[:, :, :: dilations[0], :: dilations[1]] = weight
     return found
 
@@ -97,13 +108,23 @@ def _groups(call: Call, data: int, group: int) -> list[int]:
 
 
 def _part(
-    call: Call, data: int, kernel: np.ndarray, full: list[int], strides: tuple[int, int], index: int
+    call: Call,
+    data: int,
+    index: int,
+    kernel: Constant,
+    size: tuple[int, ...],
+    strides: tuple[int, int],
 ) -> int:
-    shape = (call.shape_of(data)[0], *full, kernel.shape[1])
-    made = call.temporary(shape, data, f"reach_{index}")
-    weights = call.make(np.ascontiguousarray(kernel.transpose(1, 2, 3, 0)), "weights")
+    """Return the whole reach of the windows of one group of channels."""
+    depth, count = call.shape_of(data)[3], kernel.array.shape[1]
+    weight = Constant(kernel.array[index * depth : (index + 1) * depth], kernel.quantization)
+    made = call.temporary((*size, count), call.output(), f"reach_{index}")
+    weights = call.make(weight.transposed((1, 2, 3, 0)), "weights")
+    inputs = [call.int32((*size, count), "shape"), weights, data]
+    bias = call.constant(2) if call.has(2) else None
+    if call.integer and bias is not None:
+        inputs.append(call.make(bias.part(index * count, (index + 1) * count), "bias"))
     fields = {"padding": schema.Padding.VALID, "strideH": strides[0], "strideW": strides[1]}
-    inputs = [call.int32(shape, "shape"), weights, data]
     call.emit("TRANSPOSE_CONV", inputs, made, ("TransposeConvOptions", fields))
     return made
 

@@ -9,7 +9,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from ..activations import activation_code
-from ..call import Call, Constant, Converter, NotSaidError
+from ..call import Call, Constant, Converter, NotSaidError, Said
 
 _SAME: Final = schema.Padding.SAME
 _VALID: Final = schema.Padding.VALID
@@ -20,8 +20,7 @@ Ints = Sequence[int]
 class Window:
     """The window of a Conv or pooling over images; of signals, as images of height 1."""
 
-    def __init__(self, call: Call) -> None:
-        self._call = call
+    def __init__(self, call: Said) -> None:
         self.is_signal = call.rank() == 3
         lead = (1,) if self.is_signal else ()
         zeros = (0,) if self.is_signal else ()
@@ -38,9 +37,9 @@ class Window:
     def image(self, shape: Ints) -> tuple[int, ...]:
         return (shape[0], 1, *shape[1:]) if self.is_signal else tuple(shape)
 
-    def data(self) -> int:
+    def data(self, call: Call) -> int:
         """Return the input as images."""
-        return self._call.reshape(self._call.input(), self.input)
+        return call.reshape(call.input(), self.input)
 
     def is_same(self) -> bool:
         """Whether the padding is what TFLite computes for SAME."""
@@ -67,34 +66,36 @@ class Window:
             found.append((self.begins[axis], max(end, 0)))
         return found[0], found[1]
 
-    def padded(self, value: float | None = None) -> tuple[int, int]:
+    def padded(self, call: Call, value: float | None = None) -> tuple[int, int]:
         """Return the input, padded if it must be, and the Padding that remains.
 
         Args:
             value: what to pad with; None: zero.
         """
         if self.is_same():
-            return self.data(), _SAME
-        return self.widened(value), _VALID
+            return self.data(call), _SAME
+        return self.widened(call, value), _VALID
 
-    def widened(self, value: float | None = None) -> int:
+    def widened(self, call: Call, value: float | None = None) -> int:
         """Return the input with its padding as data."""
-        data, missing = self.data(), self.missing()
+        data, missing = self.data(call), self.missing()
         if not any(map(any, missing)):
             return data
-        return pad(self._call, data, [(0, 0), *missing, (0, 0)], value)
+        return pad(call, data, [(0, 0), *missing, (0, 0)], value)
 
-    def fields(self, padding: int) -> dict[str, Any]:
+    def fields(self, call: Call, padding: int) -> dict[str, Any]:
         return {
             "padding": padding,
             "strideH": self.strides[0],
             "strideW": self.strides[1],
-            "fusedActivationFunction": activation_code(self._call.activation),
+            "fusedActivationFunction": activation_code(call.activation),
         }
 
-    def emit(self, operator: str, inputs: Ints, options: tuple[str, dict[str, Any]]) -> None:
+    def emit(
+        self, call: Call, operator: str, inputs: Ints, options: tuple[str, dict[str, Any]]
+    ) -> None:
         """Add the operator; of a signal, give its result the signal's shape again."""
-        call, output = self._call, self._call.output()
+        output = call.output()
         if not self.is_signal:
             call.emit(operator, inputs, output, options)
             return
@@ -140,9 +141,9 @@ def conv(call: Call) -> None:
     if window.is_signal and weight is not None:
         weight = weight.reshaped((out, inner, 1, call.shape(1)[2]), 0)
     group, channels = int(call.attr("group")), window.input[3]
-    data, padding = window.padded()
+    data, padding = window.padded(call)
     dilation = {"dilationHFactor": window.dilations[0], "dilationWFactor": window.dilations[1]}
-    fields = {**window.fields(padding), **dilation}
+    fields = {**window.fields(call, padding), **dilation}
     deep = group == channels and inner == 1
     perm = (1, 2, 3, 0) if deep else (0, 2, 3, 1)
     if weight is None:
@@ -153,9 +154,9 @@ def conv(call: Call) -> None:
     inputs = [data, kernel, _bias(call, weight, out)]
     if deep:
         fields["depthMultiplier"] = out // channels
-        window.emit("DEPTHWISE_CONV_2D", inputs, ("DepthwiseConv2DOptions", fields))
+        window.emit(call, "DEPTHWISE_CONV_2D", inputs, ("DepthwiseConv2DOptions", fields))
         return
-    window.emit("CONV_2D", inputs, ("Conv2DOptions", fields))
+    window.emit(call, "CONV_2D", inputs, ("Conv2DOptions", fields))
 
 
 def _bias(call: Call, weight: Constant | None, count: int) -> int:
@@ -183,7 +184,7 @@ def max_pool(call: Call) -> None:
         raise NotSaidError("MAX_POOL_2D has no dilations")
     window = Window(call)
     # What pads the map must never be the largest number.
-    data, padding = window.padded(_least(call))
+    data, padding = window.padded(call, _least(call))
     _pool(call, window, "MAX_POOL_2D", data, padding)
 
 
@@ -201,22 +202,28 @@ def average_pool(call: Call) -> None:
     window = Window(call)
     if any(size != 1 for size in window.dilations):
         raise NotSaidError("AVERAGE_POOL_2D has no dilations")
-    counts_padding = bool(call.attr("count_include_pad", 0))
-    if window.is_same() and (not counts_padding or not any(map(any, window.missing()))):
-        # TFLite leaves the padding of SAME out of the mean.
-        _pool(call, window, "AVERAGE_POOL_2D", window.data(), _SAME)
-        return
+    if not is_even(call):
+        _uneven(call, window, window.missing(), bool(call.attr("count_include_pad", 0)))
+    elif _is_same_mean(call, window):
+        _pool(call, window, "AVERAGE_POOL_2D", window.data(call), _SAME)
+    else:
+        _pool(call, window, "AVERAGE_POOL_2D", window.widened(call), _VALID)
+
+
+def _is_same_mean(call: Said, window: Window) -> bool:
+    """Whether SAME says it: TFLite leaves the padding of SAME out of the mean."""
+    pads = any(map(any, window.missing()))
+    return window.is_same() and not (pads and call.attr("count_include_pad", 0))
+
+
+def is_even(call: Said) -> bool:
+    """Whether AVERAGE_POOL_2D computes the mean, with its padding as SAME, data, or not at all."""
+    window = Window(call)
     missing = window.missing()
-    if not any(map(any, missing)):
-        _pool(call, window, "AVERAGE_POOL_2D", window.data(), _VALID)
-        return
+    if _is_same_mean(call, window) or not any(map(any, missing)):
+        return True
     beyond = any(pair[1] > end for pair, end in zip(missing, window.ends, strict=True))
-    if counts_padding and not beyond:
-        _pool(call, window, "AVERAGE_POOL_2D", window.widened(), _VALID)
-        return
-    if call.integer:
-        raise NotSaidError("the mean without its padding has no int8 kernel")
-    _uneven(call, window, missing, counts_padding)
+    return bool(call.attr("count_include_pad", 0)) and not beyond
 
 
 def _uneven(call: Call, window: Window, missing: Any, counts_padding: bool) -> None:
@@ -232,10 +239,10 @@ def _uneven(call: Call, window: Window, missing: Any, counts_padding: bool) -> N
         steps = range(0, window.output[1 + axis] * window.strides[axis], window.strides[axis])
         counts.append([inside[step : step + window.kernel[axis]].sum() for step in steps])
     factors = size / (np.array(counts[0])[:, None] * np.array(counts[1])[None, :])
-    data = window.widened()
+    data = window.widened(call)
     output = call.output()
     mean = call.temporary(window.output, output, "mean")
-    fields = {**window.fields(_VALID), "filterHeight": window.kernel[0]}
+    fields = {**window.fields(call, _VALID), "filterHeight": window.kernel[0]}
     fields |= {"filterWidth": window.kernel[1], "fusedActivationFunction": 0}
     call.emit("AVERAGE_POOL_2D", [data], mean, ("Pool2DOptions", fields))
     factor = call.make(factors.astype(np.float32)[None, :, :, None], "factors")
@@ -249,9 +256,9 @@ def _uneven(call: Call, window: Window, missing: Any, counts_padding: bool) -> N
 
 
 def _pool(call: Call, window: Window, operator: str, data: int, padding: int) -> None:
-    fields = window.fields(padding)
+    fields = window.fields(call, padding)
     fields |= {"filterHeight": window.kernel[0], "filterWidth": window.kernel[1]}
-    window.emit(operator, [data], ("Pool2DOptions", fields))
+    window.emit(call, operator, [data], ("Pool2DOptions", fields))
 
 
 def _global(operator: str) -> Converter:

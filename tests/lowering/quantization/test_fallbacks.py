@@ -9,7 +9,7 @@ from tapeout.lowering.quantization.scheme import SCHEMES, Scheme
 
 import support
 
-AFTER = "computed in float32 between DequantizeLinear and QuantizeLinear"
+AFTER = "computed in float32 between dequantization and quantization"
 
 #: Nodes behind `a = Conv(x, w)` -> scheme -> the nodes in float, and why.
 FOUND: dict[str, tuple[str, dict[str, str]]] = {

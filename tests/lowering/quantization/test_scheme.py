@@ -50,7 +50,8 @@ def test_fixed_parameters_fit_the_scheme(scheme: Scheme) -> None:
 
 
 def test_fixed_parameters_hold_the_range_of_their_operators() -> None:
-    ranges = {"Sigmoid": (0, 1), "Softmax": (0, 1), "Tanh": (-1, 1), "LogSoftmax": (-15.9, 0)}
+    shares = dict.fromkeys(("HardSigmoid", "Sigmoid", "Softmax"), (0, 1))
+    ranges = {**shares, "Tanh": (-1, 1), "LogSoftmax": (-15.9, 0)}
     scheme = SCHEMES["tflite"]
     assert isinstance(scheme, Scheme)
     assert scheme.fixed.keys() == ranges.keys()
