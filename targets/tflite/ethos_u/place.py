@@ -16,7 +16,6 @@ from .vela import Compiled
 NPU: Final = "NPU"
 
 _NO_REASON: Final = "Vela leaves it to the CPU"
-_NOT_COUNTED: Final = "operators on the CPU are not in the time"
 
 
 def left(graph: Graph, found: Optimised) -> dict[int, Operator]:
@@ -25,8 +24,12 @@ def left(graph: Graph, found: Optimised) -> dict[int, Operator]:
     return {item.index: item for item in graph.operators if item.label in names}
 
 
-def placement(graph: Graph, found: Optimised, made: Compiled) -> Placement:
-    """Return where each operator of `graph`, the file that Vela was given, runs."""
+def placement(graph: Graph, found: Optimised, made: Compiled, seconds: float) -> Placement:
+    """Return where each operator of `graph`, the file that Vela was given, runs.
+
+    Args:
+        seconds: what the CPU computes in one inference.
+    """
     staying = left(graph, found)
     rows = tuple(
         Row(
@@ -52,8 +55,7 @@ def placement(graph: Graph, found: Optimised, made: Compiled) -> Placement:
         )
         for part in split(graph, taken, NPU)
     )
-    notes = (_NOT_COUNTED,) if staying else ()
-    return Placement(rows, (Split(NPU, True, pieces, made.seconds, notes),))
+    return Placement(rows, (Split(NPU, True, pieces, made.seconds + seconds),))
 
 
 def problems(graph: Graph, found: Optimised, made: Compiled) -> list[Problem]:

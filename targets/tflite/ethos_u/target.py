@@ -18,13 +18,15 @@ from ....budget import Figure, Usage
 from ....errors import MissingToolError, Problem, UsageError
 from ....lowering.analysis.fixes import Lever
 from ....lowering.analysis.program import Sharing
-from ....lowering.analysis.roofline import Machine
+from ....lowering.analysis.roofline import Machine, Offload
 from ....lowering.pipeline import Pipeline
 from ....profiles.schema import EthosU, Profile
 from ... import process
 from ...base import Arrays, Built, Execution, Io, Plan, Precision, Progress, Target
 from ...placement import Placement
+from ..cost import machine_of
 from ..execute import ENGINE_CODE
+from ..memo import per_model
 from ..pipeline import pipeline
 from . import vela
 from .glue import write_glue
@@ -89,19 +91,34 @@ class EthosUTarget(Target):
         return problems(*_compiled(model, profile, plan))
 
     def machine(self, profile: Profile, plan: Plan) -> Machine:
-        """Return the NPU."""
-        peak = _npu(profile).peak.value
-        return Machine({"int8": peak}, profile.main_memory.bandwidth.value)
+        """Return the Cortex-M, which runs what `offload` leaves."""
+        return machine_of(profile, 1)
+
+    def offload(self, model: ir.Model, profile: Profile, plan: Plan) -> Offload:
+        from .cost import offload
+        from .place import left
+
+        graph, found, _ = _compiled(model, profile, plan)
+        staying = {operator.label for operator in left(graph, found).values()}
+        return offload(model, staying, _npu(profile), profile.main_memory.bandwidth.value)
 
     def placement(self, model: ir.Model, profile: Profile, plan: Plan) -> Placement:
         from .place import placement
 
-        return placement(*_compiled(model, profile, plan))
+        seconds = self._left_seconds(model, profile, plan)
+        return placement(*_compiled(model, profile, plan), seconds)
+
+    def _left_seconds(self, model: ir.Model, profile: Profile, plan: Plan) -> float:
+        """Return how long the CPU computes in one inference, estimated."""
+        from .cost import left_seconds
+
+        taken = self.offload(model, profile, plan)
+        return left_seconds(model, self.machine(profile, plan), self.sharing, taken)
 
     def estimate(self, model: ir.Model, profile: Profile, plan: Plan) -> Usage:
         """Compile it, in about a second: the figures are those of the engine."""
         _, found, made = _compiled(model, profile, plan)
-        return _usage(profile, found, made)
+        return _usage(profile, found, made, self._left_seconds(model, profile, plan))
 
     def build(
         self, model: ir.Model, profile: Profile, plan: Plan, directory: Path, progress: Progress
@@ -111,7 +128,7 @@ class EthosUTarget(Target):
         (directory / ENGINE).write_bytes(made.content)
         write_glue(directory, ENGINE, found)
         toolchain = {package: metadata.version(package) for package in _PACKAGES.values()}
-        return Built(ENGINE, _usage(profile, found, made), toolchain)
+        return Built(ENGINE, self.estimate(model, profile, plan), toolchain)
 
     def cannot_run(self, profile: Profile) -> Problem | None:
         what = "runs on the device only: LiteRT has no kernel for the operator 'ethos-u'"
@@ -131,9 +148,7 @@ class EthosUTarget(Target):
         self, model: ir.Model, profile: Profile, plan: Plan
     ) -> Callable[[Arrays], Arrays]:
         """Return LiteRT on the file that Vela is given, whose integers Vela keeps."""
-        from ..lower import to_tflite
-
-        content = to_tflite(model)
+        content = _content(model)
         manifest = {
             "engine": "model.tflite",
             "inputs": [_described(value) for value in model.graph.inputs],
@@ -164,15 +179,21 @@ def _described(value: ir.Value) -> dict[str, object]:
     return {"name": value.name, "shape": value.shape.numpy(), "dtype": value.dtype.numpy().name}
 
 
+@per_model
+def _content(model: ir.Model) -> bytes:
+    from ..lower import to_tflite
+
+    return to_tflite(model)
+
+
 def _compiled(
     model: ir.Model, profile: Profile, plan: Plan
 ) -> tuple[Graph, Optimised, vela.Compiled]:
     """Return the file of a lowered model, what Vela made of it, and what it said."""
-    from ..lower import to_tflite
     from ..operators import read
     from .optimised import optimised
 
-    content = to_tflite(model)
+    content = _content(model)
     chosen = dict(plan.options)[_OPTIMISE]
     strategy = next(name for name in _STRATEGIES if name == chosen)
     made = vela.compiled(content, _npu(profile), strategy, _limit(profile))
@@ -202,7 +223,7 @@ def _limit(profile: Profile) -> int | None:
     return min(size, profile.budget.memory) if profile.budget.memory else size
 
 
-def _usage(profile: Profile, found: Optimised, made: vela.Compiled) -> Usage:
+def _usage(profile: Profile, found: Optimised, made: vela.Compiled, left: float) -> Usage:
     size = len(made.content)
     note = "tensors, as Vela planned them; TFLite Micro's own tables come on top"
     parts = [("arena", Figure(found.arena, "B", "exact", note))]
@@ -210,11 +231,12 @@ def _usage(profile: Profile, found: Optimised, made: vela.Compiled) -> Usage:
         parts.append(("sram", Figure(found.fast, "B", "exact", "the NPU's own")))
     if not _reads_in_place(profile):
         parts.append(("model", Figure(size, "B", "exact", "the NPU reads it from main memory")))
-    clock = f"Vela's cycles at {made.clock / 1e6:g} MHz"
-    left = f"; {len(found.left)} operators on the CPU are not in it" if found.left else ""
+    how = f"Vela's cycles at {made.clock / 1e6:g} MHz"
+    if found.left:
+        how += f", and a roofline of the CPU's {len(found.left)} operators"
     return Usage(
         memory=Figure(sum(part.value for _, part in parts), "B", "exact", "while it runs"),
-        storage=Figure(size, "B", "exact", ENGINE),
-        latency=Figure(made.seconds, "s", "estimated", clock + left),
+        storage=Figure(size, "B", "exact", f"{ENGINE}, whose integers are the int8 model's"),
+        latency=Figure(made.seconds + left, "s", "estimated", how),
         parts=tuple(parts),
     )
