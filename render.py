@@ -206,7 +206,7 @@ def compiled(result: Compiled) -> None:
     )
     console.print(_usage(result.usage, result.verdict))
     for name, why in manifest.conversion.kept.items() if manifest.conversion else ():
-        console.print(f"in float: {name}: {why}", soft_wrap=True)
+        console.print(f"in float: node {name!r}: {why}", soft_wrap=True)
     _not_tried(console, result.not_tried)
     console.print(f"bundle: {result.bundle.directory}", soft_wrap=True)
 
@@ -311,7 +311,7 @@ def quantized(found: Quantized, table: bool) -> None:
     if table:
         console.print(_nodes(found.rows))
     for name, why in found.kept.items():
-        console.print(f"in float: {name}: {why}", soft_wrap=True)
+        console.print(f"in float: node {name!r}: {why}", soft_wrap=True)
     before, after = format_bytes(found.source_size), format_bytes(found.size)
     console.print(f"{found.scheme}: constants {after}, in float {before} (exact)")
     if found.sqnr is not None:
