@@ -11,7 +11,7 @@ import numpy as np
 
 from ...errors import Problem, UsageError
 from ...profiles.schema import Profile
-from .. import process
+from .. import emulation, process
 from ..base import Execution
 from . import host, root
 
@@ -28,7 +28,7 @@ def cannot_run(profile: Profile) -> Problem | None:
         return problem
     if _where(profile) == "device":
         return None
-    problems = root.missing(host.architecture(profile.toolchain.triple))
+    problems = emulation.missing(root.RECIPES[host.architecture(profile.toolchain.triple)])
     if not problems:
         return None
     fixes = " && ".join(problem.fix for problem in problems)
@@ -55,16 +55,17 @@ def execute(
     if problem := _never_runs(profile):
         raise UsageError(f"a bundle for {profile.name} cannot run on this machine", [problem])
     where = _where(profile)
-    architecture = host.architecture(profile.toolchain.triple)
+    python = [sys.executable]
     environment = {"TVM_NUM_THREADS": str(process.planned_threads(bundle, profile.threads))}
     if where == "emulator":
+        python = emulation.interpreter(root.RECIPES[host.architecture(profile.toolchain.triple)])
         environment["TVM_BIND_THREADS"] = "0"  # the emulator's own threads run beside them
     return process.execute(
         bundle,
         ENGINE_CODE,
         feeds,
         where=where,
-        python=[sys.executable] if where == "device" else root.interpreter(architecture),
+        python=python,
         environment=environment,
         repeat=repeat,
         timeout=timeout,

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from tapeout.errors import MissingToolError
-from tapeout.targets.tvm import root
-from tapeout.targets.tvm.root import RECIPES, Recipe, interpreter, missing, prepare
+from tapeout.targets import emulation
+from tapeout.targets.emulation import Recipe, System, interpreter, missing, prepare
+from tapeout.targets.tvm.root import RECIPES
 
 ARM = RECIPES["aarch64"]
 
@@ -33,7 +34,10 @@ def test_the_digest_covers_the_recipe(roots: Path) -> None:
     newer = dataclasses.replace(ARM, wheels=(("numpy", "9.9"),))
     assert newer.path != ARM.path
     assert ARM.path.parent == roots
-    assert ARM.path.name == f"arm64-bookworm-{ARM.digest[:16]}"
+    assert ARM.path.name.startswith("tvm-arm64-bookworm-")
+    system = dataclasses.replace(ARM.system, suite="trixie")
+    assert dataclasses.replace(ARM, system=system).path != ARM.path
+    assert system.path != ARM.system.path
 
 
 def test_the_place_follows_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -46,9 +50,9 @@ def test_the_place_follows_the_environment(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_the_prepared_root_runs_python_of_its_architecture() -> None:
-    assert missing("aarch64") == []
+    assert missing(ARM) == []
     machine = "import platform; print(platform.machine())"
-    assert root._call([*interpreter("aarch64"), "-I", "-c", machine]) == "aarch64\n"
+    assert emulation._call([*interpreter(ARM), "-I", "-c", machine]) == "aarch64\n"
 
 
 def test_a_root_that_is_there_is_used_as_it_is(
@@ -60,21 +64,21 @@ def test_a_root_that_is_there_is_used_as_it_is(
 
 
 def test_a_failure_leaves_nothing(roots: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(recipe: Recipe, directory: Path) -> list[Path]:
+    def fail(system: System, directory: Path) -> list[Path]:
         directory.mkdir()
         raise MissingToolError("the download failed")
 
-    monkeypatch.setattr(root, "_download_packages", fail)
+    monkeypatch.setattr(emulation, "_download_packages", fail)
     with pytest.raises(MissingToolError, match="the download failed"):
         prepare(ARM)
-    assert [path.suffix for path in roots.iterdir()] == [".lock"]
+    assert [path.suffix for path in roots.iterdir()] == [".lock", ".lock"]
 
 
 def test_a_root_that_cannot_run_the_program_is_not_put_in_place(
     roots: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(root, "_download_packages", lambda recipe, directory: [])
-    monkeypatch.setattr(root, "_download_wheels", lambda recipe, directory: [])
+    monkeypatch.setattr(emulation, "_download_packages", lambda _, directory: [])
+    monkeypatch.setattr(emulation, "_download_wheels", lambda _, directory: [])
     with pytest.raises(MissingToolError, match=r"qemu-aarch64-static .*python3\.11"):
         prepare(ARM)
     assert not ARM.path.exists()
@@ -83,12 +87,12 @@ def test_a_root_that_cannot_run_the_program_is_not_put_in_place(
 def test_two_at_once_make_one_root(roots: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = []
 
-    def make(recipe: Recipe) -> None:
+    def make(recipe: Recipe, root: Path, scratch: Path) -> None:
         made.append(recipe)
         time.sleep(0.1)
-        recipe.path.mkdir()
+        root.mkdir()
 
-    monkeypatch.setattr(root, "_make", make)
+    monkeypatch.setattr(emulation, "_make_root", make)
     threads = [threading.Thread(target=prepare, args=(ARM,)) for _ in range(4)]
     for thread in threads:
         thread.start()
@@ -100,9 +104,9 @@ def test_two_at_once_make_one_root(roots: Path, monkeypatch: pytest.MonkeyPatch)
 def test_what_a_killed_run_left_is_removed(roots: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     abandoned = roots / f".{ARM.path.name}.abcdefgh"
     (abandoned / "root").mkdir(parents=True)
-    monkeypatch.setattr(root, "_download_packages", lambda recipe, directory: [])
-    monkeypatch.setattr(root, "_download_wheels", lambda recipe, directory: [])
-    monkeypatch.setattr(root, "_python", lambda recipe, directory: ["true"])
+    monkeypatch.setattr(emulation, "_download_packages", lambda _, directory: [])
+    monkeypatch.setattr(emulation, "_download_wheels", lambda _, directory: [])
+    monkeypatch.setattr(emulation, "_python", lambda _, directory: ["true"])
     assert prepare(ARM).is_dir()
     assert not abandoned.exists()
 
@@ -121,10 +125,10 @@ def test_every_missing_tool_is_told(
 def test_a_system_without_a_mirror_is_told_how_to_name_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TAPEOUT_DEBIAN_MIRROR", raising=False)
     with pytest.raises(MissingToolError, match="apt knows no mirror of Debian potato") as caught:
-        root._mirror(dataclasses.replace(ARM, suite="potato"))
+        emulation._mirror(dataclasses.replace(ARM.system, suite="potato"))
     assert caught.value.problems[0].fix == "set TAPEOUT_DEBIAN_MIRROR to a mirror's URI"
     monkeypatch.setenv("TAPEOUT_DEBIAN_MIRROR", "file:/mirror")
-    assert root._mirror(ARM) == "file:/mirror"
+    assert emulation._mirror(ARM.system) == "file:/mirror"
 
 
 def test_of_the_compiler_s_wheel_only_the_runtime_is_kept(tmp_path: Path) -> None:
@@ -142,7 +146,7 @@ def test_of_the_compiler_s_wheel_only_the_runtime_is_kept(tmp_path: Path) -> Non
         with zipfile.ZipFile(tmp_path / wheel, "w") as archive:
             for member in members:
                 archive.writestr(member, "")
-        root._unpack_wheel(tmp_path / wheel, tmp_path / "site")
+        emulation._unpack_wheel(tmp_path / wheel, tmp_path / "site", ARM)
     found = sorted(path for path in (tmp_path / "site").rglob("*") if path.is_file())
     assert [path.relative_to(tmp_path / "site").as_posix() for path in found] == [
         "apache_tvm-0.27.0.dist-info/RECORD",
