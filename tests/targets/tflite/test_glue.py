@@ -19,7 +19,10 @@ from tapeout.targets.tflite.plans import DELEGATES
 
 #: What the sources say of a delegate, and nothing else may say.
 MARKS = {
-    "cpu": {"android.sh": ["--use_xnnpack=true"]},
+    "cpu": {
+        "android.sh": ["--use_xnnpack=true"],
+        "README.md": ["com.google.ai.edge.litert:litert:2.3.0"],
+    },
     "nnapi": {
         "Engine.kt": ["import org.tensorflow.lite.nnapi.NnApiDelegate\n", ".setUseNnapiCpu(false)"],
         "Engine.java": ["import org.tensorflow.lite.nnapi.NnApiDelegate;", "delegate.close();"],
