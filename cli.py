@@ -320,13 +320,14 @@ def run_bundle(
 
         with render.progress() as progress, opened(bundle) as loaded:
             progress(f"running {bundle.name}")
-            outputs = runner.run(loaded, data)
-            runner.save_outputs(output, outputs)
-        shapes = {name: list(array.shape) for name, array in outputs.items()}
+            execution = runner.execute(loaded, data)
+            runner.save_outputs(output, execution.outputs)
+            stand_in = runner.stand_in(loaded, execution)
+        shapes = {name: list(array.shape) for name, array in execution.outputs.items()}
         if as_json:
-            _write({"output": str(output), "shapes": shapes})
+            _write({"output": str(output), "shapes": shapes, "stand_in": stand_in})
         else:
-            render.outputs(output, shapes)
+            render.outputs(output, shapes, stand_in)
 
 
 @app.command("verify")

@@ -228,11 +228,13 @@ def compiled_json(result: Compiled) -> dict[str, Any]:
     }
 
 
-def outputs(path: Path, shapes: dict[str, list[int]]) -> None:
-    """Show which outputs were written where."""
+def outputs(path: Path, shapes: dict[str, list[int]], stand_in: str | None) -> None:
+    """Show which outputs were written where, and what computed them in place of the device."""
     console = _console()
     for name, shape in shapes.items():
         console.print(f"{name}: {'x'.join(map(str, shape)) or 'scalar'}", soft_wrap=True)
+    if stand_in is not None:
+        console.print(stand_in, soft_wrap=True)
     console.print(f"written to {path}", soft_wrap=True)
 
 
@@ -245,6 +247,8 @@ def verified(found: Verified) -> None:
             f"output {item.output}: differs by at most {item.largest:.3g} of its largest value",
             soft_wrap=True,
         )
+    if found.stand_in is not None:
+        console.print(found.stand_in, soft_wrap=True)
     if found.not_run:
         console.print(f"numerics: not checked here: {found.not_run}", soft_wrap=True)
     if found.accuracy:

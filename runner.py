@@ -25,12 +25,17 @@ _DEFERRED = Problem("status", "'deferred': its engine is built on the device")
 
 @dataclasses.dataclass(frozen=True)
 class Verified:
-    """What `verify` found; numerics are None, with the reason, where the bundle cannot run."""
+    """What `verify` found; numerics are None, with the reason, where the bundle cannot run.
+
+    Attributes:
+        stand_in: what computed the numbers in place of the device; None: the device, or nothing.
+    """
 
     files: int
     differences: tuple[Difference, ...] | None
     not_run: Problem | None
     accuracy: Accuracy | None
+    stand_in: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -40,6 +45,7 @@ class Verified:
             else None,
             "not_run": str(self.not_run) if self.not_run else None,
             "accuracy": self.accuracy.to_json() if self.accuracy else None,
+            "stand_in": self.stand_in,
         }
 
 
@@ -69,8 +75,24 @@ def run(bundle: Bundle, data: str) -> dict[str, np.ndarray]:
         UsageError: the data does not fit, or the bundle cannot run on this machine.
         MissingToolError: what would run it here is not installed.
     """
+    return execute(bundle, data).outputs
+
+
+def execute(bundle: Bundle, data: str) -> Execution:
+    """Run a bundle as `run` does, and say also where it ran."""
     bundle.require_digests()
-    return _execute(bundle, read_data(data, bundle.manifest.inputs).feeds).outputs
+    return _execute(bundle, read_data(data, bundle.manifest.inputs).feeds)
+
+
+def stand_in(bundle: Bundle, execution: Execution) -> str | None:
+    """Return what ran a bundle in place of its device; None if it was the device's own kind."""
+    if execution.where == "device":
+        return None
+    text = f"computed on this machine in place of {bundle.manifest.device.name}"
+    delegate = bundle.manifest.plan.options.get("delegate", "cpu")
+    if delegate == "cpu":
+        return text
+    return f"{text}, without the delegate {delegate}: what that computes, only the device can tell"
 
 
 def verify(bundle: Bundle, data: str | None = None) -> Verified:
@@ -90,12 +112,13 @@ def verify(bundle: Bundle, data: str | None = None) -> Verified:
             raise UsageError("the accuracy cannot be measured here", [obstacle])
         return Verified(files, None, obstacle, None)
     vectors = Vectors.of(read_npz(bundle.directory / VECTORS))
-    outputs = _execute(bundle, vectors.inputs).outputs
+    execution = _execute(bundle, vectors.inputs)
     manifest = bundle.manifest
     differences = numerics.require_equal(
-        outputs, vectors.expected, manifest.tolerance, manifest.outputs
+        execution.outputs, vectors.expected, manifest.tolerance, manifest.outputs
     )
-    return Verified(files, tuple(differences), None, _accuracy(bundle, data))
+    accuracy = _accuracy(bundle, data)
+    return Verified(files, tuple(differences), None, accuracy, stand_in(bundle, execution))
 
 
 def _accuracy(bundle: Bundle, data: str | None) -> Accuracy | None:
@@ -131,7 +154,7 @@ def bench(bundle: Bundle, runs: int) -> Measured:
 
 
 def _not_the_device(bundle: Bundle, obstacle: Problem) -> UsageError:
-    fix = Problem("", "copy the bundle to the device and run run/run.py --repeat there")
+    fix = Problem("", "copy the bundle to the device and measure it there, as run/README.md says")
     name = bundle.manifest.device.name
     return UsageError(f"a bundle for {name} cannot be measured here", [obstacle, fix])
 

@@ -1,7 +1,8 @@
 """Running a bundle here: LiteRT takes the same file on every processor.
 
 On a processor of another kind than the device's the numbers are the runtime's, but of its kernels
-for this processor; times then mean nothing.
+for this processor; times then mean nothing. A phone is always stood in for: its bundles are for
+Android, and what a delegate there computes is computed here by the kernels for the cores.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ def execute(
     bundle: Path, profile: Profile, feeds: Mapping[str, np.ndarray], repeat: int = 0
 ) -> Execution:
     """Run a bundle in a process of its own; see `Target.execute` and `process.execute`."""
-    same = profile.toolchain.triple.partition("-")[0] == platform.machine()
+    processor = profile.toolchain.triple.partition("-")[0]
+    same = processor == platform.machine() and profile.android is None
     return process.execute(
         bundle,
         ENGINE_CODE,

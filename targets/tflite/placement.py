@@ -118,6 +118,9 @@ def _notes(delegate: Delegate, placement: Placement, precision: str) -> tuple[st
         return (f"{DELEGATES[delegate]} takes nothing: the model runs on the cores",)
     if precision in EXACT:
         return ("float32 stays float32: the delegate is set up without loss of precision",)
+    made = [item for part in placement.delegated for op in part.operators for item in op.outputs]
+    if delegate == "nnapi" and not any(item.dtype.startswith("float") for item in made):
+        return ()
     return (
         f"{DELEGATES[delegate]} may compute real numbers in float16: its results differ from those"
         " of the cores, and only the device can tell by how much",
