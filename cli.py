@@ -101,7 +101,10 @@ Shapes = Annotated[
     ),
 ]
 PrecisionName = Annotated[
-    Literal["auto", "fp32", "fp16", "int8"], typer.Option(help="The numbers to compute with.")
+    Literal["auto", "fp32", "fp16", "int8", "int8-dynamic"],
+    typer.Option(
+        help="The numbers to compute with; int8-dynamic rounds the data as it runs: no calibration."
+    ),
 ]
 IoName = Annotated[
     Literal["auto", "float", "int8"],

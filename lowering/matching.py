@@ -120,3 +120,13 @@ def is_interior(value: ir.Value, nodes: Collection[ir.Node]) -> bool:
 def other_input(node: ir.Node, value: ir.Value) -> ir.Value | None:
     """Return the operand of a binary node that is not `value`."""
     return node.inputs[1] if node.inputs[0] is value else node.inputs[0]
+
+
+def halved(value: ir.Value | None) -> ir.Value | None:
+    """Return the half-precision constant that a float32 value is cast from; None if it is not."""
+    node = value.producer() if value is not None else None
+    source = node.inputs[0] if node is not None and is_op(node, "Cast") else None
+    if source is None or value is None or value.dtype != ir.DataType.FLOAT:
+        return None
+    is_half = source.dtype == ir.DataType.FLOAT16 and tensor_of(source) is not None
+    return source if is_half else None

@@ -28,7 +28,8 @@ from ..profiles.schema import Profile
 from .placement import Placement
 
 #: What the user asks for; the targets answer with plans whose precision is one of the others.
-Precision = Literal["auto", "fp32", "fp16", "int8"]
+#: ``int8`` rounds weights and data beforehand, ``int8-dynamic`` the data of each run as it comes.
+Precision = Literal["auto", "fp32", "fp16", "int8", "int8-dynamic"]
 
 #: The numbers of real inputs and outputs: float32, or integers that stand for them; ``auto``: what
 #: the runtime's users expect.

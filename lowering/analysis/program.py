@@ -12,7 +12,7 @@ it:
   else reads that value, it is no model output, and the shapes are equal; the value between them
   never lies in memory. The step runs where its last node stood. With any fusion, a quantized
   tensor is written and read as it is stored: QuantizeLinear joins whatever makes its input, and
-  DequantizeLinear is a view.
+  DequantizeLinear is a view, as is the Cast of a constant in half precision.
 - In place. A step may write its output over an input that dies there, when all its nodes that read
   that input are elementwise, and shape and size in bytes are equal. Memory settles this, because it
   depends on the order.
@@ -29,6 +29,7 @@ from typing import Final, Literal
 
 import onnx_ir as ir
 
+from ..matching import halved
 from ..provenance import origins
 from .costs import is_view, traffic
 from .operators import Kind, kind_of
@@ -222,7 +223,8 @@ class _Builder:
             self.constant[value] = self.constant.get(source, source)
 
     def _shares(self, node: ir.Node, source: ir.Value, value: ir.Value) -> bool:
-        quantized = self.sharing.fusion != "none" and op_of(node) == "DequantizeLinear"
+        shorter = op_of(node) == "DequantizeLinear" or halved(value) is not None
+        quantized = self.sharing.fusion != "none" and shorter
         if not quantized and not (self.sharing.views and is_view(node)):
             return False
         if value not in self.outputs:

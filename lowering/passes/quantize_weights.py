@@ -47,8 +47,12 @@ class QuantizeWeights(ir.passes.InPlacePass):
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         scheme = SCHEMES.get(self.scheme)
-        if not isinstance(scheme, WeightScheme):
-            known = [name for name, item in SCHEMES.items() if isinstance(item, WeightScheme)]
+        known = [
+            name
+            for name, item in SCHEMES.items()
+            if isinstance(item, WeightScheme) and item.weights != ir.DataType.FLOAT16
+        ]
+        if not isinstance(scheme, WeightScheme) or self.scheme not in known:
             raise UsageError(
                 f"quantize-weights: scheme={self.scheme!r} is not {' or '.join(known)}"
             )

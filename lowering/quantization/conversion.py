@@ -14,8 +14,9 @@ from ..analysis.calibrate import Calibration, calibrate
 from ..analysis.probe import Batches
 from ..canonical import canonical
 from ..half_precision import NAMES
-from ..matching import is_op, nodes_of
+from ..matching import halved, is_op, nodes_of
 from ..names import joined
+from ..passes import halve_weights
 from ..passes.convert_precision import ConvertPrecision
 from ..passes.equalize_layers import EqualizeLayers
 from ..passes.quantize import Quantize
@@ -163,18 +164,22 @@ class ShorterFloats(Conversion):
 
 
 class WeightsAlone(Conversion):
-    """Constant weights as integers, computation in float."""
+    """Constant weights as integers or in half precision, computation in float32."""
 
     def __init__(self, model: ir.Model, scheme: WeightScheme) -> None:
         self.scheme: WeightScheme = scheme
         self.model = model
-        self.fixed = {}
+        self._halves = scheme.weights == ir.DataType.FLOAT16
+        self.fixed = halve_weights.unfit(model) if self._halves else {}
         self.nodes = tuple(
             str(node.name)
             for node in self.converted({}).graph
             for value in node.inputs[1:2]
-            if value is not None and is_op(value.producer(), "DequantizeLinear")
+            if halved(value) is not None
+            or (value is not None and is_op(value.producer(), "DequantizeLinear"))
         )
 
     def passes(self, kept: Kept) -> Pipeline:
+        if self._halves:
+            return Pipeline((halve_weights.HalveWeights(joined((*self.fixed, *kept))),))
         return Pipeline((QuantizeWeights(self.scheme.name, joined(kept)),))

@@ -101,10 +101,10 @@ class Scheme:
 
 @dataclasses.dataclass(frozen=True)
 class WeightScheme:
-    """Only the constant weights of MatMul, Gemm and Conv are integers.
+    """Only the constant weights of MatMul, Gemm and Conv are shorter.
 
     Attributes:
-        weights: INT8 or INT4, symmetric.
+        weights: INT8 or INT4, symmetric, or FLOAT16.
         block: how many weights along the summed axis (of Conv: the input channels) share a scale;
             0: one scale for each output channel.
     """
@@ -156,6 +156,7 @@ _ALL: Final[tuple[AnyScheme, ...]] = (
         power_of_two=True,
         per_channel=False,
     ),
+    WeightScheme("weights-fp16", "weights alone, in half precision", ir.DataType.FLOAT16, 0),
     WeightScheme("weights-int8", "weights alone, per channel", ir.DataType.INT8, 0),
     WeightScheme("weights-int4", "weights alone, in blocks of 32", ir.DataType.INT4, 32),
     FloatScheme("fp16", "IEEE half precision", ir.DataType.FLOAT16),

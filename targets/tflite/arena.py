@@ -2,7 +2,9 @@
 
 It is asked for in a process of its own: what a wrong model does to the runtime stays there. There
 is no call for the figure. The addresses of all tensors that are not constants tell it: the
-planner puts them, and the kernels' own temporary tensors, into one piece of memory.
+planner puts them, and the kernels' own temporary tensors, into one piece of memory, and into a
+second one what is computed once and stays, such as float32 weights that DEQUANTIZE makes. It
+leaves no gaps: each tensor starts where the piece does, or where another one ends.
 """
 
 from __future__ import annotations
@@ -46,44 +48,38 @@ def main(path: str) -> None:
     kernels = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
     interpreter = Interpreter(model_path=path, experimental_op_resolver_type=kernels)
     interpreter.allocate_tensors()
-    constant, persistent = _apart(path)
-    spans, kept = [], 0
+    stored = _stored(path)
+    spans = []
     for detail in interpreter.get_tensor_details():
         index = detail["index"]
         try:
-            array = interpreter.tensor(index)() if index not in constant else None
+            array = interpreter.tensor(index)() if index not in stored else None
         except ValueError:
             continue  # a tensor that no kernel uses has no memory
-        if array is None:
-            continue
-        if index in persistent:
-            kept += -(-array.nbytes // _ALIGNMENT) * _ALIGNMENT
-            continue
-        start = array.__array_interface__["data"][0]
-        spans.append((start, start + array.nbytes))
-    size = max(end for _, end in spans) - min(start for start, _ in spans) if spans else 0
-    sys.stdout.write(f"{size + kept}\n")
+        if array is not None and array.nbytes:
+            start = array.__array_interface__["data"][0]
+            spans.append((start, start + array.nbytes))
+    sys.stdout.write(f"{_covered(spans)}\n")
 
 
-def _apart(path: str) -> tuple[set[int], set[int]]:
-    """Return the tensors that are not in the arena.
+def _covered(spans: list[tuple[int, int]]) -> int:
+    """Return how many bytes lie in one of the spans at least, up to the next tensor's start."""
+    size, reached = 0, 0
+    for start, end in sorted(spans):
+        end = -(-end // _ALIGNMENT) * _ALIGNMENT
+        size += max(0, end - max(start, reached))
+        reached = max(reached, end)
+    return size
 
-    They are those whose bytes are in the file, and what DEQUANTIZE makes of such: it is computed
-    once and stays, in a second piece of memory.
-    """
+
+def _stored(path: str) -> set[int]:
+    """Return the tensors whose bytes are in the file."""
     from ai_edge_litert import schema_py_generated as schema
 
     model = schema.Model.GetRootAs(Path(path).read_bytes(), 0)
     graph = model.Subgraphs(0)
-    constant = {
+    return {
         index
         for index in range(graph.TensorsLength())
         if model.Buffers(graph.Tensors(index).Buffer()).DataLength() > 0
     }
-    persistent = set()
-    for index in range(graph.OperatorsLength()):
-        node = graph.Operators(index)
-        code = model.OperatorCodes(node.OpcodeIndex()).BuiltinCode()
-        if code == schema.BuiltinOperator.DEQUANTIZE and node.Inputs(0) in constant:
-            persistent.add(node.Outputs(0))
-    return constant, persistent

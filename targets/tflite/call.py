@@ -10,6 +10,7 @@ import numpy as np
 import onnx_ir as ir
 
 from ...lowering.matching import array_of, shape_of
+from ...lowering.passes.quantize_at_run_time import rounds_at_run_time
 from . import kernels
 from .flatbuffer import Quantization, Writer
 
@@ -34,7 +35,7 @@ class Constant:
         """Return the float32 numbers that it stands for."""
         found = self.quantization
         if found is None:
-            return self.array
+            return self.array.astype(np.float32, copy=False)
         shape = [1] * self.array.ndim
         if len(found.scale) > 1:
             shape[found.axis] = -1
@@ -154,12 +155,21 @@ class Call(Said):
         item = array if isinstance(array, Constant) else Constant(array)
         return self.writer.constant(f"{self.node.name}/{name}", item.array, item.quantization)
 
+    @property
+    def dynamic(self) -> bool:
+        """Whether it computes in float, by kernels that round the data to 8 bits as they run."""
+        return not self.integer and rounds_at_run_time(self.node)
+
     def weights(self, item: Constant) -> int:
-        """Return a constant operand; where the node computes in float, as float numbers."""
+        """Return a constant operand; where the node computes in float, as float numbers.
+
+        Weights of kernels that round the data are int8.
+        """
         if not self.integer and item.quantization is not None and item.array.dtype == np.int32:
             return self.make(item.reals(), "bias")  # DEQUANTIZE takes no int32
         stored = self.make(item, "weights" if item.array.ndim > 1 else "bias")
-        if self.integer or item.quantization is None:
+        stays = self.integer or (self.dynamic and item.array.dtype == np.int8)
+        if stays or (item.quantization is None and item.array.dtype != np.float16):
             return stored
         shape = item.array.shape
         number = self.writer.tensor(f"{self.node.name}/weights_{stored}", shape, "float32")

@@ -16,7 +16,7 @@ import onnx_ir as ir
 
 from ...errors import ModelError, Problem
 from ...lowering.clamps import clamp_of
-from ...lowering.matching import array_of, is_op, sole_user
+from ...lowering.matching import array_of, halved, is_op, sole_user
 from . import constraints, kernels
 from .activations import activation_of
 from .call import Call, Constant, NotSaidError, static
@@ -57,13 +57,13 @@ class Unit:
 def units(model: ir.Model) -> list[Unit]:
     """Return what is converted, in graph order.
 
-    Nodes that are taken in have no unit, nor has DequantizeLinear: it becomes an operator only
-    where something reads its real numbers.
+    Nodes that are taken in have no unit, nor has DequantizeLinear, nor a Cast of a half-precision
+    constant: they become operators only where something reads their real numbers.
     """
     taken: set[ir.Node] = set()
     found = []
     for node in model.graph:
-        if node in taken or is_op(node, "DequantizeLinear"):
+        if node in taken or is_op(node, "DequantizeLinear") or halved(node.outputs[0]) is not None:
             continue  # real numbers are made where they are asked for
         unit = _unit(node)
         for result in unit.results:
@@ -168,27 +168,29 @@ class _Lowering:
         return self._tensors[value]
 
     def _made(self, value: ir.Value) -> int:
-        """Add the tensor of a value: a constant, the real numbers of integers, or a plain one."""
+        """Add the tensor of a value: a constant, reals that are stored shorter, or a plain one."""
         name, node = str(value.name), value.producer()
-        integers = node.inputs[0] if is_op(node, "DequantizeLinear") and node is not None else None
-        found = self.constant(value) if integers is None else None
+        stored = halved(value)
+        if node is not None and is_op(node, "DequantizeLinear"):
+            stored = node.inputs[0]
+        found = self.constant(value) if stored is None else None
         if found is not None:
             return self._writer.constant(name, found.array, found.quantization)
         made = self._writer.tensor(
             name, static(value), _dtype_of(value), self._parameters.get(value)
         )
-        if integers is not None:
-            source = self.tensor(integers, integer=False)
+        if stored is not None:
+            source = self.tensor(stored, integer=False)
             self._writer.operator("DEQUANTIZE", [source], [made], ("DequantizeOptions", {}))
         return made
 
     def constant(self, value: ir.Value) -> Constant | None:
-        """Return a constant; behind a DequantizeLinear as it is stored."""
+        """Return a constant; behind a DequantizeLinear, or a Cast of halves, as it is stored."""
         node = value.producer()
         if node is not None and is_op(node, "DequantizeLinear"):
             array = array_of(node.inputs[0])
             return None if array is None else Constant(array, _quantization(node))
-        array = array_of(value)
+        array = array_of(halved(value) or value)
         return None if array is None else Constant(array, self._parameters.get(value))
 
     def _result(self, value: ir.Value) -> int:

@@ -7,7 +7,10 @@ from typing import Final
 from ...lowering.canonical import canonical
 from ...lowering.passes.cancel_transposes import CancelTransposes
 from ...lowering.passes.expand_functions import ExpandFunctions
+from ...lowering.passes.halve_weights import HalveWeights
+from ...lowering.passes.quantize_at_run_time import QuantizeAtRunTime
 from ...lowering.passes.sink_dequantize import SinkDequantize
+from ...lowering.passes.widen_weights import WidenWeights
 from ...lowering.pipeline import Pipeline
 
 #: Operators that ONNX defines by others, and TFLite has no builtin for.
@@ -19,10 +22,23 @@ EXPANDED: Final = (
 )  # fmt: skip
 
 
-def pipeline() -> Pipeline:
+def pipeline(precision: str = "fp32") -> Pipeline:
     """Return the passes, in order: NHWC, integers passed on as integers.
 
     Of integers, more reshapes and transposes meet than of the real numbers before.
+
+    Args:
+        precision: of the plan; in ``fp16`` weights of half precision are stored as such, in
+            ``int8-dynamic`` kernels round what they multiply by integers.
     """
+    first, last = _AROUND.get(precision, (Pipeline(()), Pipeline(())))
     expand = Pipeline((ExpandFunctions("+".join(EXPANDED)),))
-    return expand + canonical("nhwc") + Pipeline((SinkDequantize(), CancelTransposes()))
+    lower = canonical("nhwc") + Pipeline((SinkDequantize(), CancelTransposes()))
+    return first + expand + lower + last
+
+
+#: Precision -> what comes before and after the passes of all.
+_AROUND: Final = {
+    "fp16": (Pipeline((WidenWeights(),)), Pipeline((HalveWeights(exact=True),))),
+    "int8-dynamic": (Pipeline(()), Pipeline((QuantizeAtRunTime(),))),
+}

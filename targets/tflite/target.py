@@ -21,7 +21,6 @@ from ...lowering.analysis.fixes import Lever
 from ...lowering.analysis.program import Sharing
 from ...lowering.analysis.roofline import Machine, Offload, estimate
 from ...lowering.matching import halved, tensor_of
-from ...lowering.passes.widen_weights import WidenWeights
 from ...lowering.pipeline import Pipeline
 from ...profiles.schema import Profile
 from ..base import Built, Execution, Io, Plan, Precision, Progress, Target
@@ -51,6 +50,10 @@ _OPEN: Final = ("fp32", "fp16", "int8")
 
 #: What a file holds besides its weights: operators, tensors, names. An estimate.
 _TABLES: Final = 8 << 10
+
+#: What is in the arena.
+_KERNELS: Final = "builtin kernels"
+_ARENA: Final = {"fp16": "builtin kernels, and the weights as float32"}
 
 #: What the memory's note says besides, without and with a delegate.
 _BESIDE: Final = ("", "; a delegate's own buffers come on top")
@@ -162,7 +165,7 @@ class TfliteTarget(Target):
             latency=self._latency(model, profile, plan),
             parts=(
                 ("model", Figure(size, "B", "exact")),
-                ("arena", Figure(arena, "B", "exact", "builtin kernels")),
+                ("arena", Figure(arena, "B", "exact", _ARENA.get(plan.precision, _KERNELS))),
             ),
         )
         return Built(ENGINE, usage, {_PACKAGE: metadata.version(_PACKAGE)})
@@ -189,18 +192,12 @@ def _problems(model: ir.Model) -> list[Problem]:
 
 @per_model
 def _needed(model: ir.Model) -> tuple[int, int]:
-    """Return the bytes of a lowered model's weights, and of its activations in a static plan."""
-    stored = report.explain_memory(model, None, TfliteTarget.sharing, levers=())
-    halves = sum(map(_widened, model.graph))
-    if not halves:
-        return stored.weights, stored.arena
-    # Weights in half precision are made float32 once, and both stay.
-    wide = WidenWeights()(model.clone()).model
-    needed = report.explain_memory(wide, None, TfliteTarget.sharing, levers=())
-    return stored.weights, needed.arena + halves
+    """Return the bytes of a lowered model's weights, and of its activations in a static plan.
 
-
-def _widened(node: ir.Node) -> int:
-    """Return the bytes of a float32 weight that is stored in half precision."""
-    half = tensor_of(halved(node.outputs[0]))
-    return 0 if half is None else 2 * half.nbytes
+    Weights in half precision are made float32 once, beside the activations, and both stay.
+    """
+    needed = report.explain_memory(model, None, TfliteTarget.sharing, levers=())
+    halves = [tensor_of(halved(node.outputs[0])) for node in model.graph]
+    return needed.weights, needed.arena + sum(
+        2 * item.nbytes for item in halves if item is not None
+    )

@@ -150,7 +150,7 @@ _RULES: Final[Mapping[str, _Rules]] = {
     "FLOOR_MOD": ((2, _of("int8", "int16")),),
     "FULLY_CONNECTED": (
         (12, _hybrid_by_channel), (6, _no_bias), (5, _has("keepNumDims")), (4, _int8),
-        (3, _hybrid),
+        (9, _has("asymmetricQuantizeInputs")), (3, _hybrid),
     ),
     "GATHER": ((5, _has("batchDims")), (4, _of("int16")), (3, _of("bool")), (2, _of("int8"))),
     "GATHER_ND": ((5, _of("bool")), (3, _of("int16"))),

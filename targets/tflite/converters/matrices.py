@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -27,9 +27,14 @@ def gemm(call: Call) -> None:
     if bias is not None:
         array = np.broadcast_to(bias.array.reshape(-1), (count,))
         tensor = call.weights(type(bias)(array, bias.quantization))
-    fields = {"fusedActivationFunction": activation_code(call.activation)}
     inputs = [call.input(), call.weights(weight), tensor]
-    call.emit("FULLY_CONNECTED", inputs, None, ("FullyConnectedOptions", fields))
+    call.emit("FULLY_CONNECTED", inputs, None, ("FullyConnectedOptions", _fields(call)))
+
+
+def _fields(call: Call) -> dict[str, Any]:
+    """Return the options of FULLY_CONNECTED; data that it rounds itself gets a zero point."""
+    activation = activation_code(call.activation)
+    return {"fusedActivationFunction": activation, "asymmetricQuantizeInputs": call.dynamic}
 
 
 def _variable_gemm(call: Call) -> None:
@@ -44,10 +49,7 @@ def matmul(call: Call) -> None:
     if weight is not None and weight.array.ndim == 2 and call.rank() > 1:
         last = weight.transposed((1, 0))
         bias = no_bias(call, last, last.array.shape[0])
-        fields = {
-            "fusedActivationFunction": activation_code(call.activation),
-            "keepNumDims": call.rank() > 2,
-        }
+        fields = {**_fields(call), "keepNumDims": call.rank() > 2}
         inputs = [call.input(), call.weights(last), bias]
         call.emit("FULLY_CONNECTED", inputs, None, ("FullyConnectedOptions", fields))
         return

@@ -117,7 +117,13 @@ def test_the_arena_holds_at_least_what_lives_together(bundle: Bundle) -> None:
 
 @pytest.mark.parametrize(
     ("precision", "offered"),
-    [("auto", ["fp32", "int8"]), ("fp32", ["fp32"]), ("int8", ["int8"]), ("fp16", [])],
+    [
+        ("auto", ["fp32", "fp16", "int8"]),
+        ("fp32", ["fp32"]),
+        ("int8", ["int8"]),
+        ("fp16", ["fp16"]),
+        ("int8-dynamic", ["int8-dynamic"]),
+    ],
 )
 def test_plans(precision: Precision, offered: list[str]) -> None:
     profile = catalog.load("raspberry-pi-5")

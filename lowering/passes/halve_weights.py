@@ -1,0 +1,106 @@
+"""Store constant weights in half precision; the network computes in float32."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Final
+
+import numpy as np
+import onnx_ir as ir
+
+from ...errors import Problem, UsageError
+from .. import half_precision
+from ..editing import Editor
+from ..matching import array_of, nodes_of, shape_of
+from ..names import separated
+from ..quantization.scheme import LINEAR
+
+_HALF: Final = ir.DataType.FLOAT16
+
+
+@dataclasses.dataclass(frozen=True)
+class HalveWeights(ir.passes.InPlacePass):
+    """Put the constant weights of matrix products and convolutions as float16 behind a Cast.
+
+    Half the bytes, and a weight changes by 2^-12 of itself at most: no calibration is needed.
+    Biases stay float32.
+
+    Stay float32: weights of fewer than `minimum` numbers, one that other nodes read as well, one
+    that half precision cannot hold (`unfit`), and nodes to keep.
+
+    Requires: float32 constants; a model as after import, in either layout. Ensures: a valid model
+    that computes the same with weights rounded; the nodes keep their names.
+
+    Raises:
+        UsageError: `keep` names nodes that are not there.
+
+    Attributes:
+        keep: the names of nodes whose weights stay float32, as `names.joined` puts them.
+        minimum: how many numbers a weight has at least: below, a node costs more than it saves.
+        exact: halve only weights that are rounded already: the Casts that `FoldConstants` or
+            `WidenWeights` took away come back.
+    """
+
+    keep: str = ""
+    minimum: int = 256
+    exact: bool = False
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        kept = set(separated(self.keep))
+        absent = sorted(kept - {str(node.name) for node in model.graph})
+        if absent:
+            problems = [Problem(f"node {name!r}", "is not in the graph") for name in absent]
+            raise UsageError("halve-weights: keep names nodes that are not there", problems)
+        edit = Editor(model)
+        for node in list(nodes_of(model)):
+            weight = _weight(node)
+            array = array_of(weight)
+            if weight is None or array is None or array.size < self.minimum:
+                continue
+            if any(use.node.name in kept for use in weight.uses()):
+                continue
+            if half_precision.objection(array, _HALF) is not None:
+                continue
+            halves = half_precision.rounded(array, _HALF)
+            if not self.exact or np.array_equal(halves, array):
+                _halve(edit, node, weight, halves)
+        return edit.result(model)
+
+
+def unfit(model: ir.Model) -> dict[str, str]:
+    """Return the nodes whose weights half precision cannot hold, with the reason."""
+    found = {}
+    for node in nodes_of(model):
+        array = array_of(_weight(node))
+        reason = half_precision.objection(array, _HALF) if array is not None else None
+        if reason is not None:
+            found[str(node.name)] = f"its weights: {reason}"
+    return found
+
+
+def _weight(node: ir.Node) -> ir.Value | None:
+    """Return the float32 weight of a linear node, which nothing reads but as such."""
+    value = node.inputs[1] if _is_linear(node) and len(node.inputs) > 1 else None
+    if value is None or value.dtype != ir.DataType.FLOAT or value.is_graph_output():
+        return None
+    return value if all(use.idx == 1 and _is_linear(use.node) for use in value.uses()) else None
+
+
+def _is_linear(node: ir.Node) -> bool:
+    return half_precision.is_known(node) and half_precision.standard(node) in LINEAR
+
+
+def _halve(edit: Editor, node: ir.Node, weight: ir.Value, array: np.ndarray) -> None:
+    """Let all that read a weight read its float16 numbers, cast, in its place."""
+    halves = edit.constant(node, "halves", array)
+    real = edit.insert(
+        node,
+        "Cast",
+        [halves],
+        {"to": int(ir.DataType.FLOAT)},
+        name="float32",
+        dtype=ir.DataType.FLOAT,
+        shape=shape_of(weight),
+    )
+    for use in list(weight.uses()):
+        edit.set_input(use.node, use.idx, real)
