@@ -350,7 +350,8 @@ class _Attempt:
         return dataclasses.replace(usage, accuracy_drop=drop)
 
     def _tolerance(self) -> float:
-        return numerics.TOLERANCES[self.candidate.plan.precision]
+        precision = self.candidate.plan.precision
+        return self.candidate.target.tolerances.get(precision) or numerics.TOLERANCES[precision]
 
     def _conversion(self) -> ConversionRecord | None:
         """Say how the model came to fewer bits, if it did, and what is in float even so."""

@@ -13,6 +13,7 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -114,6 +115,9 @@ class Target(abc.ABC):
 
     #: Which tensors share memory in the engines that this target builds.
     sharing: ClassVar[Sharing] = Sharing()
+
+    #: Precision -> the tolerance in place of `numerics.TOLERANCES`, where engines round otherwise.
+    tolerances: ClassVar[Mapping[str, float]] = MappingProxyType({})
 
     #: Why it offers no plans in other numbers than it does; empty if there is no such reason.
     only: ClassVar[str] = ""

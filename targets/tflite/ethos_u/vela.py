@@ -88,7 +88,7 @@ def compiled(content: bytes, npu: EthosU, strategy: Strategy, limit: int | None)
             optimised.read_bytes(),
             round(float(figures["cycles_total"])),
             float(figures["core_clock"]),
-            {name: " ".join(why.split()) for name, why in _REFUSED.findall(log)},
+            {name: "; ".join(why.splitlines()) for name, why in _REFUSED.findall(log)},
         )
 
 
