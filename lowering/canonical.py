@@ -58,7 +58,7 @@ _TIDY: Final = (
 )
 
 
-def canonical(layout: Layout = "nhwc") -> Pipeline:
+def canonical(layout: Layout = "nhwc", *, transposed: bool = False) -> Pipeline:
     """Return the canonical pipeline.
 
     Run again on its own result it changes nothing.
@@ -66,8 +66,10 @@ def canonical(layout: Layout = "nhwc") -> Pipeline:
     Args:
         layout: of convolutions and poolings over signals and images: channels-last, as the
             operators of `lowering.nhwc`, or channels-first, as ONNX has them.
+        transposed: whether channels-last holds of transposed convolutions, too.
     """
-    chosen = ("to-nhwc",) if layout == "nhwc" else ()
+    to_nhwc = "to-nhwc{transposed=true}" if transposed else "to-nhwc"
+    chosen = (to_nhwc,) if layout == "nhwc" else ()
     return Pipeline.parse(",".join((*_UNIFY, *_RESTORE, *_FUSE, *chosen, *_LAY_OUT, *_TIDY)))
 
 

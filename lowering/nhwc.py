@@ -1,9 +1,10 @@
 """Our channels-last operators, and what defines them: ONNX functions over the standard operators.
 
 ``ConvNhwc`` takes and gives images N×H×W×C, ``ConvNwc`` signals N×W×C, and so on for the poolings.
-Attributes, weights (O×I/group×kH×kW) and biases are those of the standard operator, with every
-attribute explicit and without ``auto_pad``. A model carries the definition of each operator that it
-uses, so any ONNX runtime can run it, and a target may inline what it does not know.
+Attributes, weights (O×I/group×kH×kW; of ``ConvTranspose`` I×O/group×kH×kW) and biases are those of
+the standard operator, with every attribute explicit and without ``auto_pad``. A model carries the
+definition of each operator that it uses, so any ONNX runtime can run it, and a target may inline
+what it does not know.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ _WINDOW: Final = ("dilations: ints", "kernel_shape: ints", "pads: ints", "stride
 _STANDARD: Final[dict[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
     "AveragePool": (("x",), ("ceil_mode: int", "count_include_pad: int", *_WINDOW)),
     "Conv": (("x", "w", "b"), ("group: int", *_WINDOW)),
+    "ConvTranspose": (("x", "w", "b"), ("group: int", "output_padding: ints", *_WINDOW)),
     "GlobalAveragePool": (("x",), ()),
     "GlobalMaxPool": (("x",), ()),
     "MaxPool": (("x",), ("ceil_mode: int", *_WINDOW)),

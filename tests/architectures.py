@@ -59,7 +59,15 @@ class Net:
     def activated(self, x: str, activation: str) -> str:
         if activation == "Silu":
             return self.op("Mul", x, self.op("Sigmoid", x))
+        if activation == "HardSigmoid":
+            return self.op("HardSigmoid", x, alpha=1 / 6)
         return self.op(activation, x) if activation else x
+
+    def upsampled(self, x: str, channels: int) -> str:
+        """Double height and width by a transposed convolution."""
+        weight = self.floats(channels, channels, 2, 2, spread=channels**-0.5)
+        bias = self.floats(channels, spread=0.1)
+        return self.op("ConvTranspose", x, weight, bias, kernel_shape=[2, 2], strides=[2, 2])
 
     def linear(self, x: str, inputs: int, outputs: int) -> str:
         weight = self.floats(inputs, outputs, spread=inputs**-0.5)
@@ -126,8 +134,11 @@ def resnet_50(size: int = 224) -> onnx.ModelProto:
     return _resnet("resnet_50", size, (3, 4, 6, 3), (256, 512, 1024, 2048))
 
 
-def u_net(size: int = 64, width: int = 16) -> onnx.ModelProto:
-    """Ronneberger et al., "U-Net", 2015, with half the depth and nearest upsampling."""
+def u_net(size: int = 64, width: int = 16, *, learned: bool = False) -> onnx.ModelProto:
+    """Ronneberger et al., "U-Net", 2015, with half the depth.
+
+    Upsampling is learned, as in the paper, or takes the nearest neighbour.
+    """
     net = Net("u_net", (1, 3, size, size))
     scales = net.constant(np.array([1, 1, 2, 2], np.float32))
     x, channels, skips = "image", 3, []
@@ -138,7 +149,7 @@ def u_net(size: int = 64, width: int = 16) -> onnx.ModelProto:
         x, channels = net.op("MaxPool", x, kernel_shape=[2, 2], strides=[2, 2]), outputs
     x = net.conv(x, (channels, channels), 3)
     for skip, outputs in reversed(skips):
-        x = net.op(
+        x = net.upsampled(x, channels) if learned else net.op(
             "Resize", x, "", scales, mode="nearest", nearest_mode="floor",
             coordinate_transformation_mode="asymmetric",
         )  # fmt: skip
@@ -162,6 +173,26 @@ def efficient_net(size: int = 96) -> onnx.ModelProto:
         x = net.op("Add", x, y) if stride == 1 and channels == outputs else y
         channels = outputs
     return net.model(net.classes(net.conv(x, (channels, 320), activation="Silu"), 320), 1, 1000)
+
+
+def mobilenet_v3(size: int = 96) -> onnx.ModelProto:
+    """Like MobileNetV3-Small (Howard et al., 2019), with squeeze and excitation."""
+    net = Net("mobilenet_v3", (1, 3, size, size))
+    x, channels = net.conv("image", (3, 16), 3, stride=2, activation="HardSwish"), 16
+    for outputs, kernel, stride, activation, squeezes in (
+        (16, 3, 2, "Relu", True), (24, 3, 2, "Relu", False), (24, 3, 1, "Relu", False),
+        (40, 5, 2, "HardSwish", True), (40, 5, 1, "HardSwish", True),
+    ):  # fmt: skip
+        hidden = channels * 3
+        y = net.conv(x, (channels, hidden), activation=activation)
+        y = net.conv(y, (hidden,) * 2, kernel, stride=stride, group=hidden, activation=activation)
+        if squeezes:
+            gate = net.conv(net.op("GlobalAveragePool", y), (hidden, 16))
+            y = net.op("Mul", y, net.conv(gate, (16, hidden), activation="HardSigmoid"))
+        y = net.conv(y, (hidden, outputs), activation="")
+        x = net.op("Add", x, y) if stride == 1 and channels == outputs else y
+        channels = outputs
+    return net.model(net.classes(net.conv(x, (channels, 96), activation="HardSwish"), 96), 1, 1000)
 
 
 def encoder(tokens: int = 32, width: int = 64, heads: int = 4, layers: int = 4) -> onnx.ModelProto:
@@ -194,7 +225,9 @@ ARCHITECTURES: Mapping[str, Callable[[], onnx.ModelProto]] = {
     "efficient_net": efficient_net,
     "encoder": encoder,
     "mobilenet_v2": lambda: networks.mobilenet_v2(96),
+    "mobilenet_v3": mobilenet_v3,
     "resnet_18": lambda: resnet_18(96),
     "resnet_50": lambda: resnet_50(64),
     "u_net": u_net,
+    "u_net_learned": lambda: u_net(32, 8, learned=True),
 }

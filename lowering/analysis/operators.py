@@ -161,7 +161,7 @@ _COUNTED: Final[dict[str, tuple[Kind, Formula]]] = {
 
 #: Operators of our own domain: the ONNX operator with its data input and output channels-last.
 _CHANNELS_LAST: Final = (
-    "Conv", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool",
+    "Conv", "ConvTranspose", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool",
 )  # fmt: skip
 
 #: Kinds of our integer operators (`lowering.integer`) that are counted as an operator is; the

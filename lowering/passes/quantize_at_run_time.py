@@ -42,7 +42,7 @@ def rounds_at_run_time(node: ir.Node) -> bool:
 
 
 def _has_integer_weights(node: ir.Node) -> bool:
-    conv = is_channels_last(node) and node.op_type.startswith("Conv")
+    conv = is_channels_last(node) and node.op_type in ("ConvNhwc", "ConvNwc")
     if not conv and not is_op(node, "Conv", "Gemm", "MatMul"):
         return False
     weight = dequantized(node.inputs[1])

@@ -24,12 +24,18 @@ class ToNhwc(ir.passes.InPlacePass):
 
     Requires: static shapes. Ensures: the same numbers. ``push-transposes`` then moves the
     transposes to where they cancel.
+
+    Attributes:
+        transposed: ConvTranspose, too, for which not every runtime has kernels channels-last.
     """
+
+    transposed: bool = False
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         editor = Editor(model)
         for node in model.graph:
-            data = shape_of(node.inputs[0]) if node.inputs and node.domain == "" else None
+            mine = node.domain == "" and (self.transposed or node.op_type != "ConvTranspose")
+            data = shape_of(node.inputs[0]) if node.inputs and mine else None
             operator = None if data is None else nhwc.operator_for(node.op_type, len(data))
             if operator is not None and not _gives_indices(node):
                 _convert(editor, node, operator)

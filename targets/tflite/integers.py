@@ -51,7 +51,7 @@ def _is_steering(node: ir.Node, index: int) -> bool:
 
 
 #: Our names of operators whose kernels add up products of integers.
-_SUMS: Final = ("ConvNhwc", "ConvNwc", "ConvTranspose", "Gemm")
+_SUMS: Final = ("ConvNhwc", "ConvNwc", "ConvTransposeNhwc", "ConvTransposeNwc", "Gemm")
 
 
 def _sums_fit(node: ir.Node) -> bool:
@@ -76,6 +76,6 @@ def _is_bias(bias: Quantized, data: Quantized, weight: Quantized) -> bool:
     if bias.dtype != ir.DataType.INT32 or bias.zero.any() or array_of(bias.integers) is None:
         return False
     if bias.scale.size != sums.size:
-        # Of a ConvTranspose of several groups, the scales of one group's channels repeat.
+        # Of a transposed convolution of several groups, the scales of one group's channels repeat.
         sums = np.tile(sums, max(1, bias.scale.size // sums.size))
     return sums.size in (1, bias.scale.size) and np.allclose(bias.scale, sums, rtol=1e-5, atol=0)

@@ -33,7 +33,7 @@ def pipeline(precision: str = "fp32") -> Pipeline:
     """
     first, last = _AROUND.get(precision, (Pipeline(()), Pipeline(())))
     expand = Pipeline((ExpandFunctions("+".join(EXPANDED)),))
-    lower = canonical("nhwc") + Pipeline((SinkDequantize(), CancelTransposes()))
+    lower = canonical("nhwc", transposed=True) + Pipeline((SinkDequantize(), CancelTransposes()))
     return first + expand + lower + last
 
 

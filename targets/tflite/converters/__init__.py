@@ -27,18 +27,17 @@ CONVERTERS: Final[dict[tuple[str, str], Converter]] = {
             QUANTIZED,
             REDUCTIONS,
             RESIZE,
-            TRANSPOSED,
         )
         for name, converter in table.items()
     },
-    **{(DOMAIN, name): converter for name, converter in WINDOWS.items()},
+    **{(DOMAIN, name): converter for name, converter in {**TRANSPOSED, **WINDOWS}.items()},
 }
 
 #: Operators that apply an activation to their result.
 FUSING: Final = frozenset(
     {
-        "Add", "AveragePoolNhwc", "AveragePoolNwc", "ConvNhwc", "ConvNwc", "ConvTranspose", "Div",
-        "Gemm", "MaxPoolNhwc", "MaxPoolNwc", "Mul", "Sub",
+        "Add", "AveragePoolNhwc", "AveragePoolNwc", "ConvNhwc", "ConvNwc", "ConvTransposeNhwc",
+        "ConvTransposeNwc", "Div", "Gemm", "MaxPoolNhwc", "MaxPoolNwc", "Mul", "Sub",
     }
 )  # fmt: skip
 
@@ -51,13 +50,13 @@ def _always(_: Said) -> bool:
 INTEGER: Final[Mapping[str, Callable[[Said], bool]]] = {
     **dict.fromkeys(
         (
-            "Add", "Clip", "Concat", "ConvNhwc", "ConvNwc", "ConvTranspose", "DepthToSpace",
-            "Expand", "Flatten", "Gather", "GatherND", "Gelu", "Gemm", "GlobalAveragePoolNhwc",
-            "GlobalAveragePoolNwc", "GlobalMaxPoolNhwc", "GlobalMaxPoolNwc",
-            "HardSwish", "LeakyRelu", "LogSoftmax", "MatMul", "MaxPoolNhwc", "MaxPoolNwc", "Mul",
-            "PRelu", "Pad", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum", "Relu", "Reshape",
-            "Sigmoid", "Slice", "Softmax", "SpaceToDepth", "Split", "Squeeze", "Sub",
-            "Tanh", "Tile", "Transpose", "Unsqueeze",
+            "Add", "Clip", "Concat", "ConvNhwc", "ConvNwc", "ConvTransposeNhwc",
+            "ConvTransposeNwc", "DepthToSpace", "Expand", "Flatten", "Gather", "GatherND", "Gelu",
+            "Gemm", "GlobalAveragePoolNhwc", "GlobalAveragePoolNwc", "GlobalMaxPoolNhwc",
+            "GlobalMaxPoolNwc", "HardSwish", "LeakyRelu", "LogSoftmax", "MatMul", "MaxPoolNhwc",
+            "MaxPoolNwc", "Mul", "PRelu", "Pad", "ReduceMax", "ReduceMean", "ReduceMin",
+            "ReduceSum", "Relu", "Reshape", "Sigmoid", "Slice", "Softmax", "SpaceToDepth", "Split",
+            "Squeeze", "Sub", "Tanh", "Tile", "Transpose", "Unsqueeze",
         ),
         _always,
     ),

@@ -1,50 +1,52 @@
-"""ConvTranspose, which the canonical form has channels-first: through channels-last and back."""
+"""Transposed convolutions, channels last."""
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from ..call import Call, Constant, Converter, NotSaidError
+from ..call import Call, Constant, Converter, NotSaidError, Shape
+
+#: Writes what it makes of a tensor into another.
+_Step = Callable[[Call, int, int], None]
 
 
 def conv_transpose(call: Call) -> None:
     """The whole reach of every window by TRANSPOSE_CONV, of which the pads cut the borders off."""
     kernel = _kernel(call)
-    group = int(call.attr("group", 1))
-    n, channels, *space = call.shape()
-    height, width = _lead(space, 1)
+    n, *space, channels = call.shape()
+    size = _lead(space, 1)
     strides, extra = _pair(call, "strides", 1), _pair(call, "output_padding", 0)
-    pads = tuple(call.attr("pads", (0,) * 2 * len(space)))
-    half = len(pads) // 2
-    begins, ends = _lead(pads[:half], 0), _lead(pads[half:], 0)
-    data = call.transpose(call.reshape(call.input(), (n, channels, height, width)), (0, 2, 3, 1))
-    full = [
-        (size - 1) * stride + reach + more
-        for size, stride, reach, more in zip(
-            (height, width), strides, kernel.array.shape[2:], extra, strict=True
+    pads = tuple(call.attr("pads"))
+    begins, ends = _lead(pads[: len(space)], 0), _lead(pads[len(space) :], 0)
+    reach = tuple(
+        (pixels - 1) * stride + taps + more
+        for pixels, stride, taps, more in zip(
+            size, strides, kernel.array.shape[2:], extra, strict=True
         )
-    ]
-    parts = [
-        _part(call, item, index, kernel, (n, *full), strides)
-        for index, item in enumerate(_groups(call, data, group))
-    ]
-    made = parts[0] if group == 1 else _joined(call, parts)
-    if any((*begins, *ends)):
-        sizes = [whole - a - b for whole, a, b in zip(full, begins, ends, strict=True)]
-        made = _cut(call, made, (0, *begins, 0), (n, *sizes, call.shape_of(made)[3]))
+    )
+    count = call.out_shape()[-1]
+    full: Shape = (n, *reach, count)
+    image: Shape = (n, *(a - b - c for a, b, c in zip(reach, begins, ends, strict=True)), count)
+    steps: list[tuple[_Step, Shape]] = [(functools.partial(_reached, kernel, strides), full)]
+    if image != full:
+        steps.append((functools.partial(_cut, (0, *begins, 0)), image))
     if call.has(2) and not call.integer:
-        made = _biased(call, made)
+        steps.append((_biased, image))
     if call.activation != "NONE":
-        bounded = call.temporary(call.shape_of(made), made, "bounded")
-        call.emit(call.activation, [made], bounded)
-        made = bounded
-    if len(space) == 2:
-        call.transpose(made, (0, 3, 1, 2), call.output())
-    else:
-        call.reshape(call.transpose(made, (0, 3, 1, 2)), call.out_shape(), call.output())
+        steps.append((_bounded, image))
+    if len(space) == 1:
+        steps.append((_as_signal, call.out_shape()))
+    data = call.reshape(call.input(), (n, *size, channels))
+    for number, (step, shape) in enumerate(steps, 1):
+        last = number == len(steps)
+        made = call.output() if last else call.temporary(shape, call.output(), f"step_{number}")
+        step(call, data, made)
+        data = made
 
 
 def _kernel(call: Call) -> Constant:
@@ -60,24 +62,6 @@ def _kernel(call: Call) -> Constant:
     return Constant(_spread(found.array, _pair(call, "dilations", 1)), found.quantization)
 
 
-def _biased(call: Call, data: int) -> int:
-    """Add the bias, which TRANSPOSE_CONV takes from its third version on."""
-    found = call.constant(2)
-    if found is None:
-        raise NotSaidError("its bias is not constant")
-    biased = call.temporary(call.shape_of(data), data, "biased")
-    options = ("AddOptions", {"fusedActivationFunction": 0})
-    call.emit("ADD", [data, call.weights(Constant(found.reals()))], biased, options)
-    return biased
-
-
-def _cut(call: Call, data: int, begin: tuple[int, ...], shape: tuple[int, ...]) -> int:
-    cut = call.temporary(shape, data, "cut")
-    inputs = [data, call.int32(begin, "begin"), call.int32(shape, "size")]
-    call.emit("SLICE", inputs, cut, ("SliceOptions", {}))
-    return cut
-
-
 def _lead(values: Any, filling: int) -> tuple[int, int]:
     """Return two numbers: of a signal, what holds for its height first."""
     found = tuple(map(int, values))
@@ -85,7 +69,7 @@ def _lead(values: Any, filling: int) -> tuple[int, int]:
 
 
 def _pair(call: Call, name: str, default: int) -> tuple[int, int]:
-    return _lead(call.attr(name, (default,) * (call.rank() - 2)), default)
+    return _lead(call.attr(name), default)
 
 
 def _spread(weight: np.ndarray, dilations: tuple[int, int]) -> np.ndarray:
@@ -96,45 +80,65 @@ def _spread(weight: np.ndarray, dilations: tuple[int, int]) -> np.ndarray:
     return found
 
 
-def _groups(call: Call, data: int, group: int) -> list[int]:
+def _reached(kernel: Constant, strides: tuple[int, int], call: Call, data: int, made: int) -> None:
+    """Let every window reach as far as it does, group by group."""
+    group = int(call.attr("group"))
     if group == 1:
-        return [data]
-    shape = call.shape_of(data)
-    small = (*shape[:3], shape[3] // group)
-    parts = [call.temporary(small, data, f"group_{index}") for index in range(group)]
+        _group(call, data, made, 0, kernel, strides)
+        return
+    given, wanted = call.shape_of(data), call.shape_of(made)
+    sources, results = (
+        [
+            call.temporary((*shape[:3], shape[3] // group), like, f"{name}_{index}")
+            for index in range(group)
+        ]
+        for shape, like, name in ((given, data, "group"), (wanted, made, "reach"))
+    )
     axis = call.make(np.array(3, np.int32), "axis")
-    call.emit("SPLIT", [axis, data], parts, ("SplitOptions", {"numSplits": group}))
-    return parts
+    call.emit("SPLIT", [axis, data], sources, ("SplitOptions", {"numSplits": group}))
+    for index, (source, result) in enumerate(zip(sources, results, strict=True)):
+        _group(call, source, result, index, kernel, strides)
+    fields = {"axis": 3, "fusedActivationFunction": 0}
+    call.emit("CONCATENATION", results, made, ("ConcatenationOptions", fields))
 
 
-def _part(
-    call: Call,
-    data: int,
-    index: int,
-    kernel: Constant,
-    size: tuple[int, ...],
-    strides: tuple[int, int],
-) -> int:
-    """Return the whole reach of the windows of one group of channels."""
-    depth, count = call.shape_of(data)[3], kernel.array.shape[1]
+def _group(
+    call: Call, data: int, made: int, index: int, kernel: Constant, strides: tuple[int, int]
+) -> None:
+    shape = call.shape_of(made)
+    depth, count = call.shape_of(data)[3], shape[3]
     weight = Constant(kernel.array[index * depth : (index + 1) * depth], kernel.quantization)
-    made = call.temporary((*size, count), call.output(), f"reach_{index}")
     weights = call.make(weight.transposed((1, 2, 3, 0)), "weights")
-    inputs = [call.int32((*size, count), "shape"), weights, data]
+    inputs = [call.int32(shape, "shape"), weights, data]
     bias = call.constant(2) if call.has(2) else None
     if call.integer and bias is not None:
         inputs.append(call.make(bias.part(index * count, (index + 1) * count), "bias"))
     fields = {"padding": schema.Padding.VALID, "strideH": strides[0], "strideW": strides[1]}
     call.emit("TRANSPOSE_CONV", inputs, made, ("TransposeConvOptions", fields))
-    return made
 
 
-def _joined(call: Call, parts: list[int]) -> int:
-    shape = call.shape_of(parts[0])
-    made = call.temporary((*shape[:3], shape[3] * len(parts)), parts[0], "joined")
-    fields = {"axis": 3, "fusedActivationFunction": 0}
-    call.emit("CONCATENATION", parts, made, ("ConcatenationOptions", fields))
-    return made
+def _cut(begin: Shape, call: Call, data: int, made: int) -> None:
+    inputs = [data, call.int32(begin, "begin"), call.int32(call.shape_of(made), "size")]
+    call.emit("SLICE", inputs, made, ("SliceOptions", {}))
 
 
-TRANSPOSED: Final[dict[str, Converter]] = {"ConvTranspose": conv_transpose}
+def _biased(call: Call, data: int, made: int) -> None:
+    """Add the bias, which TRANSPOSE_CONV takes from its third version on."""
+    found = call.constant(2)
+    if found is None:
+        raise NotSaidError("its bias is not constant")
+    options = ("AddOptions", {"fusedActivationFunction": 0})
+    call.emit("ADD", [data, call.weights(Constant(found.reals()))], made, options)
+
+
+def _bounded(call: Call, data: int, made: int) -> None:
+    call.emit(call.activation, [data], made)
+
+
+def _as_signal(call: Call, data: int, made: int) -> None:
+    call.reshape(data, call.shape_of(made), made)
+
+
+TRANSPOSED: Final[dict[str, Converter]] = dict.fromkeys(
+    ("ConvTransposeNhwc", "ConvTransposeNwc"), conv_transpose
+)

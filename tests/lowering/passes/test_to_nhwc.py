@@ -46,6 +46,25 @@ def test_conv_between_transposes() -> None:
     assert not ToNhwc()(after).modified
 
 
+@pytest.mark.parametrize("space", [(5,), (5, 6)])
+def test_transposed_convolutions_where_asked(space: tuple[int, ...]) -> None:
+    rank = len(space)
+    sizes = ",".join(map(str, (1, 4, *space)))
+    model = support.from_text(
+        f"""g (float[{sizes}] x, float[4,{",".join("3" * (rank + 1))}] w, float[6] b)
+            => (float[{",".join("?" * (rank + 2))}] y) {{
+            y = ConvTranspose<strides={[2] * rank}, group=2, output_padding={[1] * rank},
+                pads={[1] * 2 * rank}>(x, w, b)
+        }}""",
+        w=draw(4, *[3] * (rank + 1)),
+        b=draw(6),
+    )
+    assert not run(model.clone()).functions
+    after = support.assert_same_numbers(model, lambda it: ToNhwc(transposed=True)(it).model)
+    assert [node.op_type for node in after.graph][1] == f"ConvTransposeN{'h' * (rank - 1)}wc"
+    assert dialect.check(after) == []
+
+
 def test_definition_is_a_function_of_the_model() -> None:
     model = support.from_text(
         """g (float[1,3,8,8] x) => (float[1,3,4,4] y) {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,11 @@ from tapeout.lowering.importers.onnx import load
 from tapeout.lowering.matching import shape_of
 from tapeout.lowering.quantization.conversion import conversion
 from tapeout.lowering.quantization.scheme import SCHEMES
-from tapeout.lowering.quantization.sqnr import sqnr
+from tapeout.lowering.quantization.sqnr import of_outputs, sqnr
 from tapeout.lowering.reference import Reference
 from tapeout.profiles import catalog
 from tapeout.targets.tflite import TARGET
+from tapeout.targets.tflite.fallbacks import in_float
 from tapeout.targets.tflite.lower import to_tflite
 
 import support
@@ -32,7 +34,7 @@ TOLERANCE = 1e-4
 def written(model: ir.Model) -> bytes:
     """Return the file of an imported or converted model."""
     profile = catalog.load("raspberry-pi-5")
-    (plan,) = TARGET.plans(profile, "fp32")
+    plan = TARGET.plans(profile, "fp32")[0]
     lowered = TARGET.pipeline(profile, plan).run(model.clone())
     assert TARGET.check(lowered, profile, plan) == []
     return to_tflite(lowered)
@@ -72,6 +74,37 @@ def test_an_architecture_in_float(name: str, tmp_path: Path) -> None:
     if name != "encoder":
         assert inner_transposes(content) == 0
     assert written(model) == content
+
+
+#: Networks -> the operators that have no int8 kernel, and how close int8 on LiteRT comes to what
+#: ONNX Runtime makes of the same integers, in dB.
+INTEGERS: dict[str, tuple[Callable[[], onnx.ModelProto], set[str], float]] = {
+    "encoder": (lambda: architectures.encoder(8, 16, 2, 1), {"LayerNormalization"}, 25),
+    "mobilenet_v3": (lambda: architectures.mobilenet_v3(32), set(), 22),
+    "u_net_learned": (lambda: architectures.u_net(16, 4, learned=True), set(), 30),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", INTEGERS)
+def test_an_architecture_in_int8(name: str, tmp_path: Path) -> None:
+    make, real, least = INTEGERS[name]
+    onnx.save(make(), tmp_path / "model.onnx")
+    model = load(tmp_path / "model.onnx")
+    samples = [support.random_feeds(model, seed) for seed in range(4)]
+    found = conversion(model, SCHEMES["tflite"], samples)
+    converted = found.converted({})
+    content = written(converted)
+    assert {why.split(":")[0] for why in found.fixed.values()} == real
+    assert in_float(litert.PIPELINE.run(converted.clone())).keys() == found.fixed.keys()
+    inner = litert.operators(content)[1:-1]
+    assert inner.count("DEQUANTIZE") == len(found.fixed)
+    reference = Reference(converted)
+    for xnnpack in (False, True):
+        pairs = [
+            (reference.run(item), litert.run(content, item, xnnpack=xnnpack)) for item in samples
+        ]
+        assert of_outputs(pairs) > least
 
 
 #: Real data of each task, and the official model's SQNR against the float one in dB, on all of it.
