@@ -278,17 +278,19 @@ def explained(bundle: Bundle) -> None:
     if "placement" in report:
         render_placement.show(console, report["placement"])
     seconds, moving = report["seconds"], report["by_limit"].get("transfer")
-    shown = f"{format_seconds(seconds)} (estimated)"
+    shown = f"{format_seconds(seconds)} by the roofline (estimated)"
     if moving is not None:
         shown += f", of which {format_seconds(moving)} between the processors"
     console.print(f"{report['macs']:,} MACs, {report['parameters']:,} parameters, {shown}")
 
 
 def _steps(rows: Sequence[dict[str, Any]]) -> Table:
-    """List the steps that take the most time, and sum up the others."""
+    """List the steps that take the most time, and sum up the others; views do not run."""
     right = ["MACS", "BYTES", "LIVE", "TIME (estimated)", "SHARE"]
     table = _table("OPERATOR", "OUTPUT", *right, "LIMIT", "NODE", right=right)
-    ranked = sorted(rows, key=lambda row: -row["seconds"])
+    ranked = sorted(
+        (row for row in rows if row["limit"] != "none"), key=lambda row: -row["seconds"]
+    )
     for row in ranked[:_STEPS]:
         table.add_row(
             row["op"],
