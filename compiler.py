@@ -407,10 +407,11 @@ def _described(value: ir.Value) -> Tensor:
 
 def _nothing_fits(job: Job, missed: list[tuple[Candidate, Usage, Verdict]]) -> BudgetError:
     """Say what each plan lacks, and for memory where the peak of the closest one is."""
-    problems = [
-        Problem(str(candidate.plan), "; ".join(map(str, verdict.missed)))
-        for candidate, _, verdict in missed
-    ]
+    lacks: dict[tuple[str, str, str], Problem] = {}  # more threads do not free memory
+    for candidate, _, verdict in missed:
+        plan, lack = candidate.plan, "; ".join(map(str, verdict.missed))
+        lacks.setdefault((plan.runtime, plan.precision, lack), Problem(str(plan), lack))
+    problems = list(lacks.values())
     if job.options.precision == "auto" and job.samples is None:
         fix = "give --calibration FILE.npz with real inputs"
         problems.append(Problem("", "fewer bits were not tried without samples", fix))

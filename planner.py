@@ -177,6 +177,7 @@ def candidates(
     refused: list[Problem] = []
     inaccurate: list[BudgetError] = []
     offered = plans(profile, precision, runtime, io)
+    several = len({(plan.runtime, plan.precision) for _, plan in offered}) > 1
     already = is_quantized(model)
     schemes = [None if already else target.scheme(profile, plan) for target, plan in offered]
     spared = precision == "auto" and None in schemes and not converter.batches
@@ -203,7 +204,6 @@ def candidates(
         source, lowered = lowered_by[way]
         problems = target.check(lowered, profile, plan)
         if problems:
-            several = len(offered) > 1
             refused += [_of_plan(problem, plan) if several else problem for problem in problems]
             continue
         usage = target.estimate(lowered, profile, plan)
@@ -212,6 +212,7 @@ def candidates(
         if converted is not None:
             pipeline = converted.pipeline + pipeline
         found.append(Candidate(target, plan, source, converted, pipeline, lowered, usage, verdict))
+    refused = list(dict.fromkeys(refused))  # plans of other threads say the same
     if not found and inaccurate:
         raise BudgetError(inaccurate[0].summary, [*inaccurate[0].problems, *refused])
     if not found:
@@ -246,7 +247,7 @@ def _without(runtime: str, precision: Precision) -> Problem:
 
 
 def _of_plan(problem: Problem, plan: Plan) -> Problem:
-    return dataclasses.replace(problem, where=f"{plan}: {problem.where}")
+    return dataclasses.replace(problem, where=f"{plan.runtime}, {plan.precision}: {problem.where}")
 
 
 def _all_of(error: TapeoutError) -> list[Problem]:
