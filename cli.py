@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
 
@@ -35,6 +35,8 @@ app = typer.Typer(
 devices_app = typer.Typer(help="The catalogue of devices.", invoke_without_command=True)
 app.add_typer(devices_app, name="devices")
 
+Value = TypeVar("Value")
+
 #: Set to see the traceback of a defect.
 TRACEBACK = "TAPEOUT_TRACEBACK"
 
@@ -58,6 +60,13 @@ def _shape(text: str) -> tuple[str, tuple[int, ...]]:
     if not separator or not name or not all(part.isdecimal() for part in parts):
         raise ValueError(f"{text!r} is not a shape; write INPUT=1x3x224x224")
     return name, tuple(map(int, parts))
+
+
+def _setting(text: str) -> tuple[str, str]:
+    name, separator, value = text.partition("=")
+    if not (name and separator and value):
+        raise ValueError(f"{text!r} is no option of a plan; write NAME=VALUE, e.g. threads=4")
+    return name, value
 
 
 def _fraction(text: str) -> float:
@@ -112,6 +121,13 @@ IoName = Annotated[
         "--io", help="What goes in and comes out, where it is quantized (auto: as is usual)."
     ),
 ]
+PlanOptions = Annotated[
+    list[Any] | None,
+    typer.Option(
+        "--plan", parser=_quantity(_setting), metavar="NAME=VALUE",
+        help="Keep to plans with this, e.g. delegate=gpu or threads=4 (check lists them all).",
+    ),
+]  # fmt: skip
 VerifyPasses = Annotated[bool, typer.Option(help="Check the dialect's rules after every pass.")]
 
 
@@ -188,18 +204,20 @@ def _options(
     shapes: Sequence[tuple[str, tuple[int, ...]]] | None,
     verify_passes: bool,
     io: IoName,
+    plan: Sequence[tuple[str, str]] | None,
 ) -> Options:
     from .compiler import Options
 
-    given = _static(shapes)
-    return Options(precision, runtime, given, calibration, evaluation, verify_passes, io)
+    shape, wanted = _once("--shape", shapes), _once("--plan", plan)
+    return Options(precision, runtime, shape, calibration, evaluation, verify_passes, io, wanted)
 
 
-def _static(shapes: Sequence[tuple[str, tuple[int, ...]]] | None) -> dict[str, tuple[int, ...]]:
-    given = list(shapes or [])
+def _once(option: str, pairs: Sequence[tuple[str, Value]] | None) -> dict[str, Value]:
+    """Return what an option that is given several times says; raises UsageError if twice of one."""
+    given = list(pairs or [])
     repeated = sorted({name for name, _ in given if [item[0] for item in given].count(name) > 1})
     if repeated:
-        raise UsageError(f"--shape is given more than once for {', '.join(repeated)}")
+        raise UsageError(f"{option} is given more than once for {', '.join(repeated)}")
     return dict(given)
 
 
@@ -217,6 +235,7 @@ def check(
     calibration: Calibration = None,
     evaluation: Evaluation = None,
     shape: Shapes = None,
+    plan: PlanOptions = None,
     verify_passes: VerifyPasses = False,
     as_json: Json = False,
 ) -> None:
@@ -224,7 +243,9 @@ def check(
     with _outcome(as_json):
         from . import compiler
 
-        options = _options(precision, runtime, calibration, evaluation, shape, verify_passes, io)
+        options = _options(
+            precision, runtime, calibration, evaluation, shape, verify_passes, io, plan
+        )
         budget = Budget(memory, storage, latency, accuracy_drop)
         with render.progress() as progress:
             job = compiler.prepare(model, device, budget, options, progress)
@@ -250,6 +271,7 @@ def compile_model(
     calibration: Calibration = None,
     evaluation: Evaluation = None,
     shape: Shapes = None,
+    plan: PlanOptions = None,
     verify_passes: VerifyPasses = False,
     force: Annotated[bool, typer.Option("--force", help="Replace a bundle that exists.")] = False,
     as_json: Json = False,
@@ -258,7 +280,9 @@ def compile_model(
     with _outcome(as_json):
         from . import compiler
 
-        options = _options(precision, runtime, calibration, evaluation, shape, verify_passes, io)
+        options = _options(
+            precision, runtime, calibration, evaluation, shape, verify_passes, io, plan
+        )
         budget = Budget(memory, storage, latency, accuracy_drop)
         with render.progress() as progress:
             job = compiler.prepare(model, device, budget, options, progress)
@@ -299,7 +323,7 @@ def quantize_model(
         from . import quantizer
 
         options = quantizer.QuantizeOptions(
-            scheme, method, calibration, evaluation, accuracy_drop, _static(shape), report
+            scheme, method, calibration, evaluation, accuracy_drop, _once("--shape", shape), report
         )
         with render.progress() as progress:
             found = quantizer.quantize(model, output, options, force=force, progress=progress)

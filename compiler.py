@@ -59,6 +59,7 @@ class Options:
         evaluation: ``FILE.npz[:KEY]`` of inputs and labels, for the accuracy.
         verify_passes: check the dialect's rules after every pass.
         io: whether real inputs and outputs are int8, with scale and zero point, or float.
+        plan: values that options of the plan must have: ``{"delegate": "gpu"}``.
     """
 
     precision: Precision = "auto"
@@ -68,6 +69,7 @@ class Options:
     evaluation: str | None = None
     verify_passes: bool = False
     io: Io = "auto"
+    plan: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -188,6 +190,7 @@ def plan(job: Job) -> list[Candidate]:
         options.runtime,
         verify,
         options.io,
+        options.plan,
     )
 
 

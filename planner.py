@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import onnx_ir as ir
@@ -76,12 +76,20 @@ class Candidate:
 
 
 def plans(
-    profile: Profile, precision: Precision, runtime: str | None, io: Io = "auto"
+    profile: Profile,
+    precision: Precision,
+    runtime: str | None,
+    io: Io = "auto",
+    options: Mapping[str, str] | None = None,
 ) -> Sequence[tuple[Target, Plan]]:
     """Return the plans that a device offers, in the order of its runtimes.
 
+    Args:
+        options: values that options of the plan must have, as text.
+
     Raises:
-        UsageError: `runtime` is none of the device's; integers at the border of a network in float.
+        UsageError: `runtime` is none of the device's; integers at the border of a network in float;
+            no plan has the options.
         MissingToolError: the toolchain of no runtime that offers a plan is installed.
         ModelError: no runtime offers the precision, or the inputs and outputs.
     """
@@ -115,11 +123,29 @@ def plans(
             f"no runtime of {profile.name} can be built with {io} inputs and outputs",
             [Problem(name, f"has no {io} inputs and outputs", "leave out --io") for name in names],
         )
+    wanted = _with_options(wanted, options or {}, profile)
     missing = _missing(wanted)
     left = [(target, plan) for target, plan in wanted if target not in missing]
     if not left:
         raise next(iter(missing.values()))
     return left
+
+
+def _with_options(
+    found: Sequence[tuple[Target, Plan]], options: Mapping[str, str], profile: Profile
+) -> list[tuple[Target, Plan]]:
+    """Return the plans that have all `options`; raises UsageError naming those that there are."""
+    given = [{name: str(value) for name, value in plan.options} for _, plan in found]
+    kept = [item for item, has in zip(found, given, strict=True) if options.items() <= has.items()]
+    if not kept:
+        known: dict[str, dict[str, None]] = {}
+        for has in given:
+            for name, value in has.items():
+                known.setdefault(name, {})[value] = None
+        asked = ", ".join(f"{name}={value}" for name, value in options.items())
+        there = [Problem("", f"{name}: {', '.join(values)}") for name, values in known.items()]
+        raise UsageError(f"no plan for {profile.name} has {asked}; there are", there)
+    return kept
 
 
 def not_tried(profile: Profile, precision: Precision, runtime: str | None) -> list[Problem]:
@@ -154,6 +180,7 @@ def candidates(
     runtime: str | None = None,
     verify: Check | None = None,
     io: Io = "auto",
+    options: Mapping[str, str] | None = None,
 ) -> list[Candidate]:
     """Lower the imported `model` for every plan; those whose estimate fits the budget come first.
 
@@ -167,6 +194,7 @@ def candidates(
         model: the imported model; it is left as it is.
         converter: of this model.
         verify: the dialect check to run after every pass, if any.
+        options: as `plans` takes them.
 
     Raises:
         UsageError, MissingToolError: as `plans` does; the precision needs samples.
@@ -176,7 +204,7 @@ def candidates(
     found: list[Candidate] = []
     refused: list[Problem] = []
     inaccurate: list[BudgetError] = []
-    offered = plans(profile, precision, runtime, io)
+    offered = plans(profile, precision, runtime, io, options)
     several = len({(plan.runtime, plan.precision) for _, plan in offered}) > 1
     already = is_quantized(model)
     schemes = [None if already else target.scheme(profile, plan) for target, plan in offered]

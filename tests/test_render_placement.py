@@ -96,6 +96,22 @@ def test_the_plan_with_a_delegate_is_in_the_bundle(gelu: Path, tmp_path: Path) -
     ) in tapeout("verify", bundle)
 
 
+def test_plans_are_kept_to_what_is_asked(gelu: Path) -> None:
+    asked = ("check", gelu, "--device", "fairphone-4", "--json")
+    found = json.loads(tapeout(*asked, "--plan", "delegate=nnapi", "--plan", "threads=1"))
+    assert [item["plan"] for item in found["plans"]] == ["tflite, fp32, threads=1, delegate=nnapi"]
+    wrong = CliRunner().invoke(app, [*map(str, asked[:-1]), "--plan", "delegate=npu"])
+    assert wrong.exit_code == 2
+    assert wrong.stderr.splitlines() == [
+        "error: no plan for fairphone-4 has delegate=npu; there are",
+        "  threads: 1, 2",
+        "  delegate: cpu, gpu, nnapi",
+    ]
+    twice = CliRunner().invoke(app, [*map(str, asked[:-1]), *["--plan", "threads=1"] * 2])
+    assert twice.exit_code == 2
+    assert "--plan is given more than once for threads" in twice.stderr
+
+
 def row(node: str, operator: str, where: str, **reasons: str) -> dict[str, Any]:
     return {"node": node, "operator": operator, "where": [where], "reasons": reasons}
 
