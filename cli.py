@@ -124,10 +124,12 @@ IoName = Annotated[
 PlanOptions = Annotated[
     list[Any] | None,
     typer.Option(
-        "--plan", parser=_quantity(_setting), metavar="NAME=VALUE",
+        "--plan",
+        parser=_quantity(_setting),
+        metavar="NAME=VALUE",
         help="Keep to plans with this, e.g. delegate=gpu or threads=4 (check lists them all).",
     ),
-]  # fmt: skip
+]
 VerifyPasses = Annotated[bool, typer.Option(help="Check the dialect's rules after every pass.")]
 
 

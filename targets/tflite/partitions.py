@@ -189,13 +189,14 @@ def _limited(
     """Keep the largest partitions; say of the others' operators why they are not taken."""
     parts = [item for item in split(graph, taken, delegate.name) if item.where != CPU]
     kept = sorted(parts, key=lambda part: -len(part.operators))[: delegate.most]
+    largest = "largest" if delegate.most == 1 else f"{delegate.most} largest"
+    verb = "is" if delegate.most == 1 else "are"
     for part in parts:
         if part not in kept:
-            for operator in part.operators:
-                reasons[operator.index] = (
-                    f"{delegate.name} takes the {delegate.most} largest partitions of "
-                    f"{len(parts)}; its own has {len(part.operators)} operators"
-                )
+            count = len(part.operators)
+            reason = f"only the {largest} of {len(parts)} partitions {verb} taken; its own has "
+            reason += f"{count} operator{'' if count == 1 else 's'}"
+            reasons |= {operator.index: reason for operator in part.operators}
     return {operator.index for part in kept for operator in part.operators}
 
 

@@ -131,7 +131,7 @@ def test_one_partition_the_largest() -> None:
         ("GPU", 2),
     ]
     assert found.reasons == {
-        0: "GPU takes the 1 largest partitions of 2; its own has 1 operators",
+        0: "only the largest of 2 partitions is taken; its own has 1 operator",
         1: "CEIL is not on its list",
     }
     assert found.transferred_bytes == 32

@@ -185,7 +185,7 @@ def test_three_largest_partitions() -> None:
     assert [part.where for part in found.partitions] == ["NNAPI", "CPU"] * 3
     assert [len(part.operators) for part in found.partitions if part.where == "CPU"] == [3, 1, 1]
     assert found.reasons[3] == (
-        "NNAPI takes the 3 largest partitions of 4; its own has 1 operators"
+        "only the 3 largest of 4 partitions are taken; its own has 1 operator"
     )
     assert len(nnapi.placement(graph(*lines), 30, most=0).delegated) == 4
 
