@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -37,6 +38,7 @@ def lowered(model: ir.Model, samples: Sequence[dict[str, np.ndarray]]) -> ir.Mod
     return pipeline.run(found.clone())
 
 
+@functools.cache
 def real(name: str) -> ir.Model:
     """Return one of the real models, quantized on one real sample."""
     model = load(support.MODELS / f"{name}.onnx")

@@ -57,6 +57,9 @@ _STRATEGIES: Final[tuple[vela.Strategy, ...]] = ("performance", "size")
 _TOLERANCES: Final = {"int8": 0.2}
 
 
+_NUMBERS: Final = "its numbers are those of TFLite's reference kernels"
+
+
 class EthosUTarget(Target):
     """TFLite Micro on a Cortex-M with an Arm Ethos-U beside it: Vela's work on our int8 files."""
 
@@ -245,7 +248,7 @@ def _usage(profile: Profile, found: Optimised, made: vela.Compiled, left: float)
         how += f", and a roofline of the CPU's {len(found.left)} operators"
     return Usage(
         memory=Figure(sum(part.value for _, part in parts), "B", "exact", "while it runs"),
-        storage=Figure(size, "B", "exact", f"{ENGINE}, whose integers are the int8 model's"),
+        storage=Figure(size, "B", "exact", f"{ENGINE}; {_NUMBERS}"),
         latency=Figure(made.seconds + left, "s", "estimated", how),
         parts=tuple(parts),
     )

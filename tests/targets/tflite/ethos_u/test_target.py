@@ -9,6 +9,7 @@ from pathlib import Path
 import ethos
 import numpy as np
 import pytest
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from tapeout import compiler, runner
 from tapeout.budget import Budget
@@ -27,6 +28,7 @@ from tapeout.targets.base import Precision, target_for
 from tapeout.targets.tflite.ethos_u import vela
 from tapeout.targets.tflite.ethos_u.optimised import optimised
 from tapeout.targets.tflite.ethos_u.target import ENGINE, EthosUTarget
+from tapeout.targets.tflite.lower import to_tflite
 
 import support
 
@@ -109,20 +111,38 @@ def test_wrong_numbers_are_noticed_though_the_engine_cannot_run(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_tight_budget_takes_less_memory_and_more_time(tmp_path: Path) -> None:
+def test_the_strategies_trade_memory_for_time() -> None:
     """ResNet-8: 51 KiB at full speed, 35 KiB without."""
-    model, photos = support.MODELS / "resnet8_cifar10.onnx", support.MODELS / "photos.npz"
-    np.savez(tmp_path / "x.npz", input_1=np.load(photos)["crops32"][:2].astype(np.float32))
-    options = Options(calibration=str(tmp_path / "x.npz"))
-    job = compiler.prepare(model, "ethos-u55-128", Budget(memory=40 << 10), options)
-    fast, small = sorted(compiler.plan(job), key=lambda item: -item.usage.memory.value)
-    assert dict(fast.plan.options)["optimise"] == "performance"
-    assert dict(small.plan.options)["optimise"] == "size"
-    assert small.usage.memory.value <= 40 << 10 < fast.usage.memory.value
-    assert small.usage.latency is not None
-    assert fast.usage.latency is not None
-    assert small.usage.latency.value > fast.usage.latency.value
-    assert [item.plan for item in compiler.check(job)] == [small.plan]
+    model = ethos.real("resnet8_cifar10")
+    fast, small = (
+        TARGET.estimate(model, ethos.PROFILE, ethos.plan_for(name))
+        for name in ("performance", "size")
+    )
+    assert small.memory.value <= 40 << 10 < fast.memory.value
+    assert small.latency is not None
+    assert fast.latency is not None
+    assert small.latency.value > fast.latency.value
+
+
+def test_numbers_are_those_of_the_reference_kernels() -> None:
+    """XNNPACK rounds some of them otherwise."""
+    model = ethos.real("resnet8_cifar10")
+    images = (support.real_inputs("resnet8_cifar10", 6) - 128).astype(np.int8)
+    run = TARGET.simulator(model, ethos.PROFILE, ethos.plan_for())
+    (found,) = run({str(model.graph.inputs[0].name): images}).values()
+    reference, xnnpack = (
+        computed(to_tflite(model), images, kernels)
+        for kernels in (OpResolverType.BUILTIN_REF, OpResolverType.AUTO)
+    )
+    np.testing.assert_array_equal(found, reference)
+    assert (found != xnnpack).any()
+
+
+def computed(content: bytes, images: np.ndarray, kernels: OpResolverType) -> np.ndarray:
+    made = Interpreter(model_content=content, experimental_op_resolver_type=kernels)
+    runner = made.get_signature_runner()
+    (name,) = runner.get_input_details()
+    return np.concatenate([next(iter(runner(**{name: x[None]}).values())) for x in images])
 
 
 def test_too_little_sram_names_what_is_missing(tmp_path: Path) -> None:
