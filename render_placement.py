@@ -54,7 +54,7 @@ def _kinds(run: Sequence[dict[str, Any]]) -> str:
     kinds = dict.fromkeys(row["operator"] for row in run)
     if len(kinds) > 1:
         return f"{len(run)} operators"
-    return next(iter(kinds)) + (f" x {len(run)}" if len(run) > 1 else "")
+    return f"{run[0]['operator']} x {len(run)}" if len(run) > 1 else str(run[0]["operator"])
 
 
 def _summary(split: dict[str, Any], operators: int) -> str:
