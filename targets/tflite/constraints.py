@@ -15,7 +15,7 @@ import onnx_ir as ir
 
 from ...errors import Problem
 from ...lowering import resizing
-from ...lowering.matching import array_of, shape_of
+from ...lowering.matching import array_of, halved, shape_of
 from ...lowering.spatial import is_windowed, window_attributes
 from ..constraints import Constraint, broken, oversized, place_of
 
@@ -67,8 +67,9 @@ def constant(*indices: int) -> Constraint:
 
 
 def _is_constant(value: ir.Value) -> bool:
-    """Whether a value is a constant, or integers that are, behind DequantizeLinear."""
+    """Whether a value is a constant, also one stored as integers or in half precision."""
     node = value.producer()
+    value = halved(value) or value
     if node is not None and node.op_type == "DequantizeLinear" and node.inputs[0] is not None:
         value = node.inputs[0]
     return array_of(value) is not None

@@ -54,7 +54,7 @@ def _kernel(call: Call) -> Constant:
     found = call.constant(1)
     if found is None:
         raise NotSaidError("its weights are not constant")
-    if not call.integer:
+    if not call.integer and found.quantization is not None:
         found = Constant(found.reals())
     if found.array.ndim == 3:
         rows, columns, size = found.array.shape
@@ -108,7 +108,7 @@ def _group(
     shape = call.shape_of(made)
     depth, count = call.shape_of(data)[3], shape[3]
     weight = Constant(kernel.array[index * depth : (index + 1) * depth], kernel.quantization)
-    weights = call.make(weight.transposed((1, 2, 3, 0)), "weights")
+    weights = call.weights(weight.transposed((1, 2, 3, 0)))
     inputs = [call.int32(shape, "shape"), weights, data]
     bias = call.constant(2) if call.has(2) else None
     if call.integer and bias is not None:
