@@ -14,8 +14,9 @@ import numpy as np
 import onnx_ir as ir
 
 from ...errors import Problem
-from ...lowering import resizing
+from ...lowering import recurrent, resizing
 from ...lowering.matching import array_of, halved, shape_of
+from ...lowering.passes.unroll_recurrent import UnrollRecurrent
 from ...lowering.spatial import is_windowed, window_attributes
 from ..constraints import Constraint, broken, oversized, place_of
 
@@ -30,6 +31,9 @@ DTYPES: Final = (
     ir.DataType.UINT8,
     ir.DataType.BOOL,
 )
+
+#: Operators that one recurrent node may become.
+UNROLLED: Final = UnrollRecurrent().limit
 
 #: Bytes of all constants: the file's offsets have 31 bits.
 MAX_WEIGHTS: Final = (1 << 31) - (1 << 24)
@@ -175,6 +179,21 @@ def _infinite_source(node: ir.Node) -> ir.Value | None:
     return None
 
 
+def short_sequences(node: ir.Node) -> str | None:
+    """Steps are unrolled: run a long sequence in pieces, with the state between as an input."""
+    size = recurrent.size_of(node)
+    if size <= UNROLLED:
+        return None
+    steps = recurrent.steps_of(node)
+    return f"{steps} steps make up to {size} operators, and {UNROLLED} are the most"
+
+
+def known_activations(node: ir.Node) -> str | None:
+    """ONNX knows other activations of recurrent operators."""
+    unknown = recurrent.unknown_activations(node)
+    return f"activations {', '.join(map(repr, unknown))}" if unknown else None
+
+
 def same_dtypes(node: ir.Node) -> str | None:
     """The kernel takes operands of one dtype: cast one of them."""
     dtypes = {value.dtype for value in node.inputs if value is not None}
@@ -211,6 +230,7 @@ OPERATORS: Final[dict[str, tuple[Constraint, ...]]] = {
     "Pow": (same_dtypes, whole_powers),
     "QuantizeLinear": (single_zero_points,),
     **dict.fromkeys(_REDUCTIONS.split(), (constant(1),)),
+    **dict.fromkeys(recurrent.GATES, (short_sequences, known_activations)),
     "Resize": (constant(1, 2, 3), whole_lengths, floats_to_interpolate),
     "OneHot": (constant(1, 2),),
     "Slice": (constant(1, 2, 3, 4),),

@@ -7,6 +7,7 @@ from typing import Final
 import onnx_ir as ir
 
 from ...lowering.matching import array_of, is_op
+from ...lowering.provenance import origins
 from .lower import units
 
 REASON: Final = "no int8 kernel in TFLite for it as it is"
@@ -20,11 +21,20 @@ def in_float(model: ir.Model) -> dict[str, str]:
     """
     if not any(is_op(node, "QuantizeLinear") for node in model.graph):
         return {}
-    return {
-        str(unit.node.name): f"{unit.node.op_type}: {REASON}; {_FALLBACK}"
-        for unit in units(model)
-        if not unit.integer and not is_op(unit.node, "QuantizeLinear") and _is_real(unit.node)
-    }
+    found: dict[str, str] = {}
+    for unit in units(model):
+        node = unit.node
+        if not unit.integer and not is_op(node, "QuantizeLinear") and _is_real(node):
+            name = _name_of(node)
+            part = node.op_type if name == node.name else f"{node.op_type}, a part of it"
+            found.setdefault(name, f"{part}: {REASON}; {_FALLBACK}")
+    return found
+
+
+def _name_of(node: ir.Node) -> str:
+    """Return the name of a node, or of the one that it was a part of in the user's file."""
+    names = origins(node)
+    return str(node.name) if node.name in names or not names else names[-1]
 
 
 def _is_real(node: ir.Node) -> bool:

@@ -10,6 +10,7 @@ from ...lowering.passes.expand_functions import ExpandFunctions
 from ...lowering.passes.halve_weights import HalveWeights
 from ...lowering.passes.quantize_at_run_time import QuantizeAtRunTime
 from ...lowering.passes.sink_dequantize import SinkDequantize
+from ...lowering.passes.unroll_recurrent import UnrollRecurrent
 from ...lowering.passes.widen_weights import WidenWeights
 from ...lowering.pipeline import Pipeline
 
@@ -32,7 +33,7 @@ def pipeline(precision: str = "fp32") -> Pipeline:
             ``int8-dynamic`` kernels round what they multiply by integers.
     """
     first, last = _AROUND.get(precision, (Pipeline(()), Pipeline(())))
-    expand = Pipeline((ExpandFunctions("+".join(EXPANDED)),))
+    expand = Pipeline((UnrollRecurrent(), ExpandFunctions("+".join(EXPANDED))))
     lower = canonical("nhwc", transposed=True) + Pipeline((SinkDequantize(), CancelTransposes()))
     return first + expand + lower + last
 

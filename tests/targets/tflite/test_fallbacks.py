@@ -58,6 +58,7 @@ def test_so_does_quantize(model: Path) -> None:
         assert f"in float: node {name!r}: {why}" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_file_that_is_quantized_already_is_no_exception(model: Path) -> None:
     """The digits network, quantized for another runtime, ends in operators on real numbers."""
     quantized = model.with_name("q.onnx")
