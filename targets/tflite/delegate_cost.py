@@ -16,7 +16,7 @@ from ...lowering.analysis.roofline import Machine, Offload, of_liveness
 from ...lowering.analysis.tensors import outputs_of
 from ...profiles.schema import Accelerator, Delegate, Profile
 from .operators import Operator
-from .partitions import Partition, Placement
+from .partitions import CPU, Partition, Placement
 from .plans import EXACT
 
 #: The fraction of an accelerator's peak that each kind of operator reaches.
@@ -72,10 +72,7 @@ def seconds_of(
         for operator in part.operators
         for item in operator.outputs
     }
-    found = [
-        _handing(part, profile) if part in placement.delegated else 0.0
-        for part in placement.partitions
-    ]
+    found = [0.0 if part.where == CPU else _handing(part, profile) for part in placement.partitions]
     index = 0
     for step, time in zip(alive.steps, of_liveness(alive, machine, taken).steps, strict=True):
         names = (str(value.name) for value in outputs_of(step.nodes[-1]))

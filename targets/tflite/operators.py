@@ -7,6 +7,7 @@ it lies in a file or is still being written. Both are the same objects of the sc
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Mapping
 from typing import Any, Final
@@ -116,18 +117,23 @@ class Graph:
 
     def readers(self, operand: Operand) -> tuple[Operator, ...]:
         """Return the operators that read a tensor."""
-        return tuple(
-            operator
-            for operator in self.operators
-            if any(item is not None and item.index == operand.index for item in operator.inputs)
-        )
+        return tuple(self._readers.get(operand.index, ()))
 
     def producer(self, operand: Operand) -> Operator | None:
         """Return the operator that makes a tensor; None for inputs of the model and constants."""
+        return self._producers.get(operand.index)
+
+    @functools.cached_property
+    def _readers(self) -> dict[int, list[Operator]]:
+        found: dict[int, list[Operator]] = {}
         for operator in self.operators:
-            if any(item.index == operand.index for item in operator.outputs):
-                return operator
-        return None
+            for index in dict.fromkeys(item.index for item in operator.inputs if item is not None):
+                found.setdefault(index, []).append(operator)
+        return found
+
+    @functools.cached_property
+    def _producers(self) -> dict[int, Operator]:
+        return {item.index: operator for operator in self.operators for item in operator.outputs}
 
 
 def read(data: bytes) -> Graph:

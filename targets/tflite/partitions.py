@@ -10,7 +10,7 @@ are kept here; the runtime leaves that to its sorting.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final
 
 from .operators import Graph, Operand, Operator
@@ -104,50 +104,63 @@ def split(graph: Graph, taken: Collection[int], name: str) -> tuple[Partition, .
     """Return the partitions if a delegate takes the operators of these indices.
 
     The first operator that can run starts a partition; all that can run in the same place joins
-    it, also past others that stand before it; then the next partition starts.
+    it, also past others that stand before it; then the next partition starts. So the two places
+    take turns, and an operator runs in the first turn of its own that none of its inputs is after.
+
+    Raises:
+        ValueError: an operator stands before one that makes its input.
     """
-    made = {item.index for operator in graph.operators for item in operator.outputs}
-    waiting, groups = list(graph.operators), []
-    while waiting:
-        group: list[Operator] = []
-        found = True
-        while found:
-            found, rest = False, []
-            for operator in waiting:
-                ready = all(item is None or item.index not in made for item in operator.inputs)
-                if ready and (not group or (operator.index in taken) == (group[0].index in taken)):
-                    group.append(operator)
-                    made.difference_update(item.index for item in operator.outputs)
-                    found = True
-                else:
-                    rest.append(operator)
-            waiting = rest
-        if not group:
-            raise ValueError("operators wait for each other")
-        groups.append(tuple(group))
+    groups: list[list[Operator]] = []
+    turns: dict[int, int] = {}  # of the operator that makes an operand
+    ahead = {item.index for operator in graph.operators for item in operator.outputs}
+    for operator in graph.operators:
+        inputs = [item.index for item in operator.inputs if item is not None]
+        if not ahead.isdisjoint(inputs):
+            raise ValueError(f"{operator.label!r} stands before what makes its input")
+        turn = max((turns.get(index, 0) for index in inputs), default=0)
+        first = groups[0][0] if groups else operator
+        turn += ((operator.index in taken) == (first.index in taken)) == (turn % 2 == 1)
+        if turn == len(groups):
+            groups.append([])
+        groups[turn].append(operator)
+        turns |= dict.fromkeys((item.index for item in operator.outputs), turn)
+        ahead.difference_update(item.index for item in operator.outputs)
+    return _partitions(graph, groups, turns, taken, name)
+
+
+def _partitions(
+    graph: Graph,
+    groups: Sequence[Sequence[Operator]],
+    turns: Mapping[int, int],
+    taken: Collection[int],
+    name: str,
+) -> tuple[Partition, ...]:
+    """Return the groups with what goes into them and comes out.
+
+    Args:
+        turns: index of an operand -> the group that makes it.
+    """
+    into: list[dict[int, Operand]] = [{} for _ in groups]
+    out: list[dict[int, Operand]] = [{} for _ in groups]
+    for turn, group in enumerate(groups):
+        for operator in group:
+            for item in operator.inputs:
+                if item is not None and not item.is_constant and turns.get(item.index) != turn:
+                    into[turn][item.index] = item
+                    if item.index in turns:
+                        out[turns[item.index]][item.index] = item
+    for item in graph.outputs:
+        if item.index in turns:
+            out[turns[item.index]][item.index] = item
     return tuple(
-        _partition(graph, group, name if group[0].index in taken else CPU) for group in groups
+        Partition(
+            name if group[0].index in taken else CPU,
+            tuple(group),
+            tuple(into[turn][index] for index in sorted(into[turn])),
+            tuple(out[turn][index] for index in sorted(out[turn])),
+        )
+        for turn, group in enumerate(groups)
     )
-
-
-def _partition(graph: Graph, group: tuple[Operator, ...], where: str) -> Partition:
-    inside = {operator.index for operator in group}
-    made = {item.index: item for operator in group for item in operator.outputs}
-    read = {
-        item.index: item
-        for operator in group
-        for item in operator.inputs
-        if item is not None and not item.is_constant and item.index not in made
-    }
-    wanted = {item.index for item in graph.outputs} | {
-        item.index
-        for operator in graph.operators
-        if operator.index not in inside
-        for item in operator.inputs
-        if item is not None
-    }
-    outputs = tuple(made[index] for index in sorted(made) if index in wanted)
-    return Partition(where, group, tuple(read[index] for index in sorted(read)), outputs)
 
 
 def place(
