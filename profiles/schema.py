@@ -15,18 +15,20 @@ import json
 import math
 from typing import Annotated, Any, Final, Generic, Literal, TypeVar, get_args
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationInfo,
-    WithJsonSchema,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
-from ..units import UNITS, parse_quantity
+from .quantities import (
+    FIGURES,
+    ApiLevel,
+    Bytes,
+    BytesPerSecond,
+    Count,
+    FeatureLevel,
+    Hertz,
+    Number,
+    OpsPerSecond,
+    Seconds,
+)
 
 Kind = Literal["cpu", "gpu", "mobile", "fpga"]
 Source = Literal["datasheet", "measured", "assumed"]
@@ -78,54 +80,6 @@ class FindingsError(ValueError):
         super().__init__("; ".join(told))
 
 
-def _quantity(dimension: str, example: str) -> tuple[BeforeValidator, WithJsonSchema]:
-    """Return what makes a field take text with a unit of `dimension`, or a base-unit number."""
-
-    def parse(value: object) -> object:
-        if not isinstance(value, str):
-            return value
-        number = parse_quantity(value, dimension)
-        if not math.isfinite(number):
-            raise ValueError(f"{value!r} is too large")
-        # 12 digits: 17.1 GB/s is 17100000000 and not 17100000000.000002
-        return round(number) if dimension == "bytes" else float(f"{number:.12g}")
-
-    units = "|".join(UNITS[dimension])
-    pattern = rf"^\s*[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?\s*({units})\s*$"
-    schema = {"type": "string", "pattern": pattern, "examples": [example]}
-    return BeforeValidator(parse), WithJsonSchema(schema)
-
-
-_FINITE: Final = Field(gt=0, allow_inf_nan=False)
-_BYTES, _BYTES_SCHEMA = _quantity("bytes", "512 KiB")
-_HERTZ, _HERTZ_SCHEMA = _quantity("hertz", "1.5 GHz")
-_RATE, _RATE_SCHEMA = _quantity("bytes/s", "17.1 GB/s")
-_OPS, _OPS_SCHEMA = _quantity("ops/s", "153.6 Gop/s")
-_SECONDS, _SECONDS_SCHEMA = _quantity("seconds", "5 ms")
-
-Count = Annotated[int, Field(gt=0, le=1_000_000)]
-ApiLevel = Annotated[int, Field(ge=21, le=99)]
-FeatureLevel = Annotated[int, Field(ge=1, le=8)]
-Number = Annotated[float, _FINITE]
-Bytes = Annotated[int, Field(gt=0, le=2**60), _BYTES, _BYTES_SCHEMA]
-Hertz = Annotated[float, _FINITE, _HERTZ, _HERTZ_SCHEMA]
-BytesPerSecond = Annotated[float, _FINITE, _RATE, _RATE_SCHEMA]
-OpsPerSecond = Annotated[float, _FINITE, _OPS, _OPS_SCHEMA]
-Seconds = Annotated[float, _FINITE, _SECONDS, _SECONDS_SCHEMA]
-
-#: The name of each kind of figure in the JSON Schema.
-_FIGURES: Final[dict[Any, str]] = {
-    Count: "Count",
-    ApiLevel: "ApiLevel",
-    FeatureLevel: "FeatureLevel",
-    Number: "Number",
-    Bytes: "Size",
-    Hertz: "Frequency",
-    BytesPerSecond: "Bandwidth",
-    OpsPerSecond: "Throughput",
-}
-
-
 class Block(BaseModel):
     """A part of a profile: read-only, and a key it does not know is an error."""
 
@@ -144,7 +98,7 @@ class Sourced(Block, Generic[Value]):
     @classmethod
     def model_parametrized_name(cls, params: tuple[Any, ...]) -> str:
         """Return a short name for the JSON Schema, in place of the whole annotation."""
-        return _FIGURES.get(params[0], f"Sourced{params[0]}")
+        return FIGURES.get(params[0], f"Sourced{params[0]}")
 
 
 class Runtime(Block):
