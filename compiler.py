@@ -320,14 +320,19 @@ class _Attempt:
         numerics.require_equal(outputs, expected, tolerance, self.outputs)
 
     def _simulated(self, usage: Usage) -> Usage:
-        """Hold to the reference what computes the engine's numbers here, if anything does."""
+        """Hold to the reference what the engine was made from, if that runs here.
+
+        The test vectors then expect the engine's very bits.
+        """
         candidate = self.candidate
-        run = candidate.target.simulator(candidate.model, self.job.profile, candidate.plan)
-        if run is None:
+        found = candidate.target.simulator(candidate.model, self.job.profile, candidate.plan)
+        if found is None:
             return self._expected_accuracy(usage)
         self.job.progress("simulating the test vectors")
-        self._require_expected(run(self.vectors.inputs))
-        return self._accuracy(usage, run)
+        inputs = self.vectors.inputs
+        self._require_expected(found.check(inputs))
+        numerics.Vectors(inputs, dict(found.run(inputs))).save(self.directory / bundles.VECTORS)
+        return self._accuracy(usage, found.run)
 
     def _accuracy(self, usage: Usage, run: Callable[[Arrays], Arrays]) -> Usage:
         """Measure the loss of accuracy on labelled data, if there is any."""
@@ -353,8 +358,7 @@ class _Attempt:
         return dataclasses.replace(usage, accuracy_drop=drop)
 
     def _tolerance(self) -> float:
-        precision = self.candidate.plan.precision
-        return self.candidate.target.tolerances.get(precision) or numerics.TOLERANCES[precision]
+        return numerics.TOLERANCES[self.candidate.plan.precision]
 
     def _conversion(self) -> ConversionRecord | None:
         """Say how the model came to fewer bits, if it did, and what is in float even so."""

