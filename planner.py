@@ -6,7 +6,7 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import onnx_ir as ir
 
@@ -171,6 +171,10 @@ def _missing(found: Sequence[tuple[Target, Plan]]) -> dict[Target, MissingToolEr
     return missing
 
 
+#: The precisions of a network that is quantized already: its own numbers are these integers.
+_SETTLED: Final = ("fp32", "int8")
+
+
 def candidates(
     model: ir.Model,
     profile: Profile,
@@ -207,7 +211,10 @@ def candidates(
     offered = plans(profile, precision, runtime, io, options)
     several = len({(plan.runtime, plan.precision) for _, plan in offered}) > 1
     already = is_quantized(model)
-    schemes = [None if already else target.scheme(profile, plan) for target, plan in offered]
+    schemes = [
+        None if already and plan.precision in _SETTLED else target.scheme(profile, plan)
+        for target, plan in offered
+    ]
     spared = precision == "auto" and None in schemes and not converter.batches
     lowered_by: dict[tuple[str | None, str], tuple[ir.Model, ir.Model]] = {}
     for (target, plan), scheme in zip(offered, schemes, strict=True):

@@ -15,7 +15,6 @@ from onnx import TensorProto, helper
 from typer.testing import CliRunner, Result
 
 from tapeout.cli import app
-from tapeout.targets.base import target_for
 
 import support
 
@@ -88,6 +87,20 @@ def test_cheap_commands_import_no_runtime(arguments: list[str]) -> None:
 def test_devices_as_json() -> None:
     listed = json.loads(tapeout("devices", "--kind", "cpu", "--json").stdout)["devices"]
     assert {"host", "raspberry-pi-5", "visionfive-2"} <= {item["name"] for item in listed}
+
+
+def test_a_phone_shows_its_android_and_what_delegates_reach() -> None:
+    shown = {
+        line.split()[0]: line
+        for line in tapeout("devices", "show", "fairphone-4").stdout.splitlines()
+    }
+    assert shown["android.api"].split()[1:3] == ["30", "datasheet"]
+    assert "gpu, nnapi" in shown["accelerators[adreno-619].delegates"]
+    peak = shown["accelerators[adreno-619].compute.float16.peak"]
+    assert "819.0 Gop/s" in peak
+    assert "assumed" in peak
+    listed = tapeout("devices", "--kind", "mobile").stdout
+    assert "Fairphone 4 (Snapdragon 750G, Android 11)" in listed
 
 
 def test_compile_says_what_it_costs_and_how_it_is_known(bundle: Path, tmp_path: Path) -> None:
@@ -204,14 +217,16 @@ def test_a_wrong_command_line(tmp_path: Path, arguments: list[str], said: list[s
     assert not list(tmp_path.iterdir())
 
 
-def test_a_precision_that_no_runtime_offers(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(type(target_for("tvm")), "plans", lambda *_: ())
-    done = tapeout(
-        "compile", MODEL, "-o", tmp_path / "x.bundle", "--device", "host", "--precision", "fp16"
-    )
-    assert_refused(done, 3, "fp16", "tvm")
+def test_a_precision_that_no_runtime_offers(tmp_path: Path) -> None:
+    wanted = ("--device", "host", "--runtime", "tvm", "--precision", "int8-dynamic")
+    done = tapeout("compile", MODEL, "-o", tmp_path / "x.bundle", *wanted)
+    assert_refused(done, 3, "int8-dynamic", "tvm")
+
+
+def test_int8_borders_of_a_network_in_float(tmp_path: Path) -> None:
+    wanted = ("--device", "host", "--precision", "fp32", "--io", "int8")
+    done = tapeout("check", MODEL, *wanted)
+    assert_refused(done, 2, "--io int8", "--precision int8")
 
 
 def test_a_profile_with_a_wrong_unit(tmp_path: Path) -> None:
