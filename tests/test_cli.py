@@ -103,20 +103,6 @@ def test_a_phone_shows_its_android_and_what_delegates_reach() -> None:
     assert "Fairphone 4 (Snapdragon 750G, Android 11)" in listed
 
 
-def test_a_phone_shows_its_android_and_what_delegates_reach() -> None:
-    shown = {
-        line.split()[0]: line
-        for line in tapeout("devices", "show", "fairphone-4").stdout.splitlines()
-    }
-    assert shown["android.api"].split()[1:3] == ["30", "datasheet"]
-    assert "gpu, nnapi" in shown["accelerators[adreno-619].delegates"]
-    peak = shown["accelerators[adreno-619].compute.float16.peak"]
-    assert "819.0 Gop/s" in peak
-    assert "assumed" in peak
-    listed = tapeout("devices", "--kind", "mobile").stdout
-    assert "Fairphone 4 (Snapdragon 750G, Android 11)" in listed
-
-
 def test_compile_says_what_it_costs_and_how_it_is_known(bundle: Path, tmp_path: Path) -> None:
     done = tapeout("compile", MODEL, "--device", "host", "-o", tmp_path / "x.bundle", "--json")
     result = json.loads(done.stdout)
