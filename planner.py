@@ -282,7 +282,9 @@ def _without(runtime: str, precision: Precision) -> Problem:
 
 
 def _of_plan(problem: Problem, plan: Plan) -> Problem:
-    return dataclasses.replace(problem, where=f"{plan.runtime}, {plan.precision}: {problem.where}")
+    ahead = f"{plan.runtime}, {plan.precision}"
+    where = f"{ahead}: {problem.where}" if problem.where else ahead
+    return dataclasses.replace(problem, where=where)
 
 
 def _all_of(error: TapeoutError) -> list[Problem]:
