@@ -166,9 +166,11 @@ def check(job: Job, found: Sequence[Candidate], not_tried: Sequence[Problem]) ->
     for candidate in found:
         console.print(f"{job.file.file} fits {job.profile.name}: {candidate.plan}")
         console.print(_usage(candidate.usage, candidate.verdict))
-    placements = (candidate.placement(job.profile) for candidate in found)
-    if placement := next((item for item in placements if item is not None), None):
-        render_placement.show(console, placement.to_json())
+    for candidate in found:
+        if (placement := candidate.placement(job.profile)) is not None:
+            console.print(f"where the operators of {candidate.plan.precision} run:")
+            render_placement.show(console, placement.to_json())
+            break
     _not_tried(console, not_tried)
 
 
@@ -207,6 +209,7 @@ def compiled(result: Compiled) -> None:
     console.print(_usage(result.usage, result.verdict))
     for name, why in manifest.conversion.kept.items() if manifest.conversion else ():
         console.print(f"in float: node {name!r}: {why}", soft_wrap=True)
+    render_placement.show_planned(console, manifest.report.get("placement"))
     _not_tried(console, result.not_tried)
     console.print(f"bundle: {result.bundle.directory}", soft_wrap=True)
 

@@ -21,11 +21,20 @@ def show(console: Console, placement: dict[str, Any]) -> None:
     splits = placement["splits"]
     console.print(_operators(placement["rows"], [split["name"] for split in splits]))
     for split in splits:
-        console.print(_summary(split, len(placement["rows"])), soft_wrap=True)
+        _sum_up(console, split, len(placement["rows"]))
         if len(split["pieces"]) > 1:
             console.print(_pieces(split["pieces"]))
-        for note in split["notes"]:
-            console.print(f"  note: {note}", soft_wrap=True)
+        _note(console, split)
+
+
+def show_planned(console: Console, placement: dict[str, Any] | None) -> None:
+    """Show of a plan that is more than the main processor's how it comes out."""
+    if placement is None:
+        return
+    for split in placement["splits"]:
+        if split["planned"]:
+            _sum_up(console, split, len(placement["rows"]))
+            _note(console, split)
 
 
 def _operators(rows: Sequence[dict[str, Any]], names: Sequence[str]) -> Table:
@@ -57,7 +66,13 @@ def _kinds(run: Sequence[dict[str, Any]]) -> str:
     return f"{run[0]['operator']} x {len(run)}" if len(run) > 1 else str(run[0]["operator"])
 
 
-def _summary(split: dict[str, Any], operators: int) -> str:
+def _note(console: Console, split: dict[str, Any]) -> None:
+    for note in split["notes"]:
+        console.print(f"  note: {note}", soft_wrap=True)
+
+
+def _sum_up(console: Console, split: dict[str, Any], operators: int) -> None:
+    """Say in a line what a place takes of all operators, in how many partitions, and the cost."""
     pieces, name = split["pieces"], split["name"]
     taken = [piece for piece in pieces if piece["where"] == name]
     count = sum(piece["operators"] for piece in taken)
@@ -65,7 +80,8 @@ def _summary(split: dict[str, Any], operators: int) -> str:
     text += f" in {_number(len(taken), 'partition')} of {len(pieces)}"
     text += f", {format_bytes(split['moved'])} moved"
     seconds = split["seconds"]
-    return text if seconds is None else f"{text}, {format_seconds(seconds)} (estimated)"
+    text += "" if seconds is None else f", {format_seconds(seconds)} (estimated)"
+    console.print(text, soft_wrap=True)
 
 
 def _number(count: int, what: str) -> str:
