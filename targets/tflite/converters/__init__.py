@@ -8,6 +8,7 @@ from typing import Final
 from ....lowering.dialect import DOMAIN
 from ..call import Converter, Said
 from .elementwise import ELEMENTWISE, is_rising, is_unit_elu
+from .functions import FUNCTIONS
 from .matrices import MATRICES
 from .movement import MOVEMENT
 from .quantized import QUANTIZED
@@ -22,6 +23,7 @@ CONVERTERS: Final[dict[tuple[str, str], Converter]] = {
         ("", name): converter
         for table in (
             ELEMENTWISE,
+            FUNCTIONS,
             MATRICES,
             MOVEMENT,
             QUANTIZED,

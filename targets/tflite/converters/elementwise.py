@@ -10,7 +10,7 @@ import numpy as np
 
 from ....lowering.clamps import clamp_of
 from ..activations import activation_code, activation_of
-from ..call import Call, Constant, Converter, NotSaidError, Options, Said
+from ..call import Call, Constant, Converter, NotSaidError, Said
 from ..flatbuffer import Quantization
 from .windows import filling_of
 
@@ -240,56 +240,6 @@ def _stored(call: Call, number: float) -> int:
     return call.make(Constant(np.array(round(127 * number / size), np.int8), meaning), "number")
 
 
-def softplus(call: Call) -> None:
-    """log(1 + exp(x)) as max(x, 0) + log(1 + e) with e = exp(-|x|), where nothing overflows.
-
-    Where e is below 1/64, log(1 + e) is e (1 - e (1/2 - e (1/3 - e/4))), which is wrong by less
-    than e^5/5; the logarithm is not exact there.
-    """
-    data, shape, none = call.input(), call.shape(), {"fusedActivationFunction": 0}
-    one = filling_of(call, data, 1.0)
-
-    def made(name: str, operator: str, options: Options | None, *inputs: int) -> int:
-        output = call.temporary(shape, data, name)
-        call.emit(operator, inputs, output, options)
-        return output
-
-    size = made("size", "ABS", ("AbsOptions", {}), data)
-    e = made("e", "EXP", ("ExpOptions", {}), made("opposite", "NEG", ("NegOptions", {}), size))
-    series = filling_of(call, data, 1 / 4)
-    for index, number in enumerate((1 / 3, 1 / 2, 1.0)):
-        term = made(f"term_{index}", "MUL", ("MulOptions", none), e, series)
-        start = filling_of(call, data, number)
-        series = made(f"series_{index}", "SUB", ("SubOptions", none), start, term)
-    near = made("near", "MUL", ("MulOptions", none), e, series)
-    far = made("far", "LOG", None, made("u", "ADD", ("AddOptions", none), e, one))
-    is_near = call.writer.tensor(f"{call.node.name}/is_near", shape, "bool")
-    call.emit("LESS", [e, filling_of(call, data, 1 / 64)], is_near, ("LessOptions", {}))
-    rest = made("rest", "SELECT_V2", ("SelectV2Options", {}), is_near, near, far)
-    positive = made("positive", "RELU", None, data)
-    call.emit("ADD", [positive, rest], None, ("AddOptions", none))
-
-
-def mish(call: Call) -> None:
-    """x tanh(softplus(x)), which is x n / (n + 2) with n = e (e + 2) and e = exp(x).
-
-    From 20 on it is x in single precision.
-    """
-    data, none = call.input(), {"fusedActivationFunction": 0}
-    names = ("bounded", "power", "more", "n", "below", "share")
-    bounded, power, more, n, below, share = (
-        call.temporary(call.shape(), data, name) for name in names
-    )
-    two = filling_of(call, data, 2.0)
-    call.emit("MINIMUM", [data, filling_of(call, data, 20.0)], bounded, _EXTREME)
-    call.emit("EXP", [bounded], power, ("ExpOptions", {}))
-    call.emit("ADD", [power, two], more, ("AddOptions", none))
-    call.emit("MUL", [power, more], n, ("MulOptions", none))
-    call.emit("ADD", [n, two], below, ("AddOptions", none))
-    call.emit("DIV", [n, below], share, ("DivOptions", none))
-    call.emit("MUL", [data, share], None, ("MulOptions", none))
-
-
 _EXTREME: Final = ("MaximumMinimumOptions", dict[str, Any]())
 
 
@@ -352,7 +302,6 @@ ELEMENTWISE: Final[dict[str, Converter]] = {
     "Max": folded("MAXIMUM", "MaximumMinimumOptions"),
     "Mean": mean,
     "Min": folded("MINIMUM", "MaximumMinimumOptions"),
-    "Mish": mish,
     "Mod": modulo,
     "Mul": binary("MUL", "MulOptions", fuses=True),
     "Neg": unary("NEG", "NegOptions"),
@@ -366,7 +315,6 @@ ELEMENTWISE: Final[dict[str, Converter]] = {
     "Sigmoid": unary("LOGISTIC"),
     "Sign": unary("SIGN", "SignOptions"),
     "Sin": unary("SIN"),
-    "Softplus": softplus,
     "Sqrt": unary("SQRT"),
     "Sub": additive("SUB", "SubOptions"),
     "Sum": folded("ADD", "AddOptions"),

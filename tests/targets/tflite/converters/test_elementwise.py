@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import math
+
 import litert
 import numpy as np
 import pytest
+
+from tapeout.targets.tflite.lower import to_tflite
 
 import kernels
 import support
@@ -33,6 +37,17 @@ def test_functions_of_one_number() -> None:
     for name in ("Log", "Sqrt"):
         many.add(name, [positive])
     same(many)
+
+
+def test_the_error_function() -> None:
+    """Close everywhere: to the result where it is small, and to 1 where it is all but that."""
+    many = kernels.Collection()
+    sizes = np.concatenate([np.geomspace(1e-6, 3, 500), np.linspace(3, 40, 500)])
+    values = np.concatenate([sizes, -sizes, [0, np.inf, -np.inf]]).astype(np.float32)
+    many.add("Erf", [many.input(values)])
+    content = to_tflite(litert.PIPELINE.run(many.model()))
+    [found] = litert.run(content, many.inputs).values()
+    np.testing.assert_allclose(found, [math.erf(x) for x in values], rtol=5e-7)
 
 
 def test_attributes_of_activations() -> None:
