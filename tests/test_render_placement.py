@@ -89,6 +89,8 @@ def test_the_plan_with_a_delegate_is_in_the_bundle(gelu: Path, tmp_path: Path) -
     assert explained["report"]["placement"] == chosen["placement"]
     assert explained["report"]["seconds"] == explained["usage"]["latency"]["value"]
     assert explained["usage"]["latency"] == chosen["usage"]["latency"]
+    assert explained["usage"]["memory"]["known"] == "estimated"  # the delegate has its own buffers
+    assert explained["usage"]["storage"]["known"] == "exact"
     shown = tapeout("explain", bundle)
     assert ["b", "GELU", "GPU", "CPU", "NNAPI: GELU is not on its list"] in cells(shown)
     assert shown.endswith("between the processors\n")

@@ -14,7 +14,7 @@ from typing import ClassVar, Final
 import numpy as np
 import onnx_ir as ir
 
-from ...budget import Figure, Usage
+from ...budget import Figure, Known, Usage
 from ...errors import MissingToolError, Problem
 from ...lowering.analysis import report
 from ...lowering.analysis.fixes import Lever
@@ -55,8 +55,8 @@ _TABLES: Final = 8 << 10
 _KERNELS: Final = "builtin kernels"
 _ARENA: Final = {"fp16": "builtin kernels, and the weights as float32"}
 
-#: What the memory's note says besides, without and with a delegate.
-_BESIDE: Final = ("", "; a delegate's own buffers come on top")
+#: What the memory's note says besides where there is a delegate: part of the arena goes to it.
+_INSTEAD: Final = " as without a delegate, which has buffers of its own instead of a part"
 
 
 class TfliteTarget(Target):
@@ -124,7 +124,7 @@ class TfliteTarget(Target):
     def estimate(self, model: ir.Model, profile: Profile, plan: Plan) -> Usage:
         weights, arena = _needed(model)
         size = weights + _TABLES
-        note = "the file and a static arena" + _BESIDE[delegate_of(plan) is not None]
+        note = "the file and a static arena" + (_INSTEAD if delegate_of(plan) else "")
         return Usage(
             memory=Figure(size + arena, "B", "estimated", note),
             storage=Figure(size, "B", "estimated", "weights and 8 KiB of tables"),
@@ -158,14 +158,16 @@ class TfliteTarget(Target):
         size = (directory / ENGINE).stat().st_size
         progress("allocating the tensors")
         arena = arena_of(directory / ENGINE)
-        note = "the file and the arena of TFLite's planner" + _BESIDE[delegate_of(plan) is not None]
+        delegated = delegate_of(plan) is not None
+        known: Known = "estimated" if delegated else "exact"
+        note = "the file and the arena of TFLite's planner" + (_INSTEAD if delegated else "")
         usage = Usage(
-            memory=Figure(size + arena, "B", "exact", note),
+            memory=Figure(size + arena, "B", known, note),
             storage=Figure(size, "B", "exact", ENGINE),
             latency=self._latency(model, profile, plan),
             parts=(
                 ("model", Figure(size, "B", "exact")),
-                ("arena", Figure(arena, "B", "exact", _ARENA.get(plan.precision, _KERNELS))),
+                ("arena", Figure(arena, "B", known, _ARENA.get(plan.precision, _KERNELS))),
             ),
         )
         return Built(ENGINE, usage, {_PACKAGE: metadata.version(_PACKAGE)})
