@@ -2,7 +2,8 @@
 
     python run.py --input x.npz --output y.npz [--repeat N] [--stats stats.json] [--bundle DIR]
 
-`x.npz` holds one array for each input, under its name; `y.npz` gets one for each output. A leading
+`x.npz` holds one array for each input, under its name; `y.npz` gets one for each output, as the
+engine gives it. Real numbers for an int8 input are rounded as the manifest says. A leading
 dimension that is a multiple of the compiled one is run in pieces, and the outputs are stacked.
 
 The exit code is 0 when it is done, 2 when the command line or an input is wrong, 5 when the runtime
@@ -42,11 +43,41 @@ class RunError(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class Tensor:
-    """An input or output of the engine, as the manifest declares it."""
+    """An input or output of the engine, as the manifest declares it.
+
+    Integers with a `scale` stand for real numbers: scale x (integer - zero point).
+    """
 
     name: str
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
+    scale: float | None = None
+    zero_point: int = 0
+
+    @classmethod
+    def read(cls, item: Mapping[str, Any]) -> Tensor:
+        """Read an entry of the manifest."""
+        shape = tuple(int(dim) for dim in item["shape"])
+        plain = cls(str(item["name"]), shape, np.dtype(item["dtype"]))
+        meaning = item.get("quantization")
+        if not meaning:
+            return plain
+        scale, zero = float(meaning["scale"][0]), int(meaning["zero_point"][0])
+        return dataclasses.replace(plain, scale=scale, zero_point=zero)
+
+    def stored(self, array: np.ndarray) -> np.ndarray:
+        """Return an array for an input, real numbers rounded to the integers that stand for them.
+
+        As ONNX's QuantizeLinear does it: to the nearest, ties to even. Raises RunError for what is
+        no number.
+        """
+        if self.scale is None or array.dtype == self.dtype or array.dtype.kind not in "iuf":
+            return array
+        if not np.isfinite(array).all():
+            raise RunError(2, f"input {self} is given NaN or infinite values")
+        limits = np.iinfo(self.dtype)
+        steps = np.rint(array.astype(np.float32) / np.float32(self.scale)) + self.zero_point
+        return np.clip(steps, limits.min, limits.max).astype(self.dtype)
 
     def __str__(self) -> str:
         return f"{self.name!r} {self.dtype} {list(self.shape)}"
@@ -71,14 +102,7 @@ class Bundle:
             if Path(engine).name != engine:
                 raise ValueError(f"the engine {engine!r} is not the name of a file in the bundle")
             sides = [
-                tuple(
-                    Tensor(
-                        str(tensor["name"]),
-                        tuple(int(dim) for dim in tensor["shape"]),
-                        np.dtype(tensor["dtype"]),
-                    )
-                    for tensor in manifest[side]
-                )
+                tuple(Tensor.read(item) for item in manifest[side])
                 for side in ("inputs", "outputs")
             ]
             threads = dict(manifest.get("plan", {}).get("options", {})).get("threads")
@@ -92,6 +116,14 @@ class Bundle:
             raise RunError(1, f"{path}: {error.strerror}") from error
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise RunError(1, f"{path} is not the manifest of a bundle: {error!r}") from error
+
+    def stored(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Return arrays by name, those for an input as it takes them."""
+        inputs = {tensor.name: tensor for tensor in self.inputs}
+        return {
+            name: inputs[name].stored(array) if name in inputs else array
+            for name, array in feeds.items()
+        }
 
 
 def read_npz(path: Path) -> dict[str, np.ndarray]:
@@ -263,7 +295,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         bundle = Bundle.read(options.bundle)
-        feeds = read_npz(options.input)
+        feeds = bundle.stored(read_npz(options.input))
         count = count_pieces(bundle.inputs, feeds)
         engine = load_engine(options.engine_code, bundle)
         try:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import subprocess
+import sys
 from pathlib import Path
 
 import litert
@@ -252,6 +254,15 @@ def test_real_numbers_are_rounded_and_integers_taken(integers: Bundle, tmp_path:
     with pytest.raises(UsageError) as caught:
         runner.run(integers, str(tmp_path / "nan.npz"))
     assert str(caught.value.problems[0]) == "image: holds NaN or infinite values"
+    # So does the program that the bundle carries.
+    program = [sys.executable, str(integers.directory / "run" / "run.py"), "-o", "y.npz", "-i"]
+    done = [
+        subprocess.run([*program, name], cwd=tmp_path, capture_output=True, text=True, check=False)
+        for name in ("reals.npz", "nan.npz")
+    ]
+    assert [item.returncode for item in done] == [0, 2], done
+    np.testing.assert_array_equal(np.load(tmp_path / "y.npz")["logits"], reals)
+    assert "NaN" in done[1].stderr
 
 
 def test_no_samples_are_needed_but_the_accuracy_is_a_contract(tmp_path: Path) -> None:
