@@ -127,10 +127,13 @@ def single_zero_points(node: ir.Node) -> str | None:
 
 
 def whole_powers(node: ir.Node) -> str | None:
-    """Integers are raised to constant powers that are not negative."""
-    if node.inputs[0] is None or node.inputs[0].dtype == ir.DataType.FLOAT:
+    """Integers are raised to integers that are constant and not negative, or to real numbers."""
+    base, exponent = node.inputs[0], _input(node, 1)
+    if base is None or exponent is None or ir.DataType.FLOAT in (base.dtype, exponent.dtype):
         return None
-    power = array_of(_input(node, 1))
+    power = array_of(exponent)
+    if base.dtype != exponent.dtype:
+        return f"{base.dtype} is raised to {exponent.dtype}"
     return "the power may be negative" if power is None or (power < 0).any() else None
 
 
@@ -194,12 +197,6 @@ def known_activations(node: ir.Node) -> str | None:
     return f"activations {', '.join(map(repr, unknown))}" if unknown else None
 
 
-def same_dtypes(node: ir.Node) -> str | None:
-    """The kernel takes operands of one dtype: cast one of them."""
-    dtypes = {value.dtype for value in node.inputs if value is not None}
-    return None if len(dtypes) == 1 else " and ".join(sorted(d.name for d in dtypes if d))
-
-
 def _values(node: ir.Node) -> Iterator[ir.Value]:
     yield from (value for value in node.inputs if value is not None)
     yield from (value for value in node.outputs if value.name)
@@ -227,7 +224,7 @@ OPERATORS: Final[dict[str, tuple[Constraint, ...]]] = {
     "Gemm": (),
     "MaxPool": (*_WINDOW, undilated, no_output(1, "Poolings give values, not their places.")),
     "Pad": (constant(1, 2, 3),),
-    "Pow": (same_dtypes, whole_powers),
+    "Pow": (whole_powers,),
     "QuantizeLinear": (single_zero_points,),
     **dict.fromkeys(_REDUCTIONS.split(), (constant(1),)),
     **dict.fromkeys(recurrent.GATES, (short_sequences, known_activations)),

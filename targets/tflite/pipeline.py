@@ -11,6 +11,7 @@ from ...lowering.passes.halve_weights import HalveWeights
 from ...lowering.passes.quantize_at_run_time import QuantizeAtRunTime
 from ...lowering.passes.sink_dequantize import SinkDequantize
 from ...lowering.passes.unroll_recurrent import UnrollRecurrent
+from ...lowering.passes.widen_integers import WidenIntegers
 from ...lowering.passes.widen_weights import WidenWeights
 from ...lowering.pipeline import Pipeline
 
@@ -33,7 +34,8 @@ def pipeline(precision: str = "fp32") -> Pipeline:
             ``int8-dynamic`` kernels round what they multiply by integers.
     """
     first, last = _AROUND.get(precision, (Pipeline(()), Pipeline(())))
-    expand = Pipeline((UnrollRecurrent(), ExpandFunctions("+".join(EXPANDED))))
+    functions = ExpandFunctions("+".join(EXPANDED))
+    expand = Pipeline((UnrollRecurrent(), functions, WidenIntegers()))
     lower = canonical("nhwc", transposed=True) + Pipeline((SinkDequantize(), CancelTransposes()))
     return first + expand + lower + last
 

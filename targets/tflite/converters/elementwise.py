@@ -243,6 +243,32 @@ def _stored(call: Call, number: float) -> int:
 _EXTREME: Final = ("MaximumMinimumOptions", dict[str, Any]())
 
 
+def power(call: Call) -> None:
+    """Raise to a power of the same dtype; an integer to a real one as a real number."""
+    base, exponent = call.input(0), call.input(1)
+    known = call.writer.tensors
+    if known[base].dtype == known[exponent].dtype:
+        call.emit("POW", [base, exponent], None, ("PowOptions", {}))
+        return
+    given = [_real(call, tensor) for tensor in (base, exponent)]
+    if known[base].dtype == "float32":
+        call.emit("POW", given, None, ("PowOptions", {}))
+        return
+    result = call.writer.tensor(f"{call.node.name}/power", call.out_shape(), "float32")
+    call.emit("POW", given, result, ("PowOptions", {}))
+    call.emit("CAST", [result], None, ("CastOptions", {}))
+
+
+def _real(call: Call, tensor: int) -> int:
+    """Return a tensor's numbers as float32."""
+    known = call.writer.tensors[tensor]
+    if known.dtype == "float32":
+        return tensor
+    real = call.writer.tensor(f"{call.node.name}/real_{tensor}", known.shape, "float32")
+    call.emit("CAST", [tensor], real, ("CastOptions", {}))
+    return real
+
+
 def prelu(call: Call) -> None:
     call.emit("PRELU", [call.input(0), call.input(1)])
 
@@ -308,7 +334,7 @@ ELEMENTWISE: Final[dict[str, Converter]] = {
     "Not": unary("LOGICAL_NOT", "LogicalNotOptions"),
     "Or": binary("LOGICAL_OR", "LogicalOrOptions"),
     "PRelu": prelu,
-    "Pow": binary("POW", "PowOptions"),
+    "Pow": power,
     "Reciprocal": reciprocal,
     "Relu": unary("RELU"),
     "Round": unary("ROUND"),

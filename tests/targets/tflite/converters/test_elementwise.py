@@ -80,12 +80,16 @@ def test_powers() -> None:
     x = many.input(np.abs(draw(3, 4)) + 0.1)
     for power in (0.5, 2.0, 3.0, -1.0):
         many.add("Pow", [x, many.constant(np.float32(power))])
+    for dtype in (np.int32, np.int64):
+        many.add("Pow", [x, many.input(RNG.integers(-3, 4, (3, 4)).astype(dtype))])
+        bases = many.input(RNG.integers(1, 5, (3, 4)).astype(dtype))
+        many.add("Pow", [bases, many.constant(np.float32(2))])
     integers = many.input(RNG.integers(-4, 5, (3, 4)).astype(np.int32))
     many.add("Pow", [integers, many.constant(np.int32(3))])
     same(many)
 
 
-@pytest.mark.parametrize("dtype", [np.int32, np.int64])
+@pytest.mark.parametrize("dtype", [np.int32, np.int64, np.int8])
 def test_integers(dtype: type) -> None:
     many = kernels.Collection()
     a, b = (many.input(RNG.integers(-20, 20, (3, 4)).astype(dtype)) for _ in range(2))
