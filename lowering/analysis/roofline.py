@@ -47,6 +47,7 @@ class Machine:
         efficiency: the fraction of the peak that the generated code reaches in each kind of
             operator; 1 for a kind that is not there.
         overhead: seconds to start one step.
+        special: dtype -> what it has in the place of `efficiency`, kind by kind.
 
     Raises:
         ValueError: no peak, or a figure that is not positive.
@@ -57,12 +58,18 @@ class Machine:
     caches: tuple[Cache, ...] = ()
     efficiency: Mapping[Kind, float] = dataclasses.field(default_factory=dict)
     overhead: float = 0.0
+    special: Mapping[str, Mapping[Kind, float]] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         figures = {
             "bandwidth": self.bandwidth,
             **{f"peak of {dtype}": peak for dtype, peak in self.peaks.items()},
             **{f"efficiency of {kind}": part for kind, part in self.efficiency.items()},
+            **{
+                f"efficiency of {kind} in {dtype}": part
+                for dtype, parts in self.special.items()
+                for kind, part in parts.items()
+            },
             **{f"bandwidth of the cache of {item.size} B": item.bandwidth for item in self.caches},
         }
         wrong = [f"{name} = {value!r}" for name, value in figures.items() if not value > 0]
@@ -72,6 +79,11 @@ class Machine:
     def peak(self, dtype: str) -> float:
         """Return operations/s; a dtype without a peak runs as float32, else at the lowest peak."""
         return self.peaks.get(dtype) or self.peaks.get("float32") or min(self.peaks.values())
+
+    def rate(self, kind: Kind, dtype: str) -> float:
+        """Return the operations/s that the generated code reaches in a kind of operator."""
+        part = self.special.get(dtype, {}).get(kind) or self.efficiency.get(kind, 1.0)
+        return self.peak(dtype) * part
 
     def bandwidth_at(self, distance: int) -> float:
         """Return bytes/s for data that was last touched so many bytes of traffic ago."""
@@ -200,10 +212,8 @@ def of_liveness(alive: Liveness, machine: Machine, offload: Offload | None = Non
 
 def _timed(step: Step, machine: Machine, moved: int, memory: float) -> StepTime:
     works = [(kind_of(node), work_of(node)[0]) for node in step.nodes]
-    peak = machine.peak(step.dtype)
     compute = sum(
-        (2 * work.macs + work.ops) / (peak * machine.efficiency.get(kind, 1.0))
-        for kind, work in works
+        (2 * work.macs + work.ops) / machine.rate(kind, step.dtype) for kind, work in works
     )
     parts: dict[Limit, float] = {
         "compute": compute,

@@ -8,23 +8,36 @@ from ...lowering.analysis.operators import Kind
 from ...lowering.analysis.roofline import Machine
 from ...profiles.schema import Profile
 
-#: The fraction of the vector units' peak that each kind of operator reaches. Measured on one
-#: Cascade Lake core; `benchmarks/cpu.py` prints how far the estimate is from the measurement.
+#: The fraction of the vector units' peak that each kind of operator reaches in float32 on one core
+#: of a Cascade Lake Xeon (AVX-512). `benchmarks/tflite_layers.py` measures it on the layers of real
+#: networks; what kinds share, convolutions above all, is fitted to whole networks, and
+#: `benchmarks/mobile.py` prints how far the estimates of those are from the measurement.
 _EFFICIENCY: Final[dict[Kind, float]] = {
-    "convolution": 0.45,
-    "depthwise": 0.12,
+    "convolution": 0.5,
+    "depthwise": 0.2,
     "matmul": 0.35,
-    "pool": 0.05,
-    "reduction": 0.05,
-    "normalization": 0.05,
-    "softmax": 0.02,
+    "pool": 0.016,
+    "reduction": 0.06,
+    "normalization": 0.04,
+    "softmax": 0.08,
     "elementwise": 0.1,
-    "attention": 0.3,
-    "recurrent": 0.1,
+    "attention": 0.35,
+    "recurrent": 0.35,
 }
 
-#: Seconds from one operator to the next, measured on the same core.
-_OVERHEAD: Final = 0.6e-6
+#: The same of the peak in int8, which is that of dot products: what else a kernel does is slower.
+_INTEGERS: Final[dict[Kind, float]] = {
+    "convolution": 0.34,
+    "depthwise": 0.026,
+    "matmul": 0.1,
+    "reduction": 0.02,
+    "normalization": 0.01,
+    "softmax": 0.01,
+    "elementwise": 0.03,
+}
+
+#: Seconds from one operator to the next inside of XNNPACK, measured on the same core.
+_OVERHEAD: Final = 0.1e-6
 
 
 def machine_of(profile: Profile, threads: int) -> Machine:
@@ -40,4 +53,5 @@ def machine_of(profile: Profile, threads: int) -> Machine:
         bandwidth=profile.main_memory.bandwidth.value,
         efficiency=_EFFICIENCY,
         overhead=_OVERHEAD,
+        special={"int8": _INTEGERS, "uint8": _INTEGERS},
     )

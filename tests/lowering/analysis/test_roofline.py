@@ -53,6 +53,18 @@ def test_efficiency_makes_arithmetic_the_limit() -> None:
     assert (product.limit, product.seconds) == ("compute", pytest.approx(12.8))
 
 
+def test_a_dtype_may_reach_another_part_of_its_peak() -> None:
+    machine = Machine(
+        {"float32": 100.0, "int8": 400.0},
+        1.0,
+        efficiency={"matmul": 0.5, "pool": 0.2},
+        special={"int8": {"matmul": 0.25}},
+    )
+    assert [machine.rate("matmul", dtype) for dtype in ("float32", "int8")] == [50.0, 100.0]
+    assert machine.rate("pool", "int8") == 80.0
+    assert machine.rate("softmax", "int8") == 400.0
+
+
 def test_overhead_counts_for_each_step_that_runs() -> None:
     slow = Machine({"float32": 1e9}, 1e9, overhead=5.0)
     found = roofline.estimate(graphs.static_text(chain()), slow)
@@ -125,6 +137,7 @@ def test_the_dtype_chooses_the_peak() -> None:
         {"bandwidth": -1.0},
         {"overhead": -1.0},
         {"efficiency": {"matmul": 0.0}},
+        {"special": {"int8": {"matmul": 0.0}}},
         {"caches": (Cache(10, float("nan")),)},
     ],
 )
