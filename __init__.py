@@ -18,7 +18,7 @@ from . import lazy
 if TYPE_CHECKING:
     from .budget import Budget
     from .bundle import Bundle
-    from .compiler import Options, compile  # noqa: A004 - as in re.compile
+    from .compiler import compile  # noqa: A004 - as in re.compile
     from .errors import (
         BudgetError,
         MissingToolError,
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         UsageError,
         VerificationError,
     )
+    from .job import Options
     from .quantizer import Quantized, QuantizeOptions, quantize
 
 _HOMES = {
@@ -36,7 +37,7 @@ _HOMES = {
     "BudgetError": "errors",
     "MissingToolError": "errors",
     "ModelError": "errors",
-    "Options": "compiler",
+    "Options": "job",
     "ProfileError": "errors",
     "QuantizeOptions": "quantizer",
     "Quantized": "quantizer",

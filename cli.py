@@ -19,7 +19,7 @@ from .errors import TapeoutError, UsageError
 from .units import parse_bytes, parse_seconds
 
 if TYPE_CHECKING:
-    from .compiler import Options
+    from .job import Options
 
 # The modules that do the work import onnx and the runtimes: each command imports what it needs,
 # so that --help and devices start at once.
@@ -208,7 +208,7 @@ def _options(
     io: IoName,
     plan: Sequence[tuple[str, str]] | None,
 ) -> Options:
-    from .compiler import Options
+    from .job import Options
 
     shape, wanted = _once("--shape", shapes), _once("--plan", plan)
     return Options(precision, runtime, shape, calibration, evaluation, verify_passes, io, wanted)

@@ -21,8 +21,9 @@ from .units import format_bytes, format_seconds
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from .attempt import Compiled
     from .bundle import Bundle
-    from .compiler import Compiled, Job
+    from .job import Job
     from .lowering.quantization.report import Row
     from .planner import Candidate
     from .profiles.schema import Profile, Sourced

@@ -1,0 +1,190 @@
+"""One plan carried out: built, run where that is possible, held to the reference and the budget."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import statistics
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from . import bundle as bundles
+from . import numerics
+from .budget import Figure, Usage, Verdict
+from .bundle import Bundle, ConversionRecord, Device, Manifest, PlanRecord, Runtime, Tensor
+from .data import Data, match_inputs, pieces
+from .errors import Problem
+from .job import Job, described
+from .lowering.reference import Reference
+from .planner import Candidate
+from .profiles import catalog
+from .targets.base import Arrays, Built, Execution
+from .version import VERSION
+
+_TIMED_RUNS: Final = 30
+
+
+@dataclasses.dataclass(frozen=True)
+class Compiled:
+    """A bundle, and what was measured on the way: no bundle holds a measured time.
+
+    Attributes:
+        not_tried: runtimes of the device whose packages are not installed.
+    """
+
+    bundle: Bundle
+    usage: Usage
+    verdict: Verdict
+    not_tried: tuple[Problem, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Attempt:
+    """One plan, built into a directory, run if it can run here, and held to the budget."""
+
+    job: Job
+    candidate: Candidate
+    directory: Path
+    reference: Reference
+
+    @functools.cached_property
+    def vectors(self) -> numerics.Vectors:
+        """Inputs of the user, or random ones, and what the model in the plan's numbers gives."""
+        source = self.candidate.source
+        computed = self.reference if source is self.job.model else Reference(source)
+        data = self.job.samples or self.job.labelled
+        return numerics.make_vectors(computed, self.inputs, self._given(data) if data else None)
+
+    @functools.cached_property
+    def inputs(self) -> tuple[Tensor, ...]:
+        """What the engine takes."""
+        return tuple(map(described, self.candidate.source.graph.inputs))
+
+    @functools.cached_property
+    def outputs(self) -> tuple[Tensor, ...]:
+        """What the engine gives."""
+        return tuple(map(described, self.candidate.source.graph.outputs))
+
+    def _given(self, data: Data) -> dict[str, np.ndarray]:
+        """Return data of the model as data of the engine."""
+        return match_inputs(data.feeds, self.inputs, "the data")
+
+    def compiled(self) -> Compiled:
+        job, target, plan = self.job, self.candidate.target, self.candidate.plan
+        built = target.build(self.candidate.model, job.profile, plan, self.directory, job.progress)
+        self.vectors.save(self.directory / bundles.VECTORS)
+        usage = built.usage
+        if built.status == "compiled" and target.cannot_run(job.profile) is None:
+            # The engine finds its signature in the manifest, so a first one is written to run it.
+            bundles.write_manifest(self.directory, self._manifest(built, usage, Verdict(())))
+            usage = self._accuracy(self._latency(usage), lambda feeds: self._execute(feeds).outputs)
+        else:
+            usage = self._simulated(usage)
+        verdict = Verdict.of(usage, job.budget)
+        bundle = bundles.write_manifest(self.directory, self._manifest(built, usage, verdict))
+        return Compiled(bundle, usage, verdict)
+
+    def _execute(self, feeds: Mapping[str, np.ndarray], repeat: int = 0) -> Execution:
+        return self.candidate.target.execute(self.directory, self.job.profile, feeds, repeat)
+
+    def _latency(self, usage: Usage) -> Usage:
+        """Run the test vectors, whose outputs must be the reference's; time counts on the host."""
+        self.job.progress("running the test vectors")
+        here = self.job.profile.name == catalog.HOST
+        execution = self._execute(self.vectors.inputs, _TIMED_RUNS if here else 0)
+        self._require_expected(execution.outputs)
+        if not here:
+            return usage
+        note = f"median of {len(execution.latencies)} runs on this machine"
+        latency = Figure(statistics.median(execution.latencies), "s", "measured", note)
+        return dataclasses.replace(usage, latency=latency)
+
+    def _require_expected(self, outputs: Arrays) -> None:
+        expected, tolerance = self.vectors.expected, self._tolerance()
+        numerics.require_equal(outputs, expected, tolerance, self.outputs)
+
+    def _simulated(self, usage: Usage) -> Usage:
+        """Hold to the reference what the engine was made from, if that runs here.
+
+        The test vectors then expect the engine's very bits.
+        """
+        candidate = self.candidate
+        found = candidate.target.simulator(candidate.model, self.job.profile, candidate.plan)
+        if found is None:
+            return self._expected_accuracy(usage)
+        self.job.progress("simulating the test vectors")
+        inputs = self.vectors.inputs
+        self._require_expected(found.check(inputs))
+        numerics.Vectors(inputs, dict(found.run(inputs))).save(self.directory / bundles.VECTORS)
+        return self._accuracy(usage, found.run)
+
+    def _accuracy(self, usage: Usage, run: Callable[[Arrays], Arrays]) -> Usage:
+        """Measure the loss of accuracy on labelled data, if there is any."""
+        labelled = self.job.labelled
+        if labelled is None or labelled.labels is None:
+            return usage
+        self.job.progress("measuring the accuracy")
+        outputs = run(self._given(labelled))
+        cut = pieces(labelled.feeds, self.job.inputs)
+        expected = numerics.top1(numerics.run_reference(self.reference, cut), labelled.labels)
+        reached = numerics.top1(outputs, labelled.labels)
+        note = f"top-1 {reached} against the reference's {expected}"
+        drop = Figure(expected.share - reached.share, "fraction", "measured", note)
+        return dataclasses.replace(usage, accuracy_drop=drop)
+
+    def _expected_accuracy(self, usage: Usage) -> Usage:
+        """Take the loss that the conversion was held to, where the engine cannot run here."""
+        converted = self.candidate.converted
+        if converted is None or converted.outcome.drop is None:
+            return usage
+        note = "of the converted model in ONNX Runtime"
+        drop = Figure(converted.outcome.drop, "fraction", "estimated", note)
+        return dataclasses.replace(usage, accuracy_drop=drop)
+
+    def _tolerance(self) -> float:
+        return numerics.TOLERANCES[self.candidate.plan.precision]
+
+    def _conversion(self) -> ConversionRecord | None:
+        """Say how the model came to fewer bits, if it did, and what is in float even so."""
+        converted = self.candidate.converted
+        kept = self.candidate.target.in_float(self.candidate.model)
+        if converted is None:
+            return ConversionRecord(scheme="", kept=dict(kept)) if kept else None
+        found = converted.conversion
+        return ConversionRecord(
+            scheme=found.scheme.name, kept={**kept, **found.fixed, **converted.outcome.kept}
+        )
+
+    def _manifest(self, built: Built, usage: Usage, verdict: Verdict) -> Manifest:
+        """Describe the directory; a measured latency is left out, so that bytes repeat."""
+        job, profile, plan = self.job, self.job.profile, self.candidate.plan
+        lasting = dataclasses.replace(usage, latency=built.usage.latency)
+        version = next(item.version for item in profile.runtimes if item.name == plan.runtime)
+        return Manifest(
+            tapeout=VERSION,
+            status=built.status,
+            model=job.file,
+            device=Device(name=profile.name, digest=profile.digest, profile=profile.to_json()),
+            runtime=Runtime(name=plan.runtime, version=version),
+            plan=PlanRecord(
+                runtime=plan.runtime, precision=plan.precision, options=dict(plan.options)
+            ),
+            passes=str(self.candidate.pipeline),
+            usage=lasting.to_json(),
+            budget=job.budget.to_json(),
+            verdict=verdict.to_json(),
+            conversion=self._conversion(),
+            tolerance=self._tolerance(),
+            inputs=self.inputs,
+            outputs=self.outputs,
+            engine=built.engine,
+            artifacts=bundles.describe_files(self.directory),
+            toolchain=dict(sorted(built.toolchain.items())),
+            report={
+                **self.candidate.report(profile, built.usage).to_json(),
+                **self.candidate.placement_json(profile),
+            },
+        )
