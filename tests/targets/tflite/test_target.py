@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from tapeout.compiler import Options
 from tapeout.errors import MissingToolError, UsageError
 from tapeout.lowering.reference import Reference
 from tapeout.profiles import catalog
-from tapeout.targets import process
+from tapeout.targets import process, run
 from tapeout.targets.base import Plan, Precision, target_for
 from tapeout.targets.tflite import TARGET
 from tapeout.targets.tflite.arena import arena_of
@@ -75,6 +76,29 @@ def test_a_bundle_carries_what_runs_it(bundle: Bundle) -> None:
     assert (folder / "engine.py").read_bytes() == ENGINE_CODE.read_bytes()
     oldest = runtime_of(bundle.engine.read_bytes())
     assert f"TensorFlow Lite {oldest} or newer" in (folder / "README.md").read_text()
+
+
+def test_the_plans_threads_reach_the_interpreter(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    specification = importlib.util.spec_from_file_location("engine", ENGINE_CODE)
+    assert specification is not None
+    assert specification.loader is not None
+    engine = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(engine)
+    interpreter, given = engine.interpreter_type(), []
+
+    def made(**arguments: Any) -> Any:
+        given.append(arguments["num_threads"])
+        return interpreter(**arguments)
+
+    monkeypatch.setattr(engine, "interpreter_type", lambda: made)
+    manifest = json.loads((bundle.directory / "manifest.json").read_text())
+    found = run.Bundle.read(bundle.directory)
+    assert found.threads == manifest["plan"]["options"]["threads"] == 1
+    for threads in (found.threads, 3):
+        engine.Engine(found.engine, found.inputs, found.outputs, threads)
+    assert given == [1, 3]
 
 
 def test_another_processor_runs_the_same_file(tmp_path: Path) -> None:
