@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
@@ -11,16 +12,17 @@ import onnx_ir as ir
 from ...errors import Problem, UsageError
 from .. import half_precision
 from ..editing import Editor
-from ..matching import array_of, nodes_of, shape_of
+from ..matching import array_of, is_op, nodes_of, shape_of
 from ..names import separated
 from ..quantization.scheme import LINEAR
+from ..recurrent import GATES
 
 _HALF: Final = ir.DataType.FLOAT16
 
 
 @dataclasses.dataclass(frozen=True)
 class HalveWeights(ir.passes.InPlacePass):
-    """Put the constant weights of matrix products and convolutions as float16 behind a Cast.
+    """Put constant weights as float16 behind a Cast: of products, convolutions, recurrent nodes.
 
     Half the bytes, and a weight changes by 2^-12 of itself at most: no calibration is needed.
     Biases stay float32.
@@ -53,17 +55,14 @@ class HalveWeights(ir.passes.InPlacePass):
             raise UsageError("halve-weights: keep names nodes that are not there", problems)
         edit = Editor(model)
         for node in list(nodes_of(model)):
-            weight = _weight(node)
-            array = array_of(weight)
-            if weight is None or array is None or array.size < self.minimum:
-                continue
-            if any(use.node.name in kept for use in weight.uses()):
-                continue
-            if half_precision.objection(array, _HALF) is not None:
-                continue
-            halves = half_precision.rounded(array, _HALF)
-            if not self.exact or np.array_equal(halves, array):
-                _halve(edit, node, weight, halves)
+            for weight, array in _weights(node):
+                if array.size < self.minimum or any(use.node.name in kept for use in weight.uses()):
+                    continue
+                if half_precision.objection(array, _HALF) is not None:
+                    continue
+                halves = half_precision.rounded(array, _HALF)
+                if not self.exact or np.array_equal(halves, array):
+                    _halve(edit, node, weight, halves)
         return edit.result(model)
 
 
@@ -71,23 +70,30 @@ def unfit(model: ir.Model) -> dict[str, str]:
     """Return the nodes whose weights half precision cannot hold, with the reason."""
     found = {}
     for node in nodes_of(model):
-        array = array_of(_weight(node))
-        reason = half_precision.objection(array, _HALF) if array is not None else None
-        if reason is not None:
-            found[str(node.name)] = f"its weights: {reason}"
+        for _, array in _weights(node):
+            reason = half_precision.objection(array, _HALF)
+            if reason is not None:
+                found[str(node.name)] = f"its weights: {reason}"
     return found
 
 
-def _weight(node: ir.Node) -> ir.Value | None:
-    """Return the float32 weight of a linear node, which nothing reads but as such."""
-    value = node.inputs[1] if _is_linear(node) and len(node.inputs) > 1 else None
-    if value is None or value.dtype != ir.DataType.FLOAT or value.is_graph_output():
-        return None
-    return value if all(use.idx == 1 and _is_linear(use.node) for use in value.uses()) else None
+def _weights(node: ir.Node) -> Iterator[tuple[ir.Value, np.ndarray]]:
+    """Yield the float32 weights of a node, with their numbers, that nothing reads but as such."""
+    for index in _places(node):
+        value = node.inputs[index] if index < len(node.inputs) else None
+        if value is None or value.dtype != ir.DataType.FLOAT or value.is_graph_output():
+            continue
+        array = array_of(value)
+        if array is not None and all(use.idx in _places(use.node) for use in value.uses()):
+            yield value, array
 
 
-def _is_linear(node: ir.Node) -> bool:
-    return half_precision.is_known(node) and half_precision.standard(node) in LINEAR
+def _places(node: ir.Node) -> tuple[int, ...]:
+    """Return which inputs of a node are weights."""
+    if is_op(node, *GATES):
+        return (1, 2)
+    known = half_precision.is_known(node) and half_precision.standard(node) in LINEAR
+    return (1,) if known else ()
 
 
 def _halve(edit: Editor, node: ir.Node, weight: ir.Value, array: np.ndarray) -> None:

@@ -174,9 +174,11 @@ class WeightsAlone(Conversion):
         self.nodes = tuple(
             str(node.name)
             for node in self.converted({}).graph
-            for value in node.inputs[1:2]
-            if halved(value) is not None
-            or (value is not None and is_op(value.producer(), "DequantizeLinear"))
+            if any(
+                halved(value) is not None
+                or (value is not None and is_op(value.producer(), "DequantizeLinear"))
+                for value in node.inputs[1:3]
+            )
         )
 
     def passes(self, kept: Kept) -> Pipeline:

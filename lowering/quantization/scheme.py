@@ -101,7 +101,7 @@ class Scheme:
 
 @dataclasses.dataclass(frozen=True)
 class WeightScheme:
-    """Only the constant weights of MatMul, Gemm and Conv are shorter.
+    """Only constant weights are shorter: of MatMul, Gemm and Conv, in FLOAT16 of all that have any.
 
     Attributes:
         weights: INT8 or INT4, symmetric, or FLOAT16.

@@ -171,10 +171,7 @@ class Call(Said):
         stays = self.integer or (self.dynamic and item.array.dtype == np.int8)
         if stays or (item.quantization is None and item.array.dtype != np.float16):
             return stored
-        shape = item.array.shape
-        number = self.writer.tensor(f"{self.node.name}/weights_{stored}", shape, "float32")
-        self.writer.operator("DEQUANTIZE", [stored], [number], ("DequantizeOptions", {}))
-        return number
+        return self.writer.reals(stored, f"{self.node.name}/weights_{stored}")
 
     def int32(self, numbers: Sequence[int], name: str) -> int:
         """Return a constant vector of int32, as most operators want their parameters."""

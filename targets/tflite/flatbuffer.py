@@ -103,6 +103,7 @@ class Writer:
         self._buffers: list[Any] = [_AlignedBuffer()]  # the first is the empty one, by convention
         self._shared: Firsts[int] = Firsts()
         self._constants: dict[tuple[Any, ...], int] = {}
+        self._reals: dict[int, int] = {}
         self._codes: dict[tuple[str, int], int] = {}
         self._operators: list[Any] = []
         #: What was written: operator, inputs (-1: absent), outputs.
@@ -130,6 +131,13 @@ class Writer:
             made = Tensor(name, array.shape, array.dtype.name, quantization, is_constant=True)
             self._constants[whole] = self._add(made, buffer)
         return self._constants[whole]
+
+    def reals(self, stored: int, name: str) -> int:
+        """Return the float32 numbers of a constant that is stored shorter, made once for all."""
+        if stored not in self._reals:
+            self._reals[stored] = self.tensor(name, self.tensors[stored].shape, "float32")
+            self.operator("DEQUANTIZE", [stored], [self._reals[stored]], ("DequantizeOptions", {}))
+        return self._reals[stored]
 
     def _add(self, tensor: Tensor, buffer: int) -> int:
         written = schema.TensorT()

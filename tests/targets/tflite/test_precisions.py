@@ -109,23 +109,42 @@ def outputs(reference: Reference, samples: list[dict[str, np.ndarray]]) -> np.nd
     return np.concatenate([next(iter(reference.run(item).values())) for item in samples])
 
 
-def test_a_transposed_convolution_reads_half_precision() -> None:
-    rng = np.random.default_rng(0)
-    model = support.from_text(
+HALVED = {
+    "ConvTranspose": (
         """g (float[1,8,6,6] x, float[8,4,3,3] w, float[8] b) => (float[1,8,13,13] y) {
             y = ConvTranspose <group = 2, strides = [2,2]> (x, w, b)
         }""",
-        w=rng.standard_normal((8, 4, 3, 3)).astype(np.float32),
-        b=rng.standard_normal(8).astype(np.float32),
+        {"w": (8, 4, 3, 3), "b": (8,)},
+        {"DEQUANTIZE": 2, "TRANSPOSE_CONV": 2},
+    ),
+    # All steps read the float32 numbers that one operator makes.
+    "GRU": (
+        """g (float[5,1,16] x, float[1,96,16] w, float[1,96,32] r) => (float[5,1,1,32] y) {
+            y = GRU <hidden_size = 32> (x, w, r)
+        }""",
+        {"w": (1, 96, 16), "r": (1, 96, 32)},
+        {"DEQUANTIZE": 3, "FULLY_CONNECTED": 10},
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "weights", "counts"), HALVED.values(), ids=HALVED)
+def test_other_operators_read_half_precision(
+    text: str, weights: dict[str, tuple[int, ...]], counts: dict[str, int]
+) -> None:
+    rng = np.random.default_rng(0)
+    arrays = {name: rng.standard_normal(size) for name, size in weights.items()}
+    model = support.from_text(
+        text, **{name: array.astype(np.float32) for name, array in arrays.items()}
     )
     converted = conversion(model, SCHEMES["weights-fp16"], []).converted({})
     content = to_tflite(pipeline("fp16").run(converted.clone()))
     names = litert.operators(content)
-    assert names.count("DEQUANTIZE") == names.count("TRANSPOSE_CONV") == 2
+    assert {name: names.count(name) for name in counts} == counts
     feeds = support.random_feeds(model)
     for xnnpack in (False, True):
         found = litert.run(content, feeds, xnnpack=xnnpack)["y"]
-        support.assert_close(found, Reference(converted).run(feeds)["y"], 1e-6, "y")
+        support.assert_close(found, Reference(converted).run(feeds)["y"], 1e-5, "y")
 
 
 def test_every_product_may_round_its_data() -> None:
