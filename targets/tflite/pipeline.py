@@ -7,8 +7,10 @@ from typing import Final
 from ...lowering.canonical import canonical
 from ...lowering.passes.cancel_transposes import CancelTransposes
 from ...lowering.passes.expand_functions import ExpandFunctions
+from ...lowering.passes.expand_quantization import ExpandQuantization
 from ...lowering.passes.halve_weights import HalveWeights
 from ...lowering.passes.quantize_at_run_time import QuantizeAtRunTime
+from ...lowering.passes.sign_quantization import SignQuantization
 from ...lowering.passes.sink_dequantize import SinkDequantize
 from ...lowering.passes.unroll_recurrent import UnrollRecurrent
 from ...lowering.passes.widen_integers import WidenIntegers
@@ -35,7 +37,8 @@ def pipeline(precision: str = "fp32") -> Pipeline:
     """
     first, last = _AROUND.get(precision, (Pipeline(()), Pipeline(())))
     functions = ExpandFunctions("+".join(EXPANDED))
-    expand = Pipeline((UnrollRecurrent(), functions, WidenIntegers()))
+    quantization = (SignQuantization(), ExpandQuantization())
+    expand = Pipeline((UnrollRecurrent(), functions, *quantization, WidenIntegers()))
     lower = canonical("nhwc", transposed=True) + Pipeline((SinkDequantize(), CancelTransposes()))
     return first + expand + lower + last
 

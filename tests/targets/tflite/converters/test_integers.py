@@ -18,6 +18,7 @@ from tapeout.targets.tflite.fallbacks import in_float
 from tapeout.targets.tflite.lower import to_tflite
 
 import kernels
+import support
 
 RNG = np.random.default_rng(0)
 
@@ -320,3 +321,26 @@ def test_weights_of_integers_beside_real_data_become_real() -> None:
     model.graph.outputs[:] = [v for v in model.graph.outputs if v.name == value]
     found = litert.assert_same(model, net.many.inputs)
     assert "FULLY_CONNECTED" in found
+
+
+def test_uint8_is_computed_on_int8() -> None:
+    """As other tools quantize: unsigned activations, and weights around 128."""
+    model = support.from_text(
+        """g (float[1,3,6,6] x, float s, uint8 z, uint8[4,3,3,3] w, float ws, uint8 wz)
+        => (float[1,4,4,4] y) {
+            a = QuantizeLinear(x, s, z) b = DequantizeLinear(a, s, z)
+            v = DequantizeLinear(w, ws, wz) c = Conv(b, v) r = Relu(c)
+            d = QuantizeLinear(r, s, z) y = DequantizeLinear(d, s, z)
+        }""",
+        s=np.float32(0.02),
+        z=np.uint8(120),
+        w=RNG.integers(100, 156, (4, 3, 3, 3)).astype(np.uint8),
+        ws=np.float32(0.01),
+        wz=np.uint8(128),
+    )
+    feeds = {"x": draw(1, 3, 6, 6)}
+    lowered = litert.PIPELINE.run(model.clone())
+    assert in_float(lowered) == {}
+    [wanted] = Reference(model).run(feeds).values()
+    [found] = litert.run(to_tflite(lowered), feeds).values()
+    assert np.abs(found - wanted).max() <= 0.0201
