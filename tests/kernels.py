@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,26 +14,38 @@ import onnx_ir as ir
 from tapeout.lowering import dialect
 from tapeout.lowering.reference import Reference
 from tapeout.profiles import catalog
+from tapeout.profiles.schema import Profile
 from tapeout.targets.tvm import constraints
 
 import support
 
 
+@functools.cache
+def host() -> Profile:
+    """Return the profile of this machine."""
+    return catalog.load(catalog.HOST)
+
+
 def run(model: ir.Model, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Return the outputs of a lowered model, compiled for this machine, by name."""
+    assert constraints.check(model) == []
+    names = [str(value.name) for value in model.graph.outputs]
+    return dict(zip(names, outputs(model, feeds), strict=True))
+
+
+def outputs(model: ir.Model, feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+    """Return the outputs of a lowered model that was checked, compiled for this machine."""
     import tvm
     from tvm import relax
 
     from tapeout.targets.tvm.compile import compile_model
 
-    assert constraints.check(model) == []
-    compiled = compile_model(model, catalog.load(catalog.HOST).toolchain)
+    compiled = compile_model(model, host().toolchain)
     machine = relax.VirtualMachine(compiled.executable, tvm.cpu())
     inputs = [np.asarray(feeds[str(value.name)], order="C") for value in model.graph.inputs]
     found = machine["main"](*map(tvm.runtime.tensor, inputs))
     tensors = [found] if isinstance(found, tvm.runtime.Tensor) else list(found)
-    names = [str(value.name) for value in model.graph.outputs]
-    return dict(zip(names, (tensor.numpy() for tensor in tensors), strict=True))
+    return [tensor.numpy() for tensor in tensors]
 
 
 def assert_same(

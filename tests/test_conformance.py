@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import conformance
 import pytest
+from conformance import table
+from conformance_cases import node_tests, operators_of
+from conformance_processes import run_all
+from conformance_runs import STAGES
 
 import support
 
@@ -19,10 +22,10 @@ TABLE = support.ROOT / "tests" / "conformance.md"
 
 @pytest.mark.parametrize("part", range(PARTS))
 def test_the_node_tests_go_at_least_as_the_table_says(part: int) -> None:
-    operators = conformance.operators_of(conformance.node_tests())
+    operators = operators_of(node_tests())
     mine = sorted(set(operators.values()))[part::PARTS]
-    tests = [test for test in conformance.node_tests() if operators[test.name] in mine]
-    results = list(conformance.run_all(tests, workers=1))
+    tests = [test for test in node_tests() if operators[test.name] in mine]
+    results = list(run_all(tests, workers=1))
     wrong = [
         f"{result.case}: {outcome.reason}"
         for result in results
@@ -31,10 +34,10 @@ def test_the_node_tests_go_at_least_as_the_table_says(part: int) -> None:
     ]
     assert wrong == []
     committed = counts(TABLE.read_text().splitlines())
-    for operator, found in counts(conformance.table(results).values()).items():
+    for operator, found in counts(table(results).values()).items():
         stated = committed[operator]
         assert found["cases"] == stated["cases"], operator
-        for stage in conformance.STAGES:
+        for stage in STAGES:
             assert found[stage] >= stated[stage], f"{operator}: fewer pass in {stage}"
 
 
@@ -43,10 +46,10 @@ def counts(rows: Iterable[str]) -> dict[str, dict[str, int]]:
     found = {}
     for row in rows:
         cells = [cell.strip() for cell in row.strip("|").split("|")]
-        if len(cells) > 1 + 3 * len(conformance.STAGES) and cells[1].isdecimal():
-            passed = map(int, cells[2 : 2 + 3 * len(conformance.STAGES) : 3])
+        if len(cells) > 1 + 3 * len(STAGES) and cells[1].isdecimal():
+            passed = map(int, cells[2 : 2 + 3 * len(STAGES) : 3])
             found[cells[0]] = {
                 "cases": int(cells[1]),
-                **dict(zip(conformance.STAGES, passed, strict=True)),
+                **dict(zip(STAGES, passed, strict=True)),
             }
     return found

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
-import warnings
 
 import onnx
 import onnx_ir as ir
 import pytest
-from onnx.backend.test.case.node import collect_testcases
+from conformance_cases import node_tests
 
 from tapeout.errors import ModelError
 from tapeout.lowering.analysis import costs, memory, program, report, roofline
@@ -139,11 +138,8 @@ def test_a_dynamic_model_is_refused() -> None:
 @pytest.mark.slow
 def test_every_case_of_onnx_itself_is_analysed() -> None:
     """All node tests of ONNX: a report, or an error that names values that are not static."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        cases = collect_testcases(None)
     found = {}
-    for case in cases:
+    for case in node_tests():
         model = ir.from_proto(onnx.shape_inference.infer_shapes(case.model, data_prop=True))
         with contextlib.suppress(ModelError):
             found[case.name] = report.of(model, MACHINE, FUSED, limit=10)
