@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import Any, Final
 
 import onnx_ir as ir
@@ -29,12 +30,18 @@ class Compiled:
     Attributes:
         executable: the virtual machine's program and the kernels.
         planned: the Relax module whose memory is planned: its ``main`` allocates and calls.
-        kernels: the same kernels after lowering, whose own scratch memory can be read.
+        target: the processor that both are for.
     """
 
     executable: Any
     planned: tvm.IRModule
-    kernels: tvm.IRModule
+    target: tvm.target.Target
+
+    @functools.cached_property
+    def kernels(self) -> tvm.IRModule:
+        """The kernels after lowering, whose own scratch memory can be read."""
+        with self.target, tvm.transform.PassContext(config=_CONFIG):
+            return _lowered(self.planned, self.target)
 
 
 def compile_model(model: ir.Model, toolchain: Toolchain) -> Compiled:
@@ -49,7 +56,7 @@ def compile_model(model: ir.Model, toolchain: Toolchain) -> Compiled:
         used = relax.transform.DeadCodeElimination()(to_relax(model))
         planned = _reachable(relax.get_default_pipeline(target)(used))
         executable = relax.build(planned, target, relax_pipeline=None)
-        return Compiled(executable, planned, _lowered(planned, target))
+        return Compiled(executable, planned, target)
 
 
 def processor(toolchain: Toolchain) -> tvm.target.Target:
