@@ -1,4 +1,4 @@
-"""What it costs to quantize a network of a common size: MobileNetV2, with 64 images.
+"""What it costs to quantize a network of a common size: MobileNetV2, with 16 images.
 
 ``pytest --capture=no`` shows the figures.
 """
@@ -20,25 +20,14 @@ SCRIPT = """
 import json, sys, time
 from pathlib import Path
 import numpy as np
-import onnxruntime
 from tapeout.lowering.importers.onnx import load
 from tapeout.lowering.quantization.conversion import conversion
 from tapeout.lowering.quantization.scheme import SCHEMES
 
 path = Path(sys.argv[1])
-pixels = np.random.default_rng(0).integers(0, 256, (64, 3, 224, 224))
+pixels = np.random.default_rng(0).integers(0, 256, (16, 3, 224, 224))
 batches = [{"image": item[None].astype(np.float32) / 255} for item in pixels]
 del pixels
-
-options = onnxruntime.SessionOptions()
-options.intra_op_num_threads = 2
-session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-session.run(None, batches[0])
-start = time.perf_counter()
-for batch in batches:
-    session.run(None, batch)
-running = time.perf_counter() - start
-del session
 
 start, cpu = time.perf_counter(), time.process_time()
 found = conversion(load(path), SCHEMES["int8"], batches)
@@ -49,7 +38,6 @@ cpu = time.process_time() - cpu
 status = Path("/proc/self/status").read_text()
 peak = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:"))
 print(json.dumps({
-    "ONNX Runtime, s": running,
     "quantization, s": quantizing,
     "quantization, s of processors": cpu,
     "peak memory, GB": peak * 1024 / 1e9,
@@ -57,6 +45,10 @@ print(json.dumps({
     "digest": found.recipe({}).digest,
 }))
 """
+
+
+#: The activations of 16 images would take 0.43 GB more than the 0.59 GB that were measured.
+LIMIT = 0.8
 
 
 @pytest.mark.slow
@@ -67,7 +59,7 @@ def test_memory_stays_small_and_the_bytes_the_same(tmp_path: Path) -> None:
     for item in found:
         sys.stdout.write(f"\n{json.dumps(item, indent=1)}\n")
         assert item["quantized nodes"] == 53
-        assert item["peak memory, GB"] < 1.5
+        assert item["peak memory, GB"] < LIMIT
     assert found[0]["digest"] == found[1]["digest"]
 
 
