@@ -243,7 +243,8 @@ def _usage(profile: Profile, found: Optimised, made: vela.Compiled, left: float)
         parts.append(("model", Figure(size, "B", "exact", "the NPU reads it from main memory")))
     how = f"Vela's cycles at {made.clock / 1e6:g} MHz"
     if found.left:
-        how += f", and a roofline of the CPU's {len(found.left)} operators"
+        several = "s" if len(found.left) > 1 else ""
+        how += f", and a roofline of the CPU's {len(found.left)} operator{several}"
     return Usage(
         memory=Figure(sum(part.value for _, part in parts), "B", "exact", "while it runs"),
         storage=Figure(size, "B", "exact", f"{ENGINE}; {_NUMBERS}"),

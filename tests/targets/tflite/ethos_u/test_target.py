@@ -78,6 +78,20 @@ def test_a_bundle_says_what_it_costs(bundles: dict[str, Bundle]) -> None:
     assert [name for name, _ in usages["ethos-u65-256"].parts] == ["arena", "sram", "model"]
 
 
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_bundle_carries_its_program(bundles: dict[str, Bundle], device: str) -> None:
+    folder = bundles[device].directory / "run"
+    assert sorted(path.name for path in folder.iterdir()) == ["README.md", "main.cc"]
+    found = optimised(bundles[device].engine.read_bytes())
+    main = (folder / "main.cc").read_text()
+    assert f"kTensors = {found.arena};" in main
+    assert f"kNpuSram = {found.fast};" in main
+    assert "MicroMutableOpResolver<1> resolver" in main
+    assert f"GetModel({ENGINE.replace('.', '_')})" in main
+    assert "$" not in main
+    assert f"xxd -i {ENGINE}" in (folder / "README.md").read_text()
+
+
 def test_the_same_bytes_twice_and_no_path_in_them(
     bundles: dict[str, Bundle], tmp_path: Path
 ) -> None:
