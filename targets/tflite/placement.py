@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import onnx_ir as ir
 
@@ -12,7 +12,7 @@ from ...lowering.analysis.memory import liveness
 from ...lowering.analysis.program import Sharing
 from ...lowering.analysis.program import of as program_of
 from ...lowering.analysis.roofline import Machine
-from ...profiles.schema import Delegate, Profile
+from ...profiles.schema import NNAPI_SINCE, Delegate, Profile
 from ..base import Plan
 from ..placement import Piece, Row, Split
 from ..placement import Placement as Shown
@@ -55,24 +55,36 @@ def untaken(placement: Placement) -> list[Problem]:
 def shown(
     model: ir.Model, profile: Profile, plan: Plan, machine: Machine, sharing: Sharing
 ) -> Shown | None:
-    """Return what every delegate that reaches something makes of a lowered model.
+    """Return what every delegate of a device makes of a lowered model; None if it has none.
 
     Args:
         machine: the cores, as the plan uses them.
     """
-    graph = graph_of_model(model)
-    found = {name: placed(graph, profile, name) for name in DELEGATES if profile.reached_by(name)}
-    if not found:
+    delegates = [name for name in DELEGATES if _is_there(profile, name)]
+    if not delegates:
         return None
+    graph = graph_of_model(model)
+    found = {name: placed(graph, profile, name) for name in delegates}
     alive = liveness(program_of(model, sharing))
     splits = []
     for name, item in found.items():
-        taken = offload(item, profile, name, plan.precision)
-        seconds = seconds_of(item, alive, machine, taken, profile)
-        notes = (*item.notes, *_notes(name, item, plan.precision))
+        seconds: Sequence[float | None] = [None] * len(item.partitions)
+        whole = None
+        if profile.reached_by(name):
+            taken = offload(item, profile, name, plan.precision)
+            times = seconds_of(item, alive, machine, taken, profile)
+            seconds, whole = times, sum(times)
+        notes = (*item.notes, *_notes(name, item, plan.precision, known=whole is not None))
         planned = delegate_of(plan) == name
-        splits.append(Split(item.delegate, planned, _pieces(item, seconds), sum(seconds), notes))
+        splits.append(Split(item.delegate, planned, _pieces(item, seconds), whole, notes))
     return Shown(rows(graph, found), tuple(splits))
+
+
+def _is_there(profile: Profile, delegate: Delegate) -> bool:
+    """Whether a delegate can be made: of an accelerator that is described, or as on any phone."""
+    if profile.reached_by(delegate) or profile.android is None:
+        return bool(profile.reached_by(delegate))
+    return delegate == "gpu" or profile.android.api.value >= NNAPI_SINCE
 
 
 def rows(graph: Graph, found: Mapping[Delegate, Placement]) -> tuple[Row, ...]:
@@ -94,7 +106,7 @@ def rows(graph: Graph, found: Mapping[Delegate, Placement]) -> tuple[Row, ...]:
     )
 
 
-def _pieces(placement: Placement, seconds: tuple[float, ...]) -> tuple[Piece, ...]:
+def _pieces(placement: Placement, seconds: Sequence[float | None]) -> tuple[Piece, ...]:
     found = []
     for part, time in zip(placement.partitions, seconds, strict=True):
         delegated = part.where != CPU
@@ -112,8 +124,19 @@ def _pieces(placement: Placement, seconds: tuple[float, ...]) -> tuple[Piece, ..
     return tuple(found)
 
 
-def _notes(delegate: Delegate, placement: Placement, precision: str) -> tuple[str, ...]:
-    """Return what no run on another machine can prove."""
+def _notes(
+    delegate: Delegate, placement: Placement, precision: str, *, known: bool
+) -> tuple[str, ...]:
+    """Return what no run on another machine can prove.
+
+    Args:
+        known: whether the profile describes what the delegate computes on.
+    """
+    if not known:
+        return (
+            f"no plan uses {DELEGATES[delegate]}: the profile has no accelerator with the delegate"
+            f" {delegate}",
+        )
     if not placement.delegated:
         return (f"{DELEGATES[delegate]} takes nothing: the model runs on the cores",)
     if precision in EXACT:

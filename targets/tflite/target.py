@@ -115,8 +115,6 @@ class TfliteTarget(Target):
         return offload(found, profile, delegate, plan.precision)
 
     def placement(self, model: ir.Model, profile: Profile, plan: Plan) -> Placement | None:
-        if not profile.accelerators:
-            return None
         from .placement import shown
 
         return shown(model, profile, plan, self.machine(profile, plan), self.sharing)

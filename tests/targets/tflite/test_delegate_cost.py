@@ -85,6 +85,23 @@ def test_a_plan_on_the_cores_is_not_changed(mobilenet: ir.Model) -> None:
     assert [item.planned for item in shown.splits] == [False, False]
 
 
+def test_a_phone_of_which_little_is_known(mobilenet: ir.Model) -> None:
+    """It shows what delegates would take, and says why no plan has one; a board shows nothing."""
+    data = PIXEL.to_json()
+    profile = catalog.from_json({**data, "accelerators": []}, "test")
+    (chosen, _) = TARGET.plans(profile, "fp32")
+    assert chosen.options == (("threads", 1),)
+    found = TARGET.placement(mobilenet, profile, chosen)
+    assert found is not None
+    assert [(item.name, item.planned, item.seconds) for item in found.splits] == [
+        ("GPU", False, None),
+        ("NNAPI", False, None),
+    ]
+    assert all("no plan uses" in item.notes[-1] for item in found.splits)
+    board = catalog.load("raspberry-pi-5")
+    assert TARGET.placement(mobilenet, board, TARGET.plans(board, "fp32")[0]) is None
+
+
 CONV = (
     "CONV_2D@3 x:int8[1,8,8,4]*0.5 w:int8[4,1,1,4]*0.5=1 int32[4]=0 -> "
     "a:int8[1,8,8,4]*0.5 Conv2DOptions{strideW=1 strideH=1}"
