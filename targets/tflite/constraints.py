@@ -218,7 +218,7 @@ OPERATORS: Final[dict[str, tuple[Constraint, ...]]] = {
     "Add": (finite_sums,),
     "AveragePool": (*_WINDOW, undilated),
     "Conv": _WINDOW,
-    "ConvTranspose": (*_WINDOW, constant(1, 2)),
+    "ConvTranspose": _WINDOW,
     "CumSum": (constant(1),),
     "DequantizeLinear": (single_zero_points,),
     "Gemm": (),

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from ..call import Call, Constant, Converter, NotSaidError, Shape
+from ..call import Call, Constant, Converter, Shape
+from .windows import pad
 
 #: Writes what it makes of a tensor into another.
 _Step = Callable[[Call, int, int], None]
@@ -17,7 +19,7 @@ _Step = Callable[[Call, int, int], None]
 
 def conv_transpose(call: Call) -> None:
     """The whole reach of every window by TRANSPOSE_CONV, of which the pads cut the borders off."""
-    kernel = _kernel(call)
+    kernel = _Kernel(call)
     n, *space, channels = call.shape()
     size = _lead(space, 1)
     strides, extra = _pair(call, "strides", 1), _pair(call, "output_padding", 0)
@@ -25,9 +27,7 @@ def conv_transpose(call: Call) -> None:
     begins, ends = _lead(pads[: len(space)], 0), _lead(pads[len(space) :], 0)
     reach = tuple(
         (pixels - 1) * stride + taps + more
-        for pixels, stride, taps, more in zip(
-            size, strides, kernel.array.shape[2:], extra, strict=True
-        )
+        for pixels, stride, taps, more in zip(size, strides, kernel.size, extra, strict=True)
     )
     count = call.out_shape()[-1]
     full: Shape = (n, *reach, count)
@@ -49,17 +49,53 @@ def conv_transpose(call: Call) -> None:
         data = made
 
 
-def _kernel(call: Call) -> Constant:
-    """Return the weights, input x output x height x width, with zeros where they are dilated."""
-    found = call.constant(1)
-    if found is None:
-        raise NotSaidError("its weights are not constant")
-    if not call.integer and found.quantization is not None:
-        found = Constant(found.reals())
-    if found.array.ndim == 3:
-        rows, columns, size = found.array.shape
-        found = found.reshaped((rows, columns, 1, size), 1)
-    return Constant(_spread(found.array, _pair(call, "dilations", 1)), found.quantization)
+class _Kernel:
+    """The weights: input x output x height x width, with zeros where they are dilated."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+        self._dilations = _pair(call, "dilations", 1)
+        self._shape: Shape = (*call.shape(1)[:2], *_lead(call.shape(1)[2:], 1))
+        self._constant = call.constant(1)
+        if self._constant is not None:
+            found = self._constant if call.integer else Constant(self._constant.reals())
+            found = found.reshaped(self._shape, 1)
+            self._constant = Constant(_spread(found.array, self._dilations), found.quantization)
+        self.size = tuple(
+            (k - 1) * d + 1 for k, d in zip(self._shape[2:], self._dilations, strict=True)
+        )
+
+    def of_group(self, index: int, depth: int) -> int:
+        """Return the weights of a group of channels, output x height x width x input."""
+        call = self._call
+        if self._constant is not None:
+            array = self._constant.array[index * depth : (index + 1) * depth]
+            part = Constant(array, self._constant.quantization)
+            return call.weights(part.transposed((1, 2, 3, 0)))
+        weights = call.reshape(call.input(1), self._shape)
+        for axis in (2, 3):
+            weights = self._apart(weights, axis)
+        if depth != self._shape[0]:
+            part_of = call.temporary(
+                (depth, *call.shape_of(weights)[1:]), weights, f"weights_{index}"
+            )
+            _cut((index * depth, 0, 0, 0), call, weights, part_of)
+            weights = part_of
+        return call.transpose(weights, (1, 2, 3, 0))
+
+    def _apart(self, weights: int, axis: int) -> int:
+        """Put zeros between computed weights along an axis, as many as it is dilated by."""
+        call, step, size = self._call, self._dilations[axis - 2], self.size[axis - 2]
+        if step == 1:
+            return weights
+        shape = call.shape_of(weights)
+        outer, inner = math.prod(shape[:axis]), math.prod(shape[axis + 1 :])
+        rows = call.reshape(weights, (outer, shape[axis], 1, inner))
+        wide = pad(call, rows, [(0, 0), (0, 0), (0, step - 1), (0, 0)])
+        flat = call.reshape(wide, (outer, shape[axis] * step, inner))
+        cut = call.temporary((outer, size, inner), flat, f"apart_{axis}")
+        _cut((0, 0, 0), call, flat, cut)
+        return call.reshape(cut, (*shape[:axis], size, *shape[axis + 1 :]))
 
 
 def _lead(values: Any, filling: int) -> tuple[int, int]:
@@ -80,7 +116,7 @@ def _spread(weight: np.ndarray, dilations: tuple[int, int]) -> np.ndarray:
     return found
 
 
-def _reached(kernel: Constant, strides: tuple[int, int], call: Call, data: int, made: int) -> None:
+def _reached(kernel: _Kernel, strides: tuple[int, int], call: Call, data: int, made: int) -> None:
     """Let every window reach as far as it does, group by group."""
     group = int(call.attr("group"))
     if group == 1:
@@ -103,13 +139,11 @@ def _reached(kernel: Constant, strides: tuple[int, int], call: Call, data: int, 
 
 
 def _group(
-    call: Call, data: int, made: int, index: int, kernel: Constant, strides: tuple[int, int]
+    call: Call, data: int, made: int, index: int, kernel: _Kernel, strides: tuple[int, int]
 ) -> None:
     shape = call.shape_of(made)
     depth, count = call.shape_of(data)[3], shape[3]
-    weight = Constant(kernel.array[index * depth : (index + 1) * depth], kernel.quantization)
-    weights = call.weights(weight.transposed((1, 2, 3, 0)))
-    inputs = [call.int32(shape, "shape"), weights, data]
+    inputs = [call.int32(shape, "shape"), kernel.of_group(index, depth), data]
     bias = call.constant(2) if call.has(2) else None
     if call.integer and bias is not None:
         inputs.append(call.make(bias.part(index * count, (index + 1) * count), "bias"))
@@ -125,10 +159,8 @@ def _cut(begin: Shape, call: Call, data: int, made: int) -> None:
 def _biased(call: Call, data: int, made: int) -> None:
     """Add the bias, which TRANSPOSE_CONV takes from its third version on."""
     found = call.constant(2)
-    if found is None:
-        raise NotSaidError("its bias is not constant")
-    options = ("AddOptions", {"fusedActivationFunction": 0})
-    call.emit("ADD", [data, call.weights(Constant(found.reals()))], made, options)
+    bias = call.input(2) if found is None else call.weights(Constant(found.reals()))
+    call.emit("ADD", [data, bias], made, ("AddOptions", {"fusedActivationFunction": 0}))
 
 
 def _bounded(call: Call, data: int, made: int) -> None:

@@ -39,4 +39,5 @@ def test_transposed_convolutions(name: str, biased: bool) -> None:
     x = many.input(RNG.standard_normal(shape).astype(np.float32))
     given = [weights, bias] if biased else [weights]
     many.add("ConvTranspose", [x, *map(many.constant, given)], **attributes)
+    many.add("ConvTranspose", [x, *map(many.input, given)], **attributes)
     litert.assert_same(many.model(), many.inputs)
