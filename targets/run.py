@@ -77,7 +77,7 @@ class Tensor:
             raise RunError(2, f"input {self} is given NaN or infinite values")
         limits = np.iinfo(self.dtype)
         steps = np.rint(array.astype(np.float32) / np.float32(self.scale)) + self.zero_point
-        return np.clip(steps, limits.min, limits.max).astype(self.dtype)
+        return np.asarray(np.clip(steps, limits.min, limits.max), self.dtype)
 
     def __str__(self) -> str:
         return f"{self.name!r} {self.dtype} {list(self.shape)}"
