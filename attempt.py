@@ -162,7 +162,7 @@ class Attempt:
         """Describe the directory; a measured latency is left out, so that bytes repeat."""
         job, profile, plan = self.job, self.job.profile, self.candidate.plan
         lasting = dataclasses.replace(usage, latency=built.usage.latency)
-        version = next(item.version for item in profile.runtimes if item.name == plan.runtime)
+        version = self.candidate.target.version(profile, plan)
         return Manifest(
             tapeout=VERSION,
             status=built.status,

@@ -152,6 +152,10 @@ class Target(abc.ABC):
         """Return the name of the quantization scheme of a plan; None: the model's own numbers."""
         return None
 
+    def version(self, profile: Profile, plan: Plan) -> str:
+        """Return the version of the runtime that a plan's bundle is for."""
+        return next(item.version for item in profile.runtimes if item.name == plan.runtime)
+
     @abc.abstractmethod
     def pipeline(self, profile: Profile, plan: Plan) -> Pipeline:
         """Return the passes from the imported, or converted, model to what `build` takes."""

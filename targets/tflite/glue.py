@@ -17,7 +17,7 @@ from ...profiles.schema import Profile
 from ..base import Plan
 from ..process import HEADER
 from ..process import RUN as PROGRAM
-from .plans import DELEGATES, EXACT
+from .plans import DELEGATES, DELEGATES_IN, EXACT
 
 #: The folder of this package, and the one in a bundle.
 RUN: Final = Path(__file__).resolve().parent / "run"
@@ -52,8 +52,9 @@ def write_glue(directory: Path, profile: Profile, plan: Plan, oldest: str) -> No
 def filled(template: str, plan: Plan, oldest: str) -> str:
     """Return a template as a plan wants it.
 
-    Parts for other delegates are left out; ``@THREADS@``, ``@RUNTIME@`` (the oldest) and ``@LOSS@``
-    are filled in. The last, ``true`` or ``false``, says whether a delegate may compute in float16.
+    Parts for other delegates are left out. Filled in are ``@THREADS@``, ``@RUNTIME@`` (the oldest
+    one), ``@DELEGATES@`` (the release that takes some) and ``@LOSS@``: ``true`` or ``false``,
+    whether a delegate may compute in float16.
 
     Raises:
         ValueError: the template is broken, or knows nothing of the plan's delegate.
@@ -64,6 +65,7 @@ def filled(template: str, plan: Plan, oldest: str) -> str:
     values = {
         "THREADS": str(plan.threads),
         "RUNTIME": oldest,
+        "DELEGATES": DELEGATES_IN,
         "LOSS": "false" if plan.precision in EXACT else "true",
     }
     lines, wanted = [], None

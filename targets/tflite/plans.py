@@ -11,6 +11,10 @@ from ..base import Plan
 #: Delegates besides XNNPACK, the preferred first, with the names that their reports have.
 DELEGATES: Final[dict[Delegate, str]] = {"gpu": "GPU", "nnapi": "NNAPI"}
 
+#: The last release of LiteRT for Android whose interpreter takes delegates: that of LiteRT 2 takes
+#: none.
+DELEGATES_IN: Final = "1.4.2"
+
 #: What a plan has computed in float16 where the delegate can: not what promises float32.
 EXACT: Final = ("fp32",)
 

@@ -31,7 +31,7 @@ from .execute import INSTALL, cannot_run, execute
 from .glue import write_glue
 from .memo import per_model
 from .pipeline import pipeline
-from .plans import DELEGATES, delegate_of, plans_of
+from .plans import DELEGATES, DELEGATES_IN, delegate_of, plans_of
 
 ENGINE: Final = "model.tflite"
 
@@ -84,6 +84,9 @@ class TfliteTarget(Target):
 
     def scheme(self, profile: Profile, plan: Plan) -> str | None:
         return _SCHEMES[plan.precision]
+
+    def version(self, profile: Profile, plan: Plan) -> str:
+        return super().version(profile, plan) if delegate_of(plan) is None else DELEGATES_IN
 
     def pipeline(self, profile: Profile, plan: Plan) -> Pipeline:
         return pipeline(plan.precision)

@@ -159,13 +159,16 @@ def test_plans(precision: Precision, offered: list[str]) -> None:
 
 
 def test_a_phone_offers_its_delegates() -> None:
-    plans = TARGET.plans(catalog.load("fairphone-4"), "fp32")
+    phone = catalog.load("fairphone-4")
+    plans = TARGET.plans(phone, "fp32")
     assert [str(plan) for plan in plans] == [
         "tflite, fp32, threads=1, delegate=cpu",
         "tflite, fp32, threads=2, delegate=cpu",
         "tflite, fp32, threads=1, delegate=gpu",
         "tflite, fp32, threads=1, delegate=nnapi",
     ]
+    # The newest one takes no delegates.
+    assert [TARGET.version(phone, plan) for plan in plans] == ["2.3.0", "2.3.0", "1.4.2", "1.4.2"]
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
