@@ -15,6 +15,7 @@ from .errors import BudgetError, MissingToolError, ModelError, Problem, TapeoutE
 from .lowering.analysis import report
 from .lowering.analysis.report import MemoryReport, Report
 from .lowering.passes.integer_borders import IntegerBorders
+from .lowering.passes.sign_quantization import SignQuantization
 from .lowering.pipeline import Check, Pipeline
 from .lowering.quantization.conversion import is_quantized
 from .profiles.schema import Profile
@@ -175,6 +176,10 @@ def _missing(found: Sequence[tuple[Target, Plan]]) -> dict[Target, MissingToolEr
 _SETTLED: Final = ("fp32", "int8")
 
 
+#: What lets integers in and out; of networks that are quantized to uint8, too.
+_BORDERS: Final = Pipeline((SignQuantization(), IntegerBorders()))
+
+
 def candidates(
     model: ir.Model,
     profile: Profile,
@@ -220,7 +225,7 @@ def candidates(
     for (target, plan), scheme in zip(offered, schemes, strict=True):
         if scheme is not None and spared:
             continue
-        borders = Pipeline((IntegerBorders(),) if plan.has_integer_borders else ())
+        borders = _BORDERS if plan.has_integer_borders else Pipeline(())
         pipeline = target.pipeline(profile, plan)
         way = (scheme, str(borders + pipeline))
         try:

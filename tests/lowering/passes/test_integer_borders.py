@@ -9,6 +9,7 @@ import pytest
 from tapeout.errors import ModelError
 from tapeout.lowering import dialect
 from tapeout.lowering.passes.integer_borders import IntegerBorders
+from tapeout.lowering.passes.sign_quantization import SignQuantization
 from tapeout.lowering.passes.sink_dequantize import SinkDequantize
 from tapeout.lowering.quantized import meaning_of
 from tapeout.lowering.reference import Reference
@@ -104,3 +105,22 @@ def test_indices_stay_indices() -> None:
     assert [value.dtype for value in (*after.graph.inputs, *after.graph.outputs)] == [
         ir.DataType.INT64, ir.DataType.INT8, ir.DataType.INT64,
     ]  # fmt: skip
+
+
+def test_unsigned_integers_are_made_signed_first() -> None:
+    model = support.from_text(
+        """g (float[6] x, float s, uint8 u) => (float[6] y) {
+            q = QuantizeLinear(x, s, u) y = DequantizeLinear(q, s, u)
+        }""",
+        s=PARAMETERS["s"],
+        u=PARAMETERS["u"],
+    )
+    x = np.array([-100, -4.5, 0, 0.3, 90, 1000], np.float32)
+    real = Reference(model).run({"x": x})["y"]
+    after = IntegerBorders()(SignQuantization()(model).model).model
+    meaning = meaning_of(after.graph.inputs[0])
+    assert meaning is not None
+    assert (meaning.dtype, meaning.zero) == (ir.DataType.INT8, 9 - 128)
+    stored = np.clip(np.rint(x / np.float32(0.5)) + 9 - 128, -128, 127).astype(np.int8)
+    found = Reference(after).run({"x": stored})["y"]
+    np.testing.assert_array_equal((found.astype(np.float32) + 119) * np.float32(0.5), real)
