@@ -10,24 +10,25 @@ import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import onnx_ir as ir
 
 from . import numerics
 from .bundle import Tensor
-from .data import Data, pieces, read_data
+from .data import Data, pieces, read_data, stack
 from .errors import ModelError, Problem, UsageError
 from .lowering.analysis.tensors import constant_bytes
 from .lowering.canonical import canonical
 from .lowering.importers.onnx import load
 from .lowering.matching import nodes_of
 from .lowering.pipeline import Pipeline
-from .lowering.quantization.contract import Outcome, within
+from .lowering.quantization.contract import Measured, Outcome, within
 from .lowering.quantization.conversion import Conversion, conversion
 from .lowering.quantization.report import Row, rows
 from .lowering.quantization.scheme import SCHEMES, AnyScheme
 from .lowering.quantization.sensitivity import sensitivity
 from .lowering.quantization.sqnr import of_outputs
-from .lowering.reference import Reference
+from .lowering.reference import Arrays, Reference
 from .numerics import Accuracy
 from .targets.base import Progress
 from .version import VERSION
@@ -154,24 +155,40 @@ class Converter:
             outcome = Outcome(found.converted({}), {}, None, alone)
         else:
             self._progress("holding it to the accuracy")
-            outcome = within(found, self._limit, self._loss, self.batches, alone)
+            outcome = within(found, self._limit, self._measured, self.batches, alone)
         return Converted(found, outcome, canonical("nchw") + found.passes(outcome.kept))
 
-    def accuracy(self, model: ir.Model) -> Accuracy:
-        """Return a model's top-1 on the labelled data; raises UsageError if there is none."""
+    @functools.cached_property
+    def _evaluation(self) -> tuple[list[Arrays], np.ndarray]:
+        """The labelled data in pieces, and the labels; raises UsageError if there are none."""
         if self._labelled is None or self._labelled.labels is None:
             raise UsageError("an accuracy budget needs data with labels: give --eval FILE.npz")
-        cut = pieces(self._labelled.feeds, self._inputs)
-        outputs = numerics.run_reference(Reference(model), cut)
-        return numerics.top1(outputs, self._labelled.labels)
+        return pieces(self._labelled.feeds, self._inputs), self._labelled.labels
+
+    def outputs(self, model: ir.Model) -> list[Arrays]:
+        """Return what a model gives for each piece of the labelled data."""
+        cut, _ = self._evaluation
+        reference = Reference(model)
+        return [reference.run(piece) for piece in cut]
+
+    @functools.cached_property
+    def source_outputs(self) -> list[Arrays]:
+        """The float model's outputs for each piece of the labelled data."""
+        return self.outputs(self._model)
+
+    def accuracy(self, outputs: Sequence[Arrays]) -> Accuracy:
+        """Return the top-1 of outputs for the labelled data."""
+        _, labels = self._evaluation
+        return numerics.top1(stack(outputs), labels)
 
     @functools.cached_property
     def source_accuracy(self) -> Accuracy:
         """The float model's top-1 on the labelled data."""
-        return self.accuracy(self._model)
+        return self.accuracy(self.source_outputs)
 
-    def _loss(self, model: ir.Model) -> float:
-        return self.source_accuracy.share - self.accuracy(model).share
+    def _measured(self, model: ir.Model) -> Measured:
+        outputs = self.outputs(model)
+        return Measured(self.source_accuracy.share - self.accuracy(outputs).share, outputs)
 
 
 def quantize(
@@ -213,10 +230,14 @@ def quantize(
     found = converter.to(options.scheme, costs=options.report)
     result = found.outcome.model
     progress("measuring")
-    data = labelled or samples
-    has_labels = labelled is not None and labelled.labels is not None
-    sqnr, count = _sqnr(imported, result, data, inputs)
-    accuracy = converter.accuracy(result) if has_labels else None
+    accuracy = None
+    if labelled is not None and labelled.labels is not None:
+        measured = found.outcome.measured
+        outputs = measured.outputs if measured is not None else converter.outputs(result)
+        accuracy = converter.accuracy(outputs)
+        sqnr, count = of_outputs(zip(converter.source_outputs, outputs, strict=True)), len(outputs)
+    else:
+        sqnr, count = _sqnr(imported, result, labelled or samples, inputs)
     _save(result, path)
     return Quantized(
         output=path,
@@ -227,7 +248,7 @@ def quantize(
         sqnr=sqnr,
         samples=count,
         accuracy=accuracy,
-        source_accuracy=converter.source_accuracy if has_labels else None,
+        source_accuracy=None if accuracy is None else converter.source_accuracy,
         kept={**found.conversion.fixed, **found.outcome.kept},
         rows=tuple(rows(found.conversion, found.outcome)),
     )

@@ -9,11 +9,22 @@ import onnx_ir as ir
 
 from ...errors import BudgetError, Problem
 from ..analysis.probe import Batches
+from ..reference import Arrays
 from .conversion import Conversion, Kept
 from .sensitivity import sensitivity
 
-#: The accuracy of a model that is lost against the float model, as a fraction.
-Loss = Callable[[ir.Model], float]
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Measured:
+    """What a converted model does on the labelled data.
+
+    Attributes:
+        drop: the accuracy that is lost against the float model, as a fraction.
+        outputs: by name, of each run.
+    """
+
+    drop: float
+    outputs: Sequence[Arrays] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,20 +32,25 @@ class Outcome:
     """A converted model, the nodes that stayed in float for its accuracy, and what it lost.
 
     Attributes:
-        drop: a fraction; None if it was not measured.
+        measured: None if nobody had to know.
         costs: what each node costs alone, SQNR in dB at the output; None if nobody had to know.
     """
 
     model: ir.Model
     kept: Kept
-    drop: float | None = None
+    measured: Measured | None = None
     costs: dict[str, float] | None = None
+
+    @property
+    def drop(self) -> float:
+        """The accuracy that is lost, as a fraction; 0 if it was not measured."""
+        return 0.0 if self.measured is None else self.measured.drop
 
 
 def within(
     conversion: Conversion,
     limit: float,
-    loss: Loss,
+    measure: Callable[[ir.Model], Measured],
     batches: Batches,
     costs: dict[str, float] | None = None,
 ) -> Outcome:
@@ -46,7 +62,7 @@ def within(
 
     Args:
         limit: fraction of accuracy.
-        loss: measures a model on labelled data.
+        measure: runs a model on labelled data.
         batches: for the sensitivity of nodes.
         costs: that sensitivity, if it is known.
 
@@ -58,8 +74,8 @@ def within(
     def attempt(order: Sequence[str]) -> bool:
         kept = {name: f"for the accuracy: alone {_cost(name)}" for name in order}
         model = conversion.converted(kept)
-        attempts[len(order)] = Outcome(model, kept, loss(model), costs)
-        return (attempts[len(order)].drop or 0.0) <= limit
+        attempts[len(order)] = Outcome(model, kept, measure(model), costs)
+        return attempts[len(order)].drop <= limit
 
     def _cost(name: str) -> str:
         return f"{costs[name]:.1f} dB" if costs is not None else "not measured"
@@ -82,7 +98,7 @@ def within(
 
 
 def _missed(conversion: Conversion, attempts: dict[int, Outcome], limit: float) -> BudgetError:
-    best = min(attempts.values(), key=lambda item: item.drop or 0.0)
+    best = min(attempts.values(), key=lambda item: item.drop)
     count = f"{len(best.kept)} of {len(conversion.nodes)} nodes in float"
     return BudgetError(
         f"{conversion.scheme.name} costs more accuracy than the budget",

@@ -10,7 +10,7 @@ import pytest
 from tapeout.errors import BudgetError, ModelError, UsageError
 from tapeout.lowering.importers.onnx import load
 from tapeout.lowering.matching import is_op
-from tapeout.lowering.quantization.contract import Outcome, within
+from tapeout.lowering.quantization.contract import Measured, Outcome, within
 from tapeout.lowering.quantization.conversion import Conversion, Integers, conversion
 from tapeout.lowering.quantization.report import rows
 from tapeout.lowering.quantization.scheme import SCHEMES
@@ -120,7 +120,9 @@ def test_as_few_nodes_stay_float_as_the_budget_asks_for(
 
     def attempt() -> Outcome:
         limit = most / 100 + 1e-9
-        return within(found, limit, lambda model: _integer_weights(model) / 100, digits[1])
+        return within(
+            found, limit, lambda model: Measured(_integer_weights(model) / 100), digits[1]
+        )
 
     if most == 0:
         with pytest.raises(BudgetError, match=r"0\.0100, with 5 of 6 nodes in float, is the best"):
