@@ -9,6 +9,7 @@ from ....lowering.dialect import DOMAIN
 from ..call import Converter, Said
 from .elementwise import ELEMENTWISE, is_rising, is_unit_elu
 from .functions import FUNCTIONS
+from .indexing import INDEXING
 from .matrices import MATRICES
 from .movement import MOVEMENT
 from .quantized import QUANTIZED
@@ -24,6 +25,7 @@ CONVERTERS: Final[dict[tuple[str, str], Converter]] = {
         for table in (
             ELEMENTWISE,
             FUNCTIONS,
+            INDEXING,
             MATRICES,
             MOVEMENT,
             QUANTIZED,

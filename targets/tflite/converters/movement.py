@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, Final
 
 import numpy as np
@@ -122,64 +121,6 @@ def _padded_by_index(call: Call, amounts: np.ndarray, mode: str) -> None:
         call.reshape(data, call.out_shape(), call.output())
 
 
-def gather(call: Call) -> None:
-    axis = call.axis(0)
-    indices = call.constant(1)
-    where = call.input(1)
-    if indices is not None:
-        array = indices.array
-        where = call.make(np.where(array < 0, array + call.shape()[axis], array), "indices")
-    else:
-        where = from_the_front(call, where, call.shape()[axis])
-    options = ("GatherOptions", {"axis": axis, "batchDims": 0})
-    call.emit("GATHER", [call.input(), where], None, options)
-
-
-def from_the_front(call: Call, indices: int, size: int | np.ndarray) -> int:
-    """Return indices, which may count from the back, counted from the front."""
-    known = call.writer.tensors[indices]
-    counted = call.temporary(known.shape, indices, "counted")
-    sizes = call.make(np.array(size, known.dtype), "size")
-    call.emit("FLOOR_MOD", [indices, sizes], counted, ("FloorModOptions", {}))
-    return counted
-
-
-def gather_nd(call: Call) -> None:
-    if call.attr("batch_dims", 0):
-        raise NotSaidError("GATHER_ND has no batch dimensions")
-    found, indices = call.constant(1), call.input(1)
-    sizes = np.array(call.shape()[: call.shape(1)[-1]])
-    if found is not None:
-        array = found.array
-        indices = call.make(np.where(array < 0, array + sizes, array).astype(np.int32), "indices")
-    else:
-        indices = from_the_front(call, indices, sizes)
-    call.emit("GATHER_ND", [call.input(), indices], None, ("GatherNdOptions", {}))
-
-
-def scatter_nd(call: Call) -> None:
-    """Rows of the data or of the updates, by constant indices: one gather from both."""
-    found = call.constant(1)
-    if found is None or call.attr("reduction", "none") != "none":
-        raise NotSaidError("ScatterND is said for constant indices and without a reduction")
-    depth = call.shape(1)[-1]
-    sizes = call.shape()[:depth]
-    rows, length = math.prod(sizes), math.prod(call.shape()[depth:])
-    indices = found.array.reshape(-1, depth)
-    at = np.ravel_multi_index(tuple(np.where(indices < 0, indices + sizes, indices).T), sizes)
-    places = np.arange(rows)
-    places[at] = rows + np.arange(len(at))
-    data = call.reshape(call.input(0), (rows, length))
-    updates = call.reshape(call.input(2), (len(at), length))
-    both = call.temporary((rows + len(at), length), data, "both")
-    fields = {"axis": 0, "fusedActivationFunction": 0}
-    call.emit("CONCATENATION", [data, updates], both, ("ConcatenationOptions", fields))
-    chosen = call.temporary((rows, length), data, "chosen")
-    where = call.int32(places.tolist(), "places")
-    call.emit("GATHER", [both, where], chosen, ("GatherOptions", {"axis": 0}))
-    call.reshape(chosen, call.out_shape(), call.output())
-
-
 def expand(call: Call) -> None:
     sizes = call.int32(call.out_shape(), "shape")
     call.emit("BROADCAST_TO", [call.input(), sizes], None, ("BroadcastToOptions", {}))
@@ -261,13 +202,10 @@ MOVEMENT: Final[dict[str, Converter]] = {
     "DepthToSpace": depth_to_space,
     "Expand": expand,
     "Flatten": reshape,
-    "Gather": gather,
-    "GatherND": gather_nd,
     "Identity": reshape,
     "OneHot": one_hot,
     "Pad": pad,
     "Reshape": reshape,
-    "ScatterND": scatter_nd,
     "Slice": slice_,
     "SpaceToDepth": space_to_depth,
     "Split": split,

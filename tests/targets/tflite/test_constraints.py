@@ -114,10 +114,11 @@ REFUSED: dict[str, tuple[str, dict[str, np.ndarray], tuple[str, ...]]] = {
         {"l": np.array(-np.inf, np.float32), "h": np.array(0, np.float32)},
         ("'l'", "infinite in places", "largest finite"),
     ),
-    "batches of indices": (
-        "g (float[2,4] x, int64[2,1] i) => (float[2] y) { y = GatherND <batch_dims = 1> (x, i) }",
+    "the greatest of what is scattered": (
+        "g (float[4] x, int64[2,1] i, float[2] u) => (float[4] y)"
+        ' { y = ScatterND <reduction = "max"> (x, i, u) }',
         {},
-        ("node 'y' (GatherND)", "no batch dimensions"),
+        ("node 'y' (ScatterND)", "has no reduction 'max'"),
     ),
 }
 

@@ -80,18 +80,6 @@ def test_pads(mode: str) -> None:
     same(many)
 
 
-def test_gathers() -> None:
-    many = kernels.Collection()
-    x = many.input(draw(4, 5, 3))
-    for axis in (0, 1, -1):
-        many.add("Gather", [x, ints(many, 2, -1, 0)], axis=axis)
-    many.add("Gather", [x, many.input(np.array([[-4, 3], [1, -1]], np.int64))])
-    many.add("Gather", [x, many.input(np.array([1, -2], np.int32))], axis=1)
-    many.add("GatherND", [x, many.input(np.array([[1, 2], [3, 0]], np.int64))])
-    many.add("GatherND", [x, many.constant(np.array([[-1, 2], [3, -5]], np.int64))])
-    same(many)
-
-
 def test_repeats() -> None:
     many = kernels.Collection()
     x = many.input(draw(2, 1, 3))
@@ -116,13 +104,6 @@ def test_running_sums() -> None:
         for exclusive in (0, 1):
             for reverse in (0, 1):
                 many.add("CumSum", [x, along], exclusive=exclusive, reverse=reverse)
-    same(many)
-
-
-def test_scatters() -> None:
-    many = kernels.Collection()
-    x, indices = many.input(draw(5, 3)), many.constant(np.array([[1], [-1], [3]]))
-    many.add("ScatterND", [x, indices, many.input(draw(3, 3))])
     same(many)
 
 
