@@ -235,7 +235,7 @@ def _limit(profile: Profile) -> int | None:
 
 def _usage(profile: Profile, found: Optimised, made: vela.Compiled, left: float) -> Usage:
     size = len(made.content)
-    note = "tensors, as Vela planned them; TFLite Micro's own tables come on top"
+    note = "tensors, as Vela planned them; TFLite Micro's tables, some 0.5 KiB, on top"
     parts = [("arena", Figure(found.arena, "B", "exact", note))]
     if found.fast:
         parts.append(("sram", Figure(found.fast, "B", "exact", "the NPU's own")))

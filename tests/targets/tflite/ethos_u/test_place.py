@@ -61,6 +61,7 @@ def test_an_operator_that_vela_leaves_runs_on_the_cpu(tmp_path) -> None:
     write_glue(tmp_path, "model_vela.tflite", optimised(made.content))
     main = (tmp_path / "run" / "main.cc").read_text()
     assert "MicroMutableOpResolver<4> resolver" in main
+    assert "kTables = 7168;" in main
     for method in ("AddEthosU", "AddDequantize", "AddQuantize", "AddSin"):
         assert f"resolver.{method}()" in main
 

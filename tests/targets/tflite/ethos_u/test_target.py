@@ -85,6 +85,7 @@ def test_a_bundle_carries_its_program(bundles: dict[str, Bundle], device: str) -
     found = optimised(bundles[device].engine.read_bytes())
     main = (folder / "main.cc").read_text()
     assert f"kTensors = {found.arena};" in main
+    assert "kTables = 4096;" in main
     assert f"kNpuSram = {found.fast};" in main
     assert "MicroMutableOpResolver<1> resolver" in main
     assert f"GetModel({ENGINE.replace('.', '_')})" in main
