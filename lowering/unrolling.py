@@ -170,8 +170,9 @@ class _Unrolling(Net):
             make, wanted = ACTIVATIONS[name.lower()]
             values = [next(numbers[kind], default) for kind, default in wanted.items()]
             function = functools.partial(_applied, make, self, values)
-            bounded = limit is not None and index % len(defaults) < 2
-            found.append(functools.partial(self._clipped, function, limit) if bounded else function)
+            if limit is not None and index % len(defaults) < 2:
+                function = functools.partial(self._clipped, function, limit)
+            found.append(function)
         return tuple(found[d * len(defaults) : (d + 1) * len(defaults)])
 
     def _clipped(self, function: Function, limit: float, x: ir.Value) -> ir.Value:

@@ -107,12 +107,6 @@ def space_of_one_or_two(node: ir.Node) -> str | None:
     return None if 1 <= rank <= 2 else f"there are {rank}"
 
 
-def undilated(node: ir.Node) -> str | None:
-    """Poolings have no dilations."""
-    dilations = node.attributes.get_ints("dilations", ())
-    return f"dilations = {list(dilations)}" if any(size != 1 for size in dilations) else None
-
-
 def single_zero_points(node: ir.Node) -> str | None:
     """Scale and zero point must be constants, and int8 numbers be what they describe."""
     stored = node.outputs[0] if node.op_type == "QuantizeLinear" else node.inputs[0]
@@ -216,13 +210,13 @@ ReduceSumSquare
 #: Operator -> what must hold besides the constraints of all operators.
 OPERATORS: Final[dict[str, tuple[Constraint, ...]]] = {
     "Add": (finite_sums,),
-    "AveragePool": (*_WINDOW, undilated),
+    "AveragePool": _WINDOW,
     "Conv": _WINDOW,
     "ConvTranspose": _WINDOW,
     "CumSum": (constant(1),),
     "DequantizeLinear": (single_zero_points,),
     "Gemm": (),
-    "MaxPool": (*_WINDOW, undilated, no_output(1, "Poolings give values, not their places.")),
+    "MaxPool": (*_WINDOW, no_output(1, "Poolings give values, not their places.")),
     "Pad": (constant(1, 2, 3),),
     "Pow": (whole_powers,),
     "QuantizeLinear": (single_zero_points,),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -53,6 +54,9 @@ class Window:
                 return False
         return True
 
+    def is_dilated(self) -> bool:
+        return any(size != 1 for size in self.dilations)
+
     def missing(self) -> tuple[tuple[int, int], tuple[int, int]]:
         """Return what must be added on each side so that VALID sees what the node sees.
 
@@ -92,7 +96,7 @@ class Window:
         }
 
     def emit(
-        self, call: Call, operator: str, inputs: Ints, options: tuple[str, dict[str, Any]]
+        self, call: Call, operator: str, inputs: Ints, options: tuple[str, dict[str, Any]] | None
     ) -> None:
         """Add the operator; of a signal, give its result the signal's shape again."""
         output = call.output()
@@ -180,10 +184,12 @@ def no_bias(call: Call, weight: Constant | None, count: int) -> int:
 
 
 def max_pool(call: Call) -> None:
-    if any(size != 1 for size in call.attr("dilations")):
-        raise NotSaidError("MAX_POOL_2D has no dilations")
     window = Window(call)
+    known = call.writer.tensors[call.input()]
     # What pads the map must never be the largest number.
+    if window.is_dilated() or (known.dtype != "float32" and known.quantization is None):
+        _slide(call, window, _least(call))
+        return
     data, padding = window.padded(call, _least(call))
     _pool(call, window, "MAX_POOL_2D", data, padding)
 
@@ -200,10 +206,8 @@ def _least(call: Call) -> float:
 
 def average_pool(call: Call) -> None:
     window = Window(call)
-    if any(size != 1 for size in window.dilations):
-        raise NotSaidError("AVERAGE_POOL_2D has no dilations")
     if not is_even(call):
-        _uneven(call, window, window.missing(), bool(call.attr("count_include_pad", 0)))
+        _uneven(call, window)
     elif _is_same_mean(call, window):
         _pool(call, window, "AVERAGE_POOL_2D", window.data(call), _SAME)
     else:
@@ -219,6 +223,8 @@ def _is_same_mean(call: Said, window: Window) -> bool:
 def is_even(call: Said) -> bool:
     """Whether AVERAGE_POOL_2D computes the mean, with its padding as SAME, data, or not at all."""
     window = Window(call)
+    if window.is_dilated():
+        return False
     missing = window.missing()
     if _is_same_mean(call, window) or not any(map(any, missing)):
         return True
@@ -226,33 +232,79 @@ def is_even(call: Said) -> bool:
     return bool(call.attr("count_include_pad", 0)) and not beyond
 
 
-def _uneven(call: Call, window: Window, missing: Any, counts_padding: bool) -> None:
-    """Take means over windows of different sizes: the mean with zeros, times a constant map."""
-    size = window.kernel[0] * window.kernel[1]
-    counts = []
-    for axis in range(2):
-        begin, end = missing[axis]
-        inside = np.zeros(begin + window.input[1 + axis] + end)
-        inside[begin : begin + window.input[1 + axis]] = 1
-        if counts_padding:
-            inside[: begin + window.input[1 + axis] + window.ends[axis]] = 1
-        steps = range(0, window.output[1 + axis] * window.strides[axis], window.strides[axis])
-        counts.append([inside[step : step + window.kernel[axis]].sum() for step in steps])
-    factors = size / (np.array(counts[0])[:, None] * np.array(counts[1])[None, :])
-    data = window.widened(call)
-    output = call.output()
-    mean = call.temporary(window.output, output, "mean")
-    fields = {**window.fields(call, _VALID), "filterHeight": window.kernel[0]}
-    fields |= {"filterWidth": window.kernel[1], "fusedActivationFunction": 0}
-    call.emit("AVERAGE_POOL_2D", [data], mean, ("Pool2DOptions", fields))
-    factor = call.make(factors.astype(np.float32)[None, :, :, None], "factors")
+def _uneven(call: Call, window: Window) -> None:
+    """Take means over windows of different sizes, or of gaps: sums, times a constant map."""
+    counts = _counts(window, counts_padding=bool(call.attr("count_include_pad", 0)))
+    data, output = window.widened(call), call.output()
+    if window.is_dilated():
+        total, size = slid(call, window, data, "ADD"), 1
+    else:
+        total, size = call.temporary(window.output, output, "mean"), math.prod(window.kernel)
+        fields = {**window.fields(call, _VALID), "filterHeight": window.kernel[0]}
+        fields |= {"filterWidth": window.kernel[1], "fusedActivationFunction": 0}
+        call.emit("AVERAGE_POOL_2D", [data], total, ("Pool2DOptions", fields))
+    factor = call.make((size / counts).astype(np.float32)[None, :, :, None], "factors")
     options = {"fusedActivationFunction": activation_code(call.activation)}
-    if not window.is_signal:
-        call.emit("MUL", [mean, factor], output, ("MulOptions", options))
+    window.emit(call, "MUL", [total, factor], ("MulOptions", options))
+
+
+def _counts(window: Window, *, counts_padding: bool) -> np.ndarray:
+    """Return how many numbers each window takes the mean of, height x width."""
+    counts = []
+    for axis, (begin, end) in enumerate(window.missing()):
+        size, kernel, dilation = window.input[1 + axis], window.kernel[axis], window.dilations[axis]
+        inside = np.zeros(begin + size + end)
+        inside[begin : begin + size] = 1
+        if counts_padding:
+            inside[: begin + size + window.ends[axis]] = 1
+        starts = np.arange(window.output[1 + axis]) * window.strides[axis]
+        places = starts[:, None] + np.arange(kernel) * dilation
+        counts.append(inside[places].sum(axis=1))
+    return np.asarray(counts[0][:, None] * counts[1][None, :])
+
+
+def slid(call: Call, window: Window, data: int, operator: str, output: int | None = None) -> int:
+    """Combine what windows see in steps of their dilation, along one axis and then the other.
+
+    Args:
+        data: with its padding.
+        operator: MAXIMUM or ADD.
+        output: the tensor of the result; None: a new one.
+    """
+    options = ("AddOptions", {"fusedActivationFunction": 0})
+    named = options if operator == "ADD" else ("MaximumMinimumOptions", dict[str, Any]())
+    for axis in (1, 2):
+        stride, count = window.strides[axis - 1], window.output[axis]
+        shape = list(call.shape_of(data))
+        begin, end, steps = [0] * 4, list(shape), [1] * 4
+        shape[axis], steps[axis] = count, stride
+        total, taps = None, window.kernel[axis - 1]
+        for tap in range(taps):
+            begin[axis] = tap * window.dilations[axis - 1]
+            end[axis] = begin[axis] + (count - 1) * stride + 1
+            given = map(call.int32, (begin, end, steps), ("begin", "end", "strides"))
+            last = output if axis == 2 and tap == taps - 1 else None
+            made = call.temporary(shape, data, f"taps_{axis}_{tap}") if last is None else last
+            part = made if total is None else call.temporary(shape, data, f"tap_{axis}_{tap}")
+            call.emit("STRIDED_SLICE", [data, *given], part, ("StridedSliceOptions", {}))
+            if total is not None:
+                call.emit(operator, [total, part], made, named)
+            total = made
+        data = data if total is None else total
+    return data
+
+
+def _slide(call: Call, window: Window, filling: float) -> None:
+    """Take maxima over windows that MAX_POOL_2D has no kernel for."""
+    data, plain = window.widened(call, filling), call.activation == "NONE"
+    if plain and not window.is_signal:
+        slid(call, window, data, "MAXIMUM", call.output())
         return
-    scaled = call.temporary(window.output, output, "scaled")
-    call.emit("MUL", [mean, factor], scaled, ("MulOptions", options))
-    call.reshape(scaled, call.out_shape(), output)
+    found = slid(call, window, data, "MAXIMUM")
+    if not plain:
+        window.emit(call, call.activation, [found], None)
+        return
+    call.reshape(found, call.out_shape(), call.output())
 
 
 def _pool(call: Call, window: Window, operator: str, data: int, padding: int) -> None:

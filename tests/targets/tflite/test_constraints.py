@@ -75,12 +75,6 @@ REFUSED: dict[str, tuple[str, dict[str, np.ndarray], tuple[str, ...]]] = {
         {},
         ("output 1, 'i', is asked for", "not their places"),
     ),
-    "a dilated pooling": (
-        "g (float[1,1,4,4] x) => (float[1,1,2,2] y)"
-        " { y = MaxPool <kernel_shape = [2,2], dilations = [2,2]> (x) }",
-        {},
-        ("dilations = [2, 2]",),
-    ),
     "scales that are computed": (
         "g (float[4] x, float s, int8 z) => (int8[4] y) { y = QuantizeLinear(x, s, z) }",
         {},

@@ -257,6 +257,7 @@ def test_poolings() -> None:
         ("AveragePool", {"kernel_shape": [2, 2], "strides": [2, 2]}),
         ("AveragePool", {"kernel_shape": [3, 3], "pads": [1] * 4}),
         ("AveragePool", {"kernel_shape": [3, 3], "pads": [1] * 4, "count_include_pad": 1}),
+        ("MaxPool", {"kernel_shape": [3, 3], "dilations": [2, 2], "pads": [1] * 4}),
         ("GlobalAveragePool", {}),
         ("GlobalMaxPool", {}),
     ):

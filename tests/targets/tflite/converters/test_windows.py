@@ -85,6 +85,12 @@ POOLS: dict[str, tuple[tuple[int, ...], dict[str, Any]]] = {
         {"kernel_shape": [3, 3], "strides": [2, 2], "ceil_mode": 1, "pads": [0, 0, 1, 1]},
     ),
     "signal": ((1, 3, 9), {"kernel_shape": [3], "strides": [2], "pads": [1, 1]}),
+    "dilated": ((1, 3, 9, 9), {"kernel_shape": [3, 2], "dilations": [2, 3], "pads": [1, 1, 2, 1]}),
+    "dilated, strided": (
+        (1, 3, 9, 9),
+        {"kernel_shape": [2, 2], "dilations": [2, 2], "strides": [2, 3], "ceil_mode": 1},
+    ),
+    "dilated signal": ((1, 3, 9), {"kernel_shape": [3], "dilations": [2], "pads": [2, 1]}),
     "as large as the image": ((1, 1, 5, 5), {"kernel_shape": [5, 5], "pads": [2, 2, 2, 2]}),
 }
 
@@ -101,6 +107,15 @@ def test_the_padding_of_a_maximum_is_never_the_largest() -> None:
     many = kernels.Collection()
     x = many.input(-np.abs(draw(1, 2, 8, 8)) - 5)
     many.add("MaxPool", [x], kernel_shape=[3, 3], pads=[1, 1, 0, 0], strides=[2, 2])
+    litert.assert_same(many.model(), many.inputs)
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8])
+@pytest.mark.parametrize("shape", [(1, 2, 8, 8), (1, 2, 8)])
+def test_maxima_of_integers(dtype: type, shape: tuple[int, ...]) -> None:
+    many, rank = kernels.Collection(), len(shape) - 2
+    x = many.input(RNG.integers(0, 100, shape).astype(dtype))
+    many.add("MaxPool", [x], kernel_shape=[3] * rank, pads=[1] * 2 * rank, strides=[2] * rank)
     litert.assert_same(many.model(), many.inputs)
 
 
