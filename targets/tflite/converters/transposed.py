@@ -58,7 +58,9 @@ class _Kernel:
         self._shape: Shape = (*call.shape(1)[:2], *_lead(call.shape(1)[2:], 1))
         self._constant = call.constant(1)
         if self._constant is not None:
-            found = self._constant if call.integer else Constant(self._constant.reals())
+            found = self._constant
+            if not call.integer and found.quantization is not None:
+                found = Constant(found.reals())
             found = found.reshaped(self._shape, 1)
             self._constant = Constant(_spread(found.array, self._dilations), found.quantization)
         self.size = tuple(
