@@ -17,6 +17,7 @@ import onnx_ir as ir
 from .editing import Editor
 from .layouts import Layout, permutation
 from .matching import array_of, is_op, shape_of
+from .scales import scales_of
 
 Arrays = tuple[np.ndarray, np.ndarray, np.ndarray | None]
 
@@ -128,19 +129,19 @@ def integer_constant(value: ir.Value | None) -> IntegerConstant | None:
     node = value.producer() if value is not None else None
     if node is None or not is_op(node, "DequantizeLinear"):
         return None
-    integers, scale, *rest = map(array_of, node.inputs)
-    zero = rest[0] if rest else None
-    if integers is None or scale is None or (zero is None and any(node.inputs[2:])):
+    integers, found = array_of(node.inputs[0]), scales_of(node)
+    if integers is None or found is None:
         return None
-    given = (integers, scale, zero)
+    scale, zero = found.scale, found.zero
     if zero is not None and zero.size != scale.size:
         return None
-    if scale.size == 1 and not node.attributes.get_int("block_size", 0):
+    given = (integers, scale, zero)
+    if found.is_single:
         point = None if zero is None else _scalar(zero)
         return IntegerConstant(node, given, integers, _scalar(scale), point, None)
-    if integers.ndim == 0:
+    if found.axis is None:
         return None
-    return IntegerConstant(node, given, *given, node.attributes.get_int("axis", 1) % integers.ndim)
+    return IntegerConstant(node, given, *given, found.axis)
 
 
 #: Operators that move the elements of a tensor, all of them.

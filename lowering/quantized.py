@@ -8,7 +8,8 @@ from typing import Final
 import numpy as np
 import onnx_ir as ir
 
-from .matching import array_of, is_op, shape_of
+from .matching import is_op, shape_of
+from .scales import scales_of
 
 #: Dtypes of the tensors that integer kernels read and write.
 NARROW: Final = (ir.DataType.INT8, ir.DataType.UINT8)
@@ -80,29 +81,21 @@ def meaning_of(value: ir.Value) -> Quantized | None:
 
 
 def _of(node: ir.Node, integers: ir.Value | None, reals: ir.Value | None) -> Quantized | None:
-    scale = array_of(node.inputs[1])
-    given = node.inputs[2] if len(node.inputs) > 2 else None
-    zero = np.zeros((), np.int32) if given is None else array_of(given)
-    if integers is None or reals is None or scale is None or zero is None:
+    found = scales_of(node)
+    if integers is None or reals is None or found is None or found.block:
         return None
+    scale, zero = found.scale, np.zeros((), np.int32) if found.zero is None else found.zero
     if reals.dtype != ir.DataType.FLOAT or scale.dtype != np.float32:
-        return None
-    shape = np.broadcast_shapes(scale.shape, zero.shape)
-    if len(shape) > 1 or node.attributes.get_int("block_size", 0) > 0:
         return None
     if not (np.isfinite(scale) & (scale > 0)).all():
         return None
     dims = shape_of(integers) or ()
-    axis = node.attributes.get_int("axis", 1)
-    axis = axis + len(dims) if axis < 0 else axis
-    single = np.size(scale) == np.size(zero) == 1
-    if not single and not (axis < len(dims) and shape == (dims[axis],)):
+    shape = () if found.axis is None else (dims[found.axis],)
+    try:
+        scale, zero = (
+            np.broadcast_to(array.reshape(() if array.size == 1 else array.shape), shape)
+            for array in (scale, zero)
+        )
+    except ValueError:
         return None
-    shape = () if single else shape
-    return Quantized(
-        node,
-        integers,
-        np.broadcast_to(scale.reshape(() if scale.size == 1 else shape), shape),
-        np.broadcast_to(zero.reshape(() if zero.size == 1 else shape), shape).astype(np.int32),
-        None if single else axis,
-    )
+    return Quantized(node, integers, scale, zero.astype(np.int32), found.axis)

@@ -8,7 +8,8 @@ import numpy as np
 import onnx_ir as ir
 
 from .clamps import clamp_of
-from .matching import array_of, is_op, shape_of, sole_user
+from .matching import is_op, shape_of, sole_user
+from .scales import Scales, scales_of
 
 #: Dtypes whose every integer survives being dequantized to float32 and quantized again.
 _EXACT: Final = (
@@ -19,8 +20,6 @@ _EXACT: Final = (
     ir.DataType.INT16,
     ir.DataType.UINT16,
 )
-
-_ALONG: Final = (("axis", 1), ("block_size", 0))
 
 
 def requantized(node: ir.Node) -> ir.Value | None:
@@ -36,22 +35,29 @@ def requantized(node: ir.Node) -> ir.Value | None:
     dtypes = [integers.dtype if integers is not None else None, node.outputs[0].dtype]
     if dtypes[0] != dtypes[1] or dtypes[0] not in _EXACT:
         return None
-    before, after = _parameters(real), _parameters(node)
-    if before is None or after is None or not all(map(np.array_equal, before[:2], after[:2])):
+    before, after = _scales(real), _scales(node)
+    if before is None or after is None:
         return None
-    return integers if before[2:] == after[2:] else None
+    return integers if _is_same(before, after) else None
 
 
-def _parameters(node: ir.Node) -> tuple[np.ndarray, np.ndarray, int, int] | None:
-    """Return constant scales of float32 and zero points, the axis and the block's size."""
-    scale, *rest = map(array_of, node.inputs[1:])
-    zero = np.zeros_like(scale) if len(rest) < 1 or node.inputs[2] is None else rest[0]
-    if scale is None or zero is None or scale.dtype != np.float32:
-        return None
-    axis, block = (node.attributes.get_int(name, plain) for name, plain in _ALONG)
-    rank = len(shape_of(node.inputs[0]) or ())
-    along = 0 if scale.size == 1 or rank == 0 else axis % rank
-    return scale.reshape(-1), zero.reshape(-1), along, block
+def _scales(node: ir.Node) -> Scales | None:
+    found = scales_of(node)
+    return found if found is not None and found.scale.dtype == np.float32 else None
+
+
+def _is_same(one: Scales, other: Scales) -> bool:
+    """Whether two nodes say the same; zero points that are not given are 0."""
+    pairs = [(one.scale, other.scale)]
+    if not (one.zero is None and other.zero is None):
+        pairs.append((_zero(one), _zero(other)))
+    return (one.axis, one.block) == (other.axis, other.block) and all(
+        np.array_equal(left.reshape(-1), right.reshape(-1)) for left, right in pairs
+    )
+
+
+def _zero(scales: Scales) -> np.ndarray:
+    return np.zeros_like(scales.scale) if scales.zero is None else scales.zero
 
 
 def unclamped(node: ir.Node) -> ir.Value | None:
@@ -64,12 +70,12 @@ def unclamped(node: ir.Node) -> ir.Value | None:
     value = node.inputs[0] if is_op(node, "QuantizeLinear") else None
     if value is None or sole_user(value) is not node or value.dtype != ir.DataType.FLOAT:
         return None
-    clamped, found = clamp_of(value.producer()), _parameters(node)
+    clamped, found = clamp_of(value.producer()), _scales(node)
     dtype = node.outputs[0].dtype
-    if clamped is None or found is None or found[0].size != 1 or dtype not in _EXACT:
+    if clamped is None or found is None or not found.is_single or dtype not in _EXACT:
         return None
     source, clamp = clamped
-    (scale,), (zero,) = found[0], found[1].astype(np.float32)
+    (scale,), (zero,) = found.scale.reshape(-1), _zero(found).reshape(-1).astype(np.float32)
     if not (np.isfinite(scale) and scale > 0) or shape_of(source) != shape_of(value):
         return None
     if clamp.low is not None and clamp.high is not None and clamp.low > clamp.high:
