@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from . import numerics
-from .bundle import VECTORS, Bundle
+from .bundle import MANIFEST, VECTORS, Bundle
 from .data import read_data, read_npz, write_npz
 from .errors import Problem, UsageError
 from .numerics import Accuracy, Difference, Vectors
+from .profiles import catalog
 from .profiles.schema import Profile
 from .targets.base import Execution, target_for
 
@@ -160,7 +161,7 @@ def _not_the_device(bundle: Bundle, obstacle: Problem) -> UsageError:
 
 
 def _profile(bundle: Bundle) -> Profile:
-    return Profile.model_validate(bundle.manifest.device.profile)
+    return catalog.from_json(bundle.manifest.device.profile, f"{MANIFEST}: device.profile")
 
 
 def _cannot_run(bundle: Bundle) -> Problem | None:
