@@ -21,6 +21,7 @@ demo: $(VENV)/.demo
 
 test: system $(VENV)/.test
 	$(BIN)/python -m tapeout.targets.tvm.root
+	$(BIN)/python tests/tflite_root.py
 	$(BIN)/pytest -n $(JOBS)
 
 lint: $(VENV)/.test
@@ -33,6 +34,7 @@ lint: $(VENV)/.test
 bench: $(VENV)/.test
 	$(BIN)/python benchmarks/cpu.py
 	$(BIN)/python benchmarks/quantization.py -o benchmarks/results/quantization.md
+	$(BIN)/python benchmarks/mobile.py -o benchmarks/results/mobile.md
 
 # The packages of Debian that are missing are installed when root, and named otherwise.
 define install
