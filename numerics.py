@@ -16,8 +16,8 @@ from .lowering.reference import Reference
 #: The largest difference allowed, relative to the largest absolute expected value of an output, by
 #: the precision of a plan. The expected values are those of the model in that precision, but
 #: engines may sum in another order: where a number then rounds to the next integer (or the next
-#: half-precision number) the difference reaches the output. Engines in ``int8-dynamic`` round the
-#: data of every product to 8 bits, which the expected values do not.
+#: half-precision number) the difference reaches the output. Engines in ``int8-dynamic`` round by
+#: other scales than the expected values (one for a row), or not at all where float is as fast.
 TOLERANCES: Final = {"fp32": 1e-4, "fp16": 2e-2, "int8": 5e-2, "int8-dynamic": 0.3}
 
 #: How many pieces of the user's data go into the test vectors, and how many are drawn without.

@@ -18,17 +18,17 @@ from .bundle import Tensor
 from .data import Data, pieces, read_data, stack
 from .errors import ModelError, Problem, UsageError
 from .lowering.analysis.tensors import constant_bytes
-from .lowering.canonical import canonical
 from .lowering.importers.onnx import load
 from .lowering.matching import nodes_of
 from .lowering.pipeline import Pipeline
 from .lowering.quantization.contract import Measured, Outcome, within
-from .lowering.quantization.conversion import Conversion, conversion
+from .lowering.quantization.conversion import Conversion, conversion, preparation
 from .lowering.quantization.report import Row, rows
 from .lowering.quantization.scheme import SCHEMES, AnyScheme
 from .lowering.quantization.sensitivity import sensitivity
 from .lowering.quantization.sqnr import of_outputs
 from .lowering.reference import Arrays, Reference
+from .lowering.run_time import written_out
 from .numerics import Accuracy
 from .targets.base import Progress
 from .version import VERSION
@@ -156,7 +156,7 @@ class Converter:
         else:
             self._progress("holding it to the accuracy")
             outcome = within(found, self._limit, self._measured, self.batches, alone)
-        return Converted(found, outcome, canonical("nchw") + found.passes(outcome.kept))
+        return Converted(found, outcome, preparation(scheme) + found.passes(outcome.kept))
 
     @functools.cached_property
     def _evaluation(self) -> tuple[list[Arrays], np.ndarray]:
@@ -238,7 +238,7 @@ def quantize(
         sqnr, count = of_outputs(zip(converter.source_outputs, outputs, strict=True)), len(outputs)
     else:
         sqnr, count = _sqnr(imported, result, labelled or samples, inputs)
-    _save(result, path)
+    _save(written_out(result), path)
     return Quantized(
         output=path,
         scheme=options.scheme,

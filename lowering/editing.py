@@ -79,6 +79,22 @@ class Editor:
         self._place(node, before, [before])
         return output
 
+    def insert_several(
+        self,
+        before: ir.Node,
+        op_type: str,
+        inputs: Sequence[ir.Value | None],
+        outputs: Sequence[tuple[str, ir.DataType, Sequence[int] | None]],
+    ) -> list[ir.Value]:
+        """Insert a node as `insert` does; return its outputs, given by name, dtype and shape."""
+        values = [
+            ir.val(_unique(f"{before.name}/{name}", self._names), dtype, shape)
+            for name, dtype, shape in outputs
+        ]
+        name = _unique(str(values[0].name), self._node_names)
+        self._place(ir.node(op_type, inputs, outputs=values, name=name), before, [before])
+        return values
+
     def follow(
         self,
         value: ir.Value,

@@ -15,6 +15,7 @@ import onnx_ir as ir
 from ..errors import ModelError, Problem
 from .editing import Editor
 from .matching import is_op, nodes_of, shape_of
+from .run_time import written_out
 from .widening import has_half, widened
 
 Arrays = dict[str, np.ndarray]
@@ -79,9 +80,12 @@ def _serialized(model: ir.Model) -> bytes:
 def _runnable(model: ir.Model) -> ir.Model:
     """Return the model without what ONNX Runtime lacks, in a copy that shares the constants.
 
+    What kernels round as they run is rounded by nodes (`lowering.run_time`).
+
     There is one operator of the working opset, Swish: it is put as x * sigmoid(alpha x). And half
     precision and bfloat16 are put as float32, rounded after every node (`lowering.widening`).
     """
+    model = written_out(model)
     if has_half(model):
         model = widened(model)
     if not any(is_op(node, "Swish") for node in nodes_of(model)):

@@ -19,7 +19,10 @@ from ..names import joined
 from ..passes import halve_weights
 from ..passes.convert_precision import ConvertPrecision
 from ..passes.equalize_layers import EqualizeLayers
+from ..passes.expand_functions import ExpandFunctions
+from ..passes.multiply_by_reciprocals import MultiplyByReciprocals
 from ..passes.quantize import Quantize
+from ..passes.quantize_at_run_time import QuantizeAtRunTime
 from ..passes.quantize_weights import QuantizeWeights
 from ..pipeline import Pipeline
 from .averages import in_reach
@@ -80,7 +83,7 @@ def conversion(
             "the model is quantized already",
             [Problem("", "it has QuantizeLinear nodes", "give the float model")],
         )
-    model = canonical("nchw").run(imported.clone())
+    model = preparation(scheme).run(imported.clone())
     if isinstance(scheme, Scheme):
         if not len(batches):
             raise UsageError(
@@ -91,6 +94,17 @@ def conversion(
     if isinstance(scheme, WeightScheme):
         return WeightsAlone(model, scheme)
     return ShorterFloats(model, scheme, batches)
+
+
+def preparation(scheme: AnyScheme) -> Pipeline:
+    """Return the passes from an imported model to the one that a scheme converts.
+
+    Integer kernels multiply matrices and numbers, also where the model says it by other operators.
+    """
+    if not isinstance(scheme, Scheme):
+        return canonical("nchw")
+    products = Pipeline((ExpandFunctions("Attention"),))
+    return products + canonical("nchw") + Pipeline((MultiplyByReciprocals(),))
 
 
 def is_quantized(model: ir.Model) -> bool:
@@ -164,7 +178,10 @@ class ShorterFloats(Conversion):
 
 
 class WeightsAlone(Conversion):
-    """Constant weights as integers or in half precision, computation in float32."""
+    """Constant weights as integers or in half precision; other numbers stay float32.
+
+    Or are rounded as they come, where the scheme says so: no samples are needed for that.
+    """
 
     def __init__(self, model: ir.Model, scheme: WeightScheme) -> None:
         self.scheme: WeightScheme = scheme
@@ -184,4 +201,5 @@ class WeightsAlone(Conversion):
     def passes(self, kept: Kept) -> Pipeline:
         if self._halves:
             return Pipeline((halve_weights.HalveWeights(joined((*self.fixed, *kept))),))
-        return Pipeline((QuantizeWeights(self.scheme.name, joined(kept)),))
+        passes = Pipeline((QuantizeWeights(self.scheme.name, joined(kept)),))
+        return passes + Pipeline((QuantizeAtRunTime(),)) if self.scheme.data else passes

@@ -107,12 +107,14 @@ class WeightScheme:
         weights: INT8 or INT4, symmetric, or FLOAT16.
         block: how many weights along the summed axis (of Conv: the input channels) share a scale;
             0: one scale for each output channel.
+        data: whether kernels round the other factor to 8 bits as they run.
     """
 
     name: str
     summary: str
     weights: ir.DataType
     block: int
+    data: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -158,6 +160,13 @@ _ALL: Final[tuple[AnyScheme, ...]] = (
     ),
     WeightScheme("weights-fp16", "weights alone, in half precision", ir.DataType.FLOAT16, 0),
     WeightScheme("weights-int8", "weights alone, per channel", ir.DataType.INT8, 0),
+    WeightScheme(
+        "int8-dynamic",
+        "weights per channel, what they multiply by the range of each run",
+        ir.DataType.INT8,
+        0,
+        data=True,
+    ),
     WeightScheme("weights-int4", "weights alone, in blocks of 32", ir.DataType.INT4, 32),
     FloatScheme("fp16", "IEEE half precision", ir.DataType.FLOAT16),
     FloatScheme("bf16", "bfloat16", ir.DataType.BFLOAT16),

@@ -10,7 +10,7 @@ import numpy as np
 import onnx_ir as ir
 
 from ...lowering.matching import array_of, shape_of
-from ...lowering.passes.quantize_at_run_time import rounds_at_run_time
+from ...lowering.run_time import rounds_at_run_time
 from . import kernels
 from .flatbuffer import Quantization, Writer
 

@@ -42,7 +42,7 @@ _SCHEMES: Final[dict[str, str | None]] = {
     "fp32": None,
     "fp16": "weights-fp16",
     "int8": "tflite",
-    "int8-dynamic": "weights-int8",
+    "int8-dynamic": "int8-dynamic",
 }
 
 #: What is tried where the user leaves it open.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from tapeout.lowering.passes.quantize_at_run_time import QuantizeAtRunTime, rounds_at_run_time
+from tapeout.lowering.passes.quantize_at_run_time import QuantizeAtRunTime
+from tapeout.lowering.run_time import rounds_at_run_time
 
 import quantized
 import support

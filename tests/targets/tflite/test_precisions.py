@@ -41,8 +41,8 @@ class Case:
 
     Attributes:
         size: of the file, as a fraction of the one in float, at most.
-        near: dB by which the file's outputs lie near ONNX Runtime's of the same weights, at least:
-            kernels that round the data to 8 bits add that rounding's noise.
+        near: dB by which the file's outputs lie near ONNX Runtime's of the converted model, at
+            least: a number that lies between two of 8 bits may be rounded to either.
         exact: dB by which they lie near those of the float model.
     """
 
@@ -57,12 +57,12 @@ CASES = (
     Case("digits_cnn", "fp16", 0.57, 110, 65),
     Case("resnet8_cifar10", "fp16", 0.54, 110, 50),
     Case("ad_autoencoder", "fp16", 0.52, 110, 65),
-    Case("digits_cnn", "int8-dynamic", 0.38, 45, 40),
-    Case("resnet8_cifar10", "int8-dynamic", 0.31, 35, 26),
-    Case("ad_autoencoder", "int8-dynamic", 0.29, 40, 36),
+    Case("digits_cnn", "int8-dynamic", 0.38, 70, 40),
+    Case("resnet8_cifar10", "int8-dynamic", 0.31, 50, 26),
+    Case("ad_autoencoder", "int8-dynamic", 0.29, 100, 36),
 )
 
-SCHEMES_OF = {"fp16": "weights-fp16", "int8-dynamic": "weights-int8"}
+SCHEMES_OF = {"fp16": "weights-fp16", "int8-dynamic": "int8-dynamic"}
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.model}-{case.precision}")
@@ -170,7 +170,7 @@ def test_every_product_may_round_its_data() -> None:
         }""",
         **{name: array.astype(np.float32) for name, array in arrays.items()},
     )
-    converted = conversion(model, SCHEMES["weights-int8"], []).converted({})
+    converted = conversion(model, SCHEMES["int8-dynamic"], []).converted({})
     content = to_tflite(pipeline("int8-dynamic").run(converted.clone()))
     assert "DEQUANTIZE" not in litert.operators(content)
     feeds = support.random_feeds(model)
@@ -288,7 +288,7 @@ def test_no_samples_are_needed_but_the_accuracy_is_a_contract(tmp_path: Path) ->
     options = Options("int8-dynamic", "tflite", evaluation=f"{DIGITS}:test")
     manifest = compiled(tmp_path / "x.bundle", options, 0.002).manifest
     assert manifest.conversion is not None
-    assert (manifest.conversion.scheme, manifest.conversion.kept) == ("weights-int8", {})
+    assert (manifest.conversion.scheme, manifest.conversion.kept) == ("int8-dynamic", {})
     assert manifest.usage["accuracy_drop"]["known"] == "measured"
     assert manifest.usage["accuracy_drop"]["value"] <= 0.002
     assert manifest.inputs[0].dtype == "float32"
