@@ -18,12 +18,20 @@ MODULES = frozenset({"sympy", "onnx_ir._symbolic_shapes"})
 
 
 class _LoadsOnFirstUse(MetaPathFinder):
-    """Finds `MODULES` where they are, and leaves their loading to the first use."""
+    """Finds `MODULES` where they are, and leaves their loading to the first use; then it goes."""
+
+    def __init__(self) -> None:
+        self._awaited = set(MODULES - sys.modules.keys())
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        found = PathFinder.find_spec(fullname, path, target) if fullname in MODULES else None
+        if fullname not in self._awaited:
+            return None
+        self._awaited.remove(fullname)
+        if not self._awaited:
+            sys.meta_path.remove(self)
+        found = PathFinder.find_spec(fullname, path, target)
         if found is not None and found.loader is not None:
             found.loader = LazyLoader(found.loader)
         return found
@@ -31,4 +39,5 @@ class _LoadsOnFirstUse(MetaPathFinder):
 
 def install() -> None:
     """Let `MODULES` load on first use, unless they are loaded already."""
-    sys.meta_path.insert(0, _LoadsOnFirstUse())
+    if MODULES - sys.modules.keys():
+        sys.meta_path.insert(0, _LoadsOnFirstUse())
