@@ -18,9 +18,9 @@ class EliminateIdentities(ir.passes.InPlacePass):
     """Remove Identity, Dropout in inference, and every node whose effect is nothing.
 
     A node goes only if its output has the dtype and the static shape of the value it returns. Of
-    the arithmetic ones these are x + 0, x - 0, x × 1, x / 1, x ** 1, x and true, x or false; that
-    x + 0 turns -0 to +0 is not kept. A graph's output keeps its name; where only that keeps a
-    node, an Identity stays.
+    the arithmetic ones these are x + 0, x - 0, x × 1, x / 1, x ** 1, x and true, x or false, and
+    Where with a condition of one value; that x + 0 turns -0 to +0 is not kept. A graph's output
+    keeps its name; where only that keeps a node, an Identity stays.
     """
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
@@ -39,12 +39,23 @@ def _returned(node: ir.Node) -> ir.Value | None:
     first, output = node.inputs[0], node.outputs[0]
     if node.op_type == "Identity":
         return first
+    if node.op_type == "Where":
+        return _chosen(node)
     for index, number in _NEUTRAL.get(node.op_type, ()):
         value, other = node.inputs[index], node.inputs[1 - index]
         if _is_alike(value, output) and _is_filled(other, number):
             return value
     rule = _RULES.get(node.op_type)
     return first if rule is not None and _is_alike(first, output) and rule(node) else None
+
+
+def _chosen(node: ir.Node) -> ir.Value | None:
+    """Return the input that a Where takes every number from, if that is known."""
+    condition, *values = node.inputs
+    for value, wanted in zip(values, (1, 0), strict=True):
+        if _is_filled(condition, wanted) and _is_alike(value, node.outputs[0]):
+            return value
+    return None
 
 
 def _is_alike(value: ir.Value | None, output: ir.Value) -> bool:

@@ -43,6 +43,8 @@ NOTHING = {
     "1 * x": ("Mul(o, x)", "float[2,1] o = {1,1}"),
     "x / 1": ("Div(x, o)", "float o = {1}"),
     "x ** 1": ("Pow(x, o)", "int64 o = {1}"),
+    "where always": ("Where(c, x, z)", "bool[1,3] c = {1,1,1}, float z = {2}"),
+    "where never": ("Where(c, z, x)", "bool c = {0}, float z = {2}"),
 }
 
 
@@ -71,6 +73,8 @@ SOMETHING = {
     ),
     "expand": ("float[4,2,3]", "Expand(x, s)", "int64[3] s = {4,1,1}"),
     "x + 0 of a larger shape": ("float[2,2,3]", "Add(x, z)", "float[2,1,1] z = {0,0}"),
+    "where not everywhere": ("float[2,3]", "Where(c, x, z)", "bool[3] c = {1,0,1}, float z = {2}"),
+    "where never": ("float[2,3]", "Where(c, x, z)", "bool c = {0}, float z = {2}"),
     "0 - x": ("float[2,3]", "Sub(z, x)", "float z = {0}"),
     "1 / x": ("float[2,3]", "Div(o, x)", "float o = {1}"),
     "1 ** x": ("float[2,3]", "Pow(o, x)", "float[2,3] o = {1,1,1,1,1,1}"),

@@ -154,3 +154,17 @@ def test_the_report_has_a_row_for_every_node_with_a_reason_for_float(
     assert second.held[1] - second.held[0] == pytest.approx(255 * second.scale, rel=1e-5)
     assert all(row.sqnr is None or math.isfinite(row.sqnr) for row in table)
     assert all(isinstance(row.to_json()["node"], str) for row in table)
+
+
+def test_attention_and_divisions_are_products_of_integers() -> None:
+    model = support.from_text(
+        """g (float[1,2,4,8] x, float[8,8] w) => (float[1,2,4,8] y) <float c = {5.6}> {
+            a = Attention(x, x, x) b = Div(a, c) y = MatMul(b, w)
+        }""",
+        w=np.random.default_rng(0).standard_normal((8, 8)).astype(np.float32),
+    )
+    samples = [support.random_feeds(model, seed) for seed in range(4)]
+    found = conversion(model, SCHEMES["tflite"], samples)
+    assert found.fixed == {}
+    assert {node.op_type for node in found.model.graph} >= {"MatMul", "Softmax", "Mul"}
+    assert [node.op_type for node in found.converted({}).graph].count("Div") == 0
