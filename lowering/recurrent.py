@@ -8,7 +8,7 @@ from typing import Final, Protocol
 
 import onnx_ir as ir
 
-from .matching import shape_of
+from .matching import ints_of, shape_of
 
 #: Operator -> number of gates, and the activations that a direction has unless others are named.
 GATES: Final = {"RNN": 1, "GRU": 3, "LSTM": 4}
@@ -44,6 +44,17 @@ def unknown_activations(node: ir.Node) -> tuple[str, ...]:
     """Return the activations that are named and that ONNX does not know."""
     named = node.attributes.get_strings("activations", ())
     return tuple(name for name in named if name.lower() not in ACTIVATIONS)
+
+
+def is_common(node: ir.Node) -> bool:
+    """Whether all sequences run to the end, and the activations are Relu, Sigmoid and Tanh."""
+    given = node.attributes
+    if any(given.get_floats(f"activation_{name}", ()) for name in ("alpha", "beta")):
+        return False
+    value = node.inputs[4] if len(node.inputs) > 4 else None
+    lengths = ints_of(value) if value is not None else ()
+    whole = lengths is not None and all(length == steps_of(node) for length in lengths)
+    return whole and {"Relu", "Sigmoid", "Tanh"}.issuperset(given.get_strings("activations", ()))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,7 +9,7 @@ import onnx_ir as ir
 from ..editing import Editor
 from ..importers.splicing import Names, splice
 from ..matching import is_op, nodes_of
-from ..recurrent import GATES, size_of, unknown_activations
+from ..recurrent import GATES, is_common, size_of, unknown_activations
 from ..unrolling import unrolled
 
 
@@ -24,15 +24,20 @@ class UnrollRecurrent(ir.passes.InPlacePass):
 
     Attributes:
         limit: how many nodes a node may become; one that would become more stays as it is.
+        uncommon: only those that kernels seldom know: with lengths of sequences, or activations
+            that have parameters, or are others than Relu, Sigmoid and Tanh.
     """
 
     limit: int = 20_000
+    uncommon: bool = False
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         names = Names(model.graph)
         read: list[ir.Value] = []
         for node in list(nodes_of(model)):
             if not is_op(node, *GATES) or size_of(node) > self.limit or unknown_activations(node):
+                continue
+            if self.uncommon and is_common(node):
                 continue
             read += [value for value in node.inputs if value is not None]
             splice(node, unrolled(node), names)

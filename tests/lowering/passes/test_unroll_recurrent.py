@@ -62,3 +62,10 @@ def test_what_is_too_long_or_unknown_stays() -> None:
     model = Case("GRU").model()
     assert not UnrollRecurrent(limit=71)(model).modified
     assert UnrollRecurrent(limit=72)(model).modified
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_where_asked_only_what_is_uncommon_is_unrolled(name: str) -> None:
+    modified = UnrollRecurrent(uncommon=True)(CASES[name].model()).modified
+    words = ("other activations", "leaky", "hard", "of lengths")
+    assert modified == any(word in name for word in words)

@@ -4,8 +4,13 @@ import itertools
 
 import numpy as np
 import pytest
+from recurrent import CASES
+
+from tapeout.lowering.reference import Reference
+from tapeout.targets.base import Plan, target_for
 
 import kernels
+import support
 
 RNG = np.random.default_rng(0)
 GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
@@ -110,3 +115,12 @@ def _run_with_layout(name: str, layout: int) -> list[np.ndarray]:
     attributes = {"hidden_size": HIDDEN, "layout": layout, "direction": "bidirectional"}
     many.add(name, given, outputs=3 if name == "LSTM" else 2, **attributes)
     return list(kernels.run(many.model(), many.inputs).values())
+
+
+@pytest.mark.parametrize("name", ["gru, both ways, of lengths", "gru, hard"])
+def test_what_has_no_kernel_is_unrolled(name: str) -> None:
+    model = CASES[name].model()
+    pipeline = target_for("tvm").pipeline(kernels.host(), Plan("tvm", "fp32"))
+    found = kernels.run(pipeline.run(model.clone()), support.random_feeds(model))
+    for output, wanted in Reference(model).run(support.random_feeds(model)).items():
+        support.assert_close(found[output], wanted, 1e-5, output)
