@@ -7,18 +7,31 @@ is in `kernels`, by TFLite's operators: the nodes are lowered for it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
 import onnx_ir as ir
 
 from ...errors import Problem
-from ...lowering import recurrent, resizing
+from ...lowering import recurrent
 from ...lowering.matching import array_of, halved, shape_of
 from ...lowering.passes.unroll_recurrent import UnrollRecurrent
-from ...lowering.spatial import is_windowed, window_attributes
-from ..constraints import Constraint, broken, oversized, place_of
+from ..constraints import (
+    REDUCTIONS,
+    Constraint,
+    broken,
+    constants,
+    floats_to_interpolate,
+    input_of,
+    known_window,
+    no_output,
+    of_dtypes,
+    oversized,
+    place_of,
+    space_of,
+    values_of,
+    whole_lengths,
+)
 
 #: Dtypes of tensors. Half precision exists in files, but hardly a kernel computes with it.
 DTYPES: Final = (
@@ -41,15 +54,15 @@ MAX_WEIGHTS: Final = (1 << 31) - (1 << 24)
 
 def supported_dtypes(node: ir.Node) -> str | None:
     """Kernels compute with float32, booleans, signed integers and uint8: cast to one of them."""
-    for value in _values(node):
-        if value.dtype not in DTYPES:
-            return f"{value.name!r} is {value.dtype.name if value.dtype else 'of no dtype'}"
+    for value in values_of(node):
+        if wrong := of_dtypes(value, DTYPES):
+            return wrong
     return None
 
 
 def some_elements(node: ir.Node) -> str | None:
     """A tensor without elements has no memory, which the kernels cannot be given."""
-    for value in _values(node):
+    for value in values_of(node):
         shape = shape_of(value) or ()
         if 0 in shape and array_of(value) is None:
             return f"{value.name!r} has shape {list(shape)}"
@@ -58,16 +71,8 @@ def some_elements(node: ir.Node) -> str | None:
 
 def constant(*indices: int) -> Constraint:
     """Return the constraint that these inputs, if given, are constants."""
-
-    def constant_inputs(node: ir.Node) -> str | None:
-        """What steers an operator is written into the file, so it must be a constant."""
-        for index in indices:
-            value = _input(node, index)
-            if value is not None and not _is_constant(value):
-                return f"input {index}, {value.name!r}, is computed"
-        return None
-
-    return constant_inputs
+    reason = "What steers an operator is written into the file, so it must be a constant."
+    return constants(*indices, reason=reason, known=_is_constant)
 
 
 def _is_constant(value: ir.Value) -> bool:
@@ -77,34 +82,6 @@ def _is_constant(value: ir.Value) -> bool:
     if node is not None and node.op_type == "DequantizeLinear" and node.inputs[0] is not None:
         value = node.inputs[0]
     return array_of(value) is not None
-
-
-def no_output(index: int, reason: str) -> Constraint:
-    """Return the constraint that an optional output is not used."""
-
-    def unused_output(node: ir.Node) -> str | None:
-        if index < len(node.outputs):
-            value = node.outputs[index]
-            if value.name and (value.uses() or value.is_graph_output()):
-                return f"output {index}, {value.name!r}, is asked for"
-        return None
-
-    unused_output.__doc__ = reason
-    return unused_output
-
-
-def known_window(node: ir.Node) -> str | None:
-    """Pads must lead from the input's shape to the output's, and must not be negative."""
-    if not is_windowed(node) or window_attributes(node) is not None:
-        return None
-    pads = node.attributes.get_ints("pads", None)
-    return f"pads = {list(pads) if pads else 'those of auto_pad or output_shape'}"
-
-
-def space_of_one_or_two(node: ir.Node) -> str | None:
-    """Windows slide over one or two dimensions; over three, there is no kernel on phones."""
-    rank = len(shape_of(node.inputs[0]) or ()) - 2
-    return None if 1 <= rank <= 2 else f"there are {rank}"
 
 
 def single_zero_points(node: ir.Node) -> str | None:
@@ -122,28 +99,13 @@ def single_zero_points(node: ir.Node) -> str | None:
 
 def whole_powers(node: ir.Node) -> str | None:
     """Integers are raised to integers that are constant and not negative, or to real numbers."""
-    base, exponent = node.inputs[0], _input(node, 1)
+    base, exponent = node.inputs[0], input_of(node, 1)
     if base is None or exponent is None or ir.DataType.FLOAT in (base.dtype, exponent.dtype):
         return None
     power = array_of(exponent)
     if base.dtype != exponent.dtype:
         return f"{base.dtype} is raised to {exponent.dtype}"
     return "the power may be negative" if power is None or (power < 0).any() else None
-
-
-def whole_lengths(node: ir.Node) -> str | None:
-    """Runtimes disagree where scales do not lead to whole numbers: give sizes instead."""
-    broken = resizing.broken_length(node)
-    return None if broken is None else f"{resizing.mode_of(node)} to a length of {broken:g}"
-
-
-def floats_to_interpolate(node: ir.Node) -> str | None:
-    """How integers are rounded between two neighbours is not specified: cast to float before."""
-    mode = node.attributes.get_string("mode", "nearest")
-    dtype = node.inputs[0].dtype if node.inputs[0] is not None else None
-    if mode == "nearest" or dtype is None or dtype.is_floating_point():
-        return None
-    return f"mode = {mode!r} of {dtype.name}"
 
 
 def finite_sums(node: ir.Node) -> str | None:
@@ -191,21 +153,10 @@ def known_activations(node: ir.Node) -> str | None:
     return f"activations {', '.join(map(repr, unknown))}" if unknown else None
 
 
-def _values(node: ir.Node) -> Iterator[ir.Value]:
-    yield from (value for value in node.inputs if value is not None)
-    yield from (value for value in node.outputs if value.name)
-
-
-def _input(node: ir.Node, index: int) -> ir.Value | None:
-    return node.inputs[index] if index < len(node.inputs) else None
-
-
-_WINDOW: Final = (known_window, space_of_one_or_two)
-
-_REDUCTIONS: Final = """
-ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum
-ReduceSumSquare
-"""
+_SPACE: Final = (
+    "Windows slide over one or two dimensions; over three, there is no kernel on phones."
+)
+_WINDOW: Final = (known_window, space_of(2, _SPACE))
 
 #: Operator -> what must hold besides the constraints of all operators.
 OPERATORS: Final[dict[str, tuple[Constraint, ...]]] = {
@@ -220,7 +171,7 @@ OPERATORS: Final[dict[str, tuple[Constraint, ...]]] = {
     "Pad": (constant(1, 2, 3),),
     "Pow": (whole_powers,),
     "QuantizeLinear": (single_zero_points,),
-    **dict.fromkeys(_REDUCTIONS.split(), (constant(1),)),
+    **dict.fromkeys(REDUCTIONS, (constant(1),)),
     **dict.fromkeys(recurrent.GATES, (short_sequences, known_activations)),
     "Resize": (constant(1, 2, 3), whole_lengths, floats_to_interpolate),
     "OneHot": (constant(1, 2),),

@@ -12,12 +12,25 @@ from typing import Final
 import onnx_ir as ir
 
 from ...errors import Problem
-from ...lowering import resizing
 from ...lowering.dialect import DOMAIN
 from ...lowering.matching import array_of, ints_of, shape_of
 from ...lowering.own_operators import is_own
-from ...lowering.spatial import window_attributes
-from ..constraints import Constraint, broken, oversized, place_of
+from ..constraints import (
+    REDUCTIONS,
+    Constraint,
+    broken,
+    constants,
+    floats_to_interpolate,
+    input_of,
+    known_window,
+    no_output,
+    of_dtypes,
+    oversized,
+    place_of,
+    space_of,
+    values_of,
+    whole_lengths,
+)
 
 #: Dtypes that code for CPUs is generated for; half precision is computed in single precision.
 DTYPES: Final = (
@@ -51,11 +64,11 @@ def supported_dtypes(node: ir.Node) -> str | None:
 
     Constants of 4 bits are taken where DequantizeLinear reads them.
     """
-    for value in _values(node):
+    for value in values_of(node):
         if is_packed(value) and node.op_type == "DequantizeLinear" and array_of(value) is not None:
             continue
-        if value.dtype not in DTYPES:
-            return f"{value.name!r} is {value.dtype.name if value.dtype else 'of no dtype'}"
+        if wrong := of_dtypes(value, DTYPES):
+            return wrong
     return None
 
 
@@ -96,28 +109,8 @@ def _unread(node: ir.Node) -> Iterator[int]:
 
 def constant(*indices: int) -> Constraint:
     """Return the constraint that these inputs, if given, are constants."""
-
-    def constant_inputs(node: ir.Node) -> str | None:
-        """What steers an operator is compiled into its code, so it must be a constant."""
-        for index in indices:
-            value = _input(node, index)
-            if value is not None and array_of(value) is None:
-                return f"input {index}, {value.name!r}, is computed"
-        return None
-
-    return constant_inputs
-
-
-def no_output(index: int, reason: str) -> Constraint:
-    """Return the constraint that an optional output is not used."""
-
-    def unused_output(node: ir.Node) -> str | None:
-        if index < len(node.outputs) and node.outputs[index].name:
-            return f"output {index}, {node.outputs[index].name!r}, is asked for"
-        return None
-
-    unused_output.__doc__ = reason
-    return unused_output
+    reason = "What steers an operator is compiled into its code, so it must be a constant."
+    return constants(*indices, reason=reason)
 
 
 def one_of(attribute: str, default: str, *allowed: str, reason: str) -> Constraint:
@@ -131,35 +124,6 @@ def one_of(attribute: str, default: str, *allowed: str, reason: str) -> Constrai
     return allowed_value
 
 
-def known_window(node: ir.Node) -> str | None:
-    """Pads must lead from the input's shape to the output's, and must not be negative."""
-    if window_attributes(node) is not None:
-        return None
-    pads = node.attributes.get_ints("pads", None)
-    return f"pads = {list(pads) if pads else 'those of auto_pad or output_shape'}"
-
-
-def space_of_one_to_three(node: ir.Node) -> str | None:
-    """Windows slide over one, two or three dimensions."""
-    rank = len(shape_of(node.inputs[0]) or ()) - 2
-    return None if 1 <= rank <= 3 else f"there are {rank}"
-
-
-def floats_to_interpolate(node: ir.Node) -> str | None:
-    """How integers are rounded between two neighbours is not specified: cast to float before."""
-    mode = node.attributes.get_string("mode", "nearest")
-    dtype = node.inputs[0].dtype if node.inputs[0] is not None else None
-    if mode == "nearest" or dtype is None or dtype.is_floating_point():
-        return None
-    return f"mode = {mode!r} of {dtype.name}"
-
-
-def whole_lengths(node: ir.Node) -> str | None:
-    """Runtimes disagree where scales do not lead to whole numbers: give sizes instead."""
-    broken = resizing.broken_length(node)
-    return None if broken is None else f"{resizing.mode_of(node)} to a length of {broken:g}"
-
-
 def constant_region(node: ir.Node) -> str | None:
     """The region of tf_crop_and_resize is compiled into the code, so it must be a constant."""
     mode = node.attributes.get_string("coordinate_transformation_mode", "half_pixel")
@@ -169,8 +133,8 @@ def constant_region(node: ir.Node) -> str | None:
 def single_precision(node: ir.Node) -> str | None:
     """Places are computed in single precision: cast them, and the image, to it."""
     for value in node.inputs:
-        if value is not None and value.dtype != ir.DataType.FLOAT:
-            return f"{value.name!r} is {value.dtype.name if value.dtype else 'of no dtype'}"
+        if value is not None and (wrong := of_dtypes(value, (ir.DataType.FLOAT,))):
+            return wrong
     return None
 
 
@@ -190,7 +154,7 @@ def few_steps(node: ir.Node) -> str | None:
 
 def whole_sequences(node: ir.Node) -> str | None:
     """All sequences of a batch run to the end: lengths are left out, or say just that."""
-    value = _input(node, 4)
+    value = input_of(node, 4)
     if value is None:
         return None
     shape = shape_of(node.inputs[0]) or (0, 0)
@@ -228,7 +192,8 @@ def integers_out(node: ir.Node) -> str | None:
     return f"it gives {dtype.name if dtype else None}"
 
 
-_WINDOW: Final = (known_window, space_of_one_to_three)
+_SPACE: Final = space_of(3, "Windows slide over one, two or three dimensions.")
+_WINDOW: Final = (known_window, _SPACE)
 _CELL: Final = (few_steps, whole_sequences, plain_activations)
 _NO_INDICES: Final = "The kernels of poolings give values, not where they were found."
 _NO_MAXIMUM: Final = "ONNX takes the maximum of weighted neighbours, TVM that of sampled points."
@@ -248,14 +213,9 @@ SpaceToDepth Split Sqrt Squeeze Sub Sum Swish Tan Tanh ThresholdedRelu Transpose
 Xor
 """
 
-_REDUCTIONS: Final = """
-ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum
-ReduceSumSquare
-"""
-
 #: Operator -> the inputs that say what it does, and are not worked on.
 STEERING: Final[dict[str, tuple[int, ...]]] = {
-    **dict.fromkeys(_REDUCTIONS.split(), (1,)),
+    **dict.fromkeys(REDUCTIONS, (1,)),
     **dict.fromkeys(("AffineGrid", "Compress", "CumProd", "CumSum"), (1,)),
     **dict.fromkeys(("OneHot", "Tile", "Trilu"), (1,)),
     "Pad": (1, 3),
@@ -270,7 +230,7 @@ OPERATORS: Final[dict[str, tuple[Constraint, ...]]] = {
     **{name: (constant(*indices),) for name, indices in STEERING.items()},
     **dict.fromkeys(("AveragePool", "Conv", "ConvInteger", "ConvTranspose", "LpPool"), _WINDOW),
     **dict.fromkeys(("GRU", "LSTM", "RNN"), _CELL),
-    "GridSample": (space_of_one_to_three, single_precision),
+    "GridSample": (_SPACE, single_precision),
     "MaxPool": (*_WINDOW, no_output(1, _NO_INDICES)),
     "QLinearConv": _WINDOW,
     "QuantizeLinear": (integers_out,),
@@ -293,12 +253,3 @@ def _problems(node: ir.Node) -> list[Problem]:
     if constraints is None or not known:
         return [Problem(place_of(node), f"TVM cannot take the operator {node.op_type!r}")]
     return broken(node, (supported_dtypes, some_elements, *constraints))
-
-
-def _values(node: ir.Node) -> Iterator[ir.Value]:
-    yield from (value for value in node.inputs if value is not None)
-    yield from (value for value in node.outputs if value.name)
-
-
-def _input(node: ir.Node, index: int) -> ir.Value | None:
-    return node.inputs[index] if index < len(node.inputs) else None

@@ -167,8 +167,10 @@ def test_every_operator_with_a_converter_is_in_the_table_and_no_other() -> None:
     from tapeout.targets.tvm.converters import CONVERTERS
 
     assert {name for domain, name in CONVERTERS if domain == ""} == set(OPERATORS)
-    assert {name for domain, name in CONVERTERS if domain == DOMAIN} == set(
-        own_operators.operators()
+    # Transposed convolutions are laid out channels-last where a target asks for it: TVM does not.
+    others = {"ConvTransposeNhwc", "ConvTransposeNwc"}
+    assert {name for domain, name in CONVERTERS if domain == DOMAIN} == (
+        set(own_operators.operators()) - others
     )
     assert {domain for domain, _ in CONVERTERS} == {"", DOMAIN}
 
