@@ -35,7 +35,7 @@ class QuantizeWeights(ir.passes.InPlacePass):
         UsageError: an option is wrong; names the nodes that are not there.
 
     Attributes:
-        scheme: ``weights-int8`` or ``weights-int4``.
+        scheme: ``weights-int8``, ``int8-dynamic`` (the same weights) or ``weights-int4``.
         keep: the names of nodes whose weights stay float, as `names.joined` puts them.
         minimum: how many numbers a weight has at least: below, a scale and a node cost more than
             they save.
