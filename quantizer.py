@@ -230,6 +230,7 @@ def quantize(
     found = converter.to(options.scheme, costs=options.report)
     result = found.outcome.model
     progress("measuring")
+    sqnr: float | None
     accuracy = None
     if labelled is not None and labelled.labels is not None:
         measured = found.outcome.measured
