@@ -198,7 +198,7 @@ class Writer:
 
     def _room(self) -> int:
         """Return about the bytes of the file, and rather more: a builder that grows copies all."""
-        data = sum(buffer.data.nbytes + 64 for buffer in self._buffers if buffer.data is not None)
+        data: int = sum(item.data.nbytes + 64 for item in self._buffers if item.data is not None)
         tables = sum(256 + len(tensor.name) for tensor in self.tensors) + 512 * len(self.calls)
         scales = sum(
             12 * len(tensor.quantization.scale) for tensor in self.tensors if tensor.quantization
