@@ -100,6 +100,11 @@ class EthosUTarget(Target):
             return found
         return problems(*_compiled(model, profile, plan))
 
+    def in_float(self, model: ir.Model) -> Mapping[str, str]:
+        from ..fallbacks import in_float
+
+        return in_float(model)
+
     def machine(self, profile: Profile, plan: Plan) -> Machine:
         """Return the Cortex-M, which runs what `offload` leaves."""
         return machine_of(profile, 1)
