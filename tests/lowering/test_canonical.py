@@ -177,7 +177,7 @@ def test_classifier_over_a_feature_map_needs_no_transpose() -> None:
     assert [node.op_type for node in after.graph] == ["ConvNhwc", "Clip", "Reshape", "Gemm"]
 
 
-@settings(deadline=None, max_examples=60, derandomize=True)
+@settings(max_examples=60, derandomize=True)
 @given(model=random_graphs.models())
 def test_random_models(model: ir.Model) -> None:
     support.assert_same_numbers(model, run)

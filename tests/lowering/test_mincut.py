@@ -12,7 +12,7 @@ Labels = list[tuple[int, int, int]]
 COSTS = st.integers(0, 20)
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(
     count=st.integers(1, 6),
     labels=st.lists(st.tuples(st.integers(0, 5), st.integers(0, 1), COSTS), max_size=10),

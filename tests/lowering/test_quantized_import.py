@@ -128,7 +128,6 @@ def test_blocks(tmp_path: Path, form: QuantFormat, symmetric: bool) -> None:
 
 @pytest.mark.slow
 @settings(
-    deadline=None,
     max_examples=20,
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],

@@ -31,7 +31,7 @@ def test_cases(
     assert regroup(before, after, layout) == result
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(data=st.data())
 def test_reshaping_what_is_stored_moves_nothing(data: st.DataObject) -> None:
     before = data.draw(st.lists(st.sampled_from([1, 2, 2, 3, 4]), min_size=1, max_size=4))

@@ -47,7 +47,7 @@ def assert_explicit_is_the_same(model: ir.Model) -> None:
     np.testing.assert_allclose(Reference(model).run(feeds)["y"], wanted, atol=1e-5)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(size=SIZES, kernel=SMALL, strides=SMALL, dilations=SMALL, named=NAMED)
 def test_convolution(
     size: tuple[int, int],
@@ -62,7 +62,7 @@ def test_convolution(
     assert_explicit_is_the_same(model_of(node, size, (3, 2, *kernel)))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     size=SIZES,
     kernel=SMALL,
@@ -88,7 +88,7 @@ def test_pooling(
     assert_explicit_is_the_same(model_of(node, size, (1,)))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(size=SIZES, kernel=SMALL, strides=SMALL, named=NAMED, data=st.data())
 def test_transposed_convolution(
     size: tuple[int, int],

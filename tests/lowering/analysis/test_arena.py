@@ -66,7 +66,7 @@ def optimum(lives: list[Life]) -> int:
     return best
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(lives(), st.sampled_from([1, 4, 16, 64]), st.sampled_from([0, 10_000]))
 def test_a_plan_is_valid(buffers: list[Life], alignment: int, work: int) -> None:
     found = arena.plan(buffers, alignment, work)
@@ -86,13 +86,13 @@ def test_a_plan_is_valid(buffers: list[Life], alignment: int, work: int) -> None
     assert found == arena.plan(buffers, alignment, work)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(lives(most=6))
 def test_small_plans_are_the_best_there_is(buffers: list[Life]) -> None:
     assert arena.plan(buffers).size == optimum(buffers)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(lives(), st.lists(st.integers(0, 200), min_size=40, max_size=40))
 def test_the_checker_finds_what_pairs_do(buffers: list[Life], offsets: list[int]) -> None:
     some = tuple(offsets[: len(buffers)])

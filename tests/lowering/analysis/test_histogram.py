@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tapeout.lowering.analysis.histogram import BINS, Histogram
@@ -37,7 +37,6 @@ def in_float64(numbers: np.ndarray, histogram: Histogram) -> np.ndarray:
 
 
 @given(LISTS)
-@settings(deadline=None)
 def test_bins_hold_what_they_say(numbers: list[float]) -> None:
     histogram = of(numbers)
     assert histogram.count == len(numbers) == histogram.counts.sum()
@@ -61,7 +60,6 @@ MODERATE = st.floats(2.0**-40, 2.0**40, width=32).flatmap(lambda x: st.sampled_f
 
 
 @given(st.lists(st.lists(MODERATE, max_size=12), max_size=6), st.randoms(use_true_random=False))
-@settings(deadline=None)
 def test_order_and_pieces_do_not_matter(pieces: list[list[float]], random: object) -> None:
     whole = of([number for piece in pieces for number in piece])
     assert same(of(*pieces), whole)

@@ -152,7 +152,7 @@ def test_a_graph_without_nodes_has_no_peak() -> None:
     assert (alive.peak, alive.peak_bytes) == (None, 0)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(graphs.random_models(), st.sampled_from(["apart", "arena"]))
 def test_the_profile_is_what_a_simulation_needs(model: ir.Model, interface: Interface) -> None:
     """Allocate on writing and free after the last use, with no sharing at all."""

@@ -84,7 +84,7 @@ def test_the_real_models_are_solved_exactly(name: str) -> None:
         assert found.peak <= found.given_peak
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(graphs.random_models(most=6), st.sampled_from(SHARINGS))
 def test_the_best_of_all_orders_is_found(model: ir.Model, sharing: Sharing) -> None:
     subject = program.of(model, sharing)
@@ -97,7 +97,7 @@ def test_the_best_of_all_orders_is_found(model: ir.Model, sharing: Sharing) -> N
     assert found.optimal
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(graphs.random_models(most=14), st.sampled_from(SHARINGS), st.integers(0, 200))
 def test_little_search_gives_a_valid_order_and_a_true_bound(
     model: ir.Model, sharing: Sharing, states: int

@@ -191,7 +191,7 @@ def test_resizing_keeps_only_what_still_fits_in_place() -> None:
     ]  # fmt: skip
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(graphs.random_models())
 def test_every_value_is_placed_once_and_steps_stay_in_order(model: ir.Model) -> None:
     for fusion in ("none", "elementwise"):

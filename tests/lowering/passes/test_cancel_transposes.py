@@ -149,7 +149,7 @@ def test_empty_and_scalar_tensors() -> None:
     assert dialect.check(after) == []
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(model=random_graphs.models())
 def test_same_numbers(model: ir.Model) -> None:
     after = support.assert_same_numbers(model, run)

@@ -250,7 +250,7 @@ def test_casts_of_the_model_itself_are_not_doubled() -> None:
     )
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(random_graphs.models())
 def test_random_graphs_keep_their_numbers(model: ir.Model) -> None:
     feeds = support.random_feeds(model)

@@ -345,7 +345,7 @@ def convolutions(drawn: st.DrawFn) -> tuple[str, dict[str, np.ndarray]]:
     return text, {name: array.astype(np.float32) for name, array in constants.items()}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(convolutions())
 def test_any_convolution(drawn: tuple[str, dict[str, np.ndarray]]) -> None:
     text, constants = drawn

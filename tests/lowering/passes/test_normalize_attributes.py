@@ -164,7 +164,7 @@ def test_computed_parameters_stay() -> None:
     assert support.body(run(model)) == before
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(
     size=st.integers(1, 5),
     start=st.integers(-7, 7),

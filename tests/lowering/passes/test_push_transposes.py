@@ -234,7 +234,7 @@ def moved(model: ir.Model) -> tuple[int, int]:
     return len(found), sum(found)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(model=random_graphs.models())
 def test_never_worse_and_the_same_numbers(model: ir.Model) -> None:
     count, size = moved(model)

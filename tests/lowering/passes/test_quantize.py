@@ -259,7 +259,7 @@ def test_onnx_runtime_computes_in_integers(tmp_path: Path) -> None:
             np.testing.assert_allclose(actual, wanted, rtol=0, atol=2.01 * step)
 
 
-@settings(deadline=None, max_examples=30, derandomize=True)
+@settings(max_examples=30, derandomize=True)
 @given(model=random_graphs.models())
 def test_random_models(model: ir.Model) -> None:
     for kind in quantized.INTEGER_SCHEMES:

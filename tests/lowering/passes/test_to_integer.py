@@ -192,7 +192,7 @@ def test_a_network_without_integers_stays_as_it_is() -> None:
     assert support.body(integers().run(model)) == before
 
 
-@settings(deadline=None, max_examples=30, derandomize=True)
+@settings(max_examples=30, derandomize=True)
 @given(model=random_graphs.models())
 def test_random_networks_keep_their_numbers_within_two_steps(model: ir.Model) -> None:
     scheme = SCHEMES["tflite"]

@@ -188,7 +188,7 @@ def test_large_integers_stay_exact() -> None:
     assert bounds(after) == [(bound, None)]
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(
     steps=st.lists(
         st.tuples(

@@ -121,7 +121,7 @@ def test_parts_give_what_the_whole_gives(monkeypatch: pytest.MonkeyPatch) -> Non
     np.testing.assert_array_equal(whole.scales, parts.scales)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(0, 2**32 - 1), st.integers(-120, 120), st.integers(-20, 20))
 def test_scales_are_positive_and_finite_whatever_the_numbers_are(
     seed: int, exponent: int, spread: int

@@ -247,7 +247,7 @@ factors = st.lists(st.one_of(st.just(0.0), numbers), min_size=3, max_size=3)
     st.sampled_from(SCHEME_NAMES),
     st.sampled_from(["auto", *METHODS]),
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_any_sizes_of_channels(
     inputs: list[float], weights: list[float], samples: int, scheme: str, method: str
 ) -> None:

@@ -154,7 +154,7 @@ def test_refuses_what_is_no_scale(scale: object) -> None:
 
 @pytest.mark.parametrize("scheme", [*STATIC, UNSIGNED], ids=lambda item: item.name)
 @given(first=FINITE, second=FINITE)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_every_range_has_good_parameters(scheme: Scheme, first: float, second: float) -> None:
     low, high = min(first, second), max(first, second)
     found = of_range(low, high, scheme)

@@ -243,7 +243,7 @@ def test_edges_have_good_scales(edge: str, scheme: Scheme, name: str) -> None:
     st.sampled_from(EVERY),
     st.sampled_from(NAMES),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_any_numbers_have_good_parameters(numbers: list[float], scheme: Scheme, name: str) -> None:
     array = np.array(numbers, np.float32)
     histogram = histogram_of(array)
