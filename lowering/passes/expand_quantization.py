@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
 import onnx_ir as ir
 
 from ..editing import Editor
-from ..matching import is_op, nodes_of, shape_of
-from ..quantized import dequantized, quantized
+from ..matching import array_of, is_op, nodes_of, shape_of
+from ..passing import passed_on
+from ..quantized import Quantized, dequantized, quantized
 
 _FLOAT: Final = ir.DataType.FLOAT
 
@@ -29,25 +31,67 @@ _PLAIN: Final = (ir.DataType.INT8, ir.DataType.INT32)
 class ExpandQuantization(ir.passes.InPlacePass):
     """Write QuantizeLinear and DequantizeLinear as arithmetic where a runtime has none for them.
 
-    That is where scale or zero point are computed, integers are others than int8 and int32, or a
-    block of numbers shares a scale: clip(round(x / scale) + zero) and (x - zero) * scale, in
-    float32.
+    That is where scale or zero point are computed, integers are others than int8 and int32, a block
+    of numbers shares a scale, or the same integers, moved or not, mean different numbers to
+    different nodes, for a runtime whose tensors have one meaning: clip(round(x / scale) + zero) and
+    (x - zero) * scale, in float32.
 
     Requires: static shapes. Ensures: the same numbers.
     """
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
+        nodes = list(nodes_of(model))
+        ambiguous = _ambiguous(nodes)
+        written = [
+            node for node in nodes if is_op(node, *_KINDS) and not _is_plain(node, ambiguous)
+        ]
         edit = Editor(model)
-        for node in list(nodes_of(model)):
-            if is_op(node, "QuantizeLinear") and not _is_plain(quantized(node)):
-                _quantize(edit, node)
-            elif is_op(node, "DequantizeLinear") and not _is_plain(dequantized(node.outputs[0])):
-                _dequantize(edit, node)
+        for node in written:
+            (_quantize if node.op_type == "QuantizeLinear" else _dequantize)(edit, node)
         return edit.result(model)
 
 
-def _is_plain(found: object) -> bool:
-    return getattr(found, "dtype", None) in _PLAIN
+_KINDS: Final = ("QuantizeLinear", "DequantizeLinear")
+
+
+def _is_plain(node: ir.Node, ambiguous: set[ir.Value]) -> bool:
+    """Whether a runtime has an operator for the node."""
+    found = _meaning(node)
+    return found is not None and found.dtype in _PLAIN and found.integers not in ambiguous
+
+
+def _meaning(node: ir.Node) -> Quantized | None:
+    """Return the integers that a node gives or reads, if their scale and zero point are known."""
+    return quantized(node) if node.op_type == "QuantizeLinear" else dequantized(node.outputs[0])
+
+
+def _ambiguous(nodes: Sequence[ir.Node]) -> set[ir.Value]:
+    """Return the integers that mean different numbers to different nodes, where others move them.
+
+    Constants are left out: every node may have its own.
+    """
+    parents: dict[ir.Value, ir.Value] = {}
+
+    def root(value: ir.Value) -> ir.Value:
+        while value in parents:
+            value = parents[value]
+        return value
+
+    for node in nodes:
+        moved = [value for value in node.inputs[: passed_on(node)] if value is not None]
+        if moved and moved[0].dtype in _PLAIN:
+            for value in (*moved[1:], *node.outputs):
+                if root(value) is not root(moved[0]):
+                    parents[root(value)] = root(moved[0])
+    first: dict[ir.Value, Quantized] = {}
+    known: list[Quantized] = []
+    for node in nodes:
+        found = _meaning(node) if is_op(node, *_KINDS) else None
+        if found is not None and array_of(found.integers) is None:
+            known.append(found)
+            first.setdefault(root(found.integers), found)
+    broken = {root(item.integers) for item in known if not item.is_like(first[root(item.integers)])}
+    return {item.integers for item in known if root(item.integers) in broken}
 
 
 def _quantize(edit: Editor, node: ir.Node) -> None:

@@ -57,3 +57,27 @@ def test_constants_of_int8_stay() -> None:
         z=np.int8(3),
     )
     assert not ExpandQuantization()(model).modified
+
+
+AMBIGUOUS = {
+    "between two": "q = QuantizeLinear(x, a) r = Reshape(q, n) y = DequantizeLinear(r, b)",
+    "at once": "q = QuantizeLinear(x, a) y = DequantizeLinear(q, b)",
+    "to two": """q = QuantizeLinear(x, a) s = DequantizeLinear(q, a) r = Transpose(q)
+        t = DequantizeLinear(r, b) y = Add(s, t)""",
+    "of two": """q = QuantizeLinear(x, a) p = QuantizeLinear(x, b) r = Concat<axis = 0>(q, p)
+        y = DequantizeLinear(r, a)""",
+}
+
+
+@pytest.mark.parametrize("name", AMBIGUOUS)
+def test_integers_of_several_meanings(name: str) -> None:
+    zero = ", z)"
+    nodes = AMBIGUOUS[name].replace(", a)", ", a" + zero).replace(", b)", ", b" + zero)
+    model = support.from_text(
+        f"""g (float[3,3] x, float a, float b, int8 z) => (float[?,?] y)
+        {"<int64[2] n = {3, 3}>" if "n)" in nodes else ""} {{ {nodes} }}""",
+        a=np.float32(0.5),
+        b=np.float32(0.125),
+        z=np.int8(3),
+    )
+    support.assert_same_numbers(model, run, {"x": HALVES.reshape(-1)[:9].reshape(3, 3) * 9})

@@ -345,3 +345,18 @@ def test_uint8_is_computed_on_int8() -> None:
     [wanted] = Reference(model).run(feeds).values()
     [found] = litert.run(to_tflite(lowered), feeds).values()
     assert np.abs(found - wanted).max() <= 0.0201
+
+
+def test_integers_that_mean_different_numbers_to_different_nodes() -> None:
+    """A tensor has one meaning in TFLite: what reads the integers as others does so by itself."""
+    model = support.from_text(
+        """g (float[3,3] x, int8[3,3] i, float a, float b, int8 z)
+        => (float[3,3] y, float[3,3] v, float[3,3] w) {
+            q = QuantizeLinear(x, a, z) r = Transpose(q) y = DequantizeLinear(r, b, z)
+            v = DequantizeLinear(i, a, z) s = Transpose(i) w = DequantizeLinear(s, b, z)
+        }""",
+        a=np.float32(0.5),
+        b=np.float32(0.125),
+        z=np.int8(3),
+    )
+    litert.assert_same(model)
