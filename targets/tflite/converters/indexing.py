@@ -12,7 +12,7 @@ from typing import Final
 
 import numpy as np
 
-from ..call import Call, Converter, NotSaidError, Shape
+from ..call import Call, Converter, NotSaidError, Options, Shape
 
 _NONE: Final = {"fusedActivationFunction": 0}
 
@@ -108,12 +108,13 @@ def _scatter(call: Call, table: Shape, rows: int, changed: Shape) -> None:
     SCATTER_ND starts from zeros, and adds up what comes to the same place.
     """
     reduction = str(call.attr("reduction", "none"))
-    if reduction not in ("none", "add"):
-        raise NotSaidError(f"SCATTER_ND has no reduction {reduction!r}")
     data, updates = call.reshape(call.input(0), table), call.reshape(call.input(2), changed)
     dtype = call.writer.tensors[data].dtype
     if dtype not in ("float32", "int32", "int64"):
         raise NotSaidError(f"SCATTER_ND adds up no {dtype}")
+    if reduction in _IN_TURN:
+        _update(call, data, rows, updates, _IN_TURN[reduction])
+        return
     where = call.reshape(_short(call, rows), (changed[0], 1))
     written = call.temporary(table, data, "written")
     shape = call.int32(table, "table")
@@ -126,6 +127,48 @@ def _scatter(call: Call, table: Shape, rows: int, changed: Shape) -> None:
         inputs = [is_written, written, data]
         call.emit("SELECT_V2", inputs, result, ("SelectV2Options", {}))
     _finish(call, result)
+
+
+#: Reduction -> what combines a row with an update.
+_IN_TURN: Final[dict[str, tuple[str, Options]]] = {
+    "max": ("MAXIMUM", ("MaximumMinimumOptions", {})),
+    "min": ("MINIMUM", ("MaximumMinimumOptions", {})),
+    "mul": ("MUL", ("MulOptions", _NONE)),
+}
+
+#: How many updates are made one after the other.
+_MOST: Final = 64
+
+
+def _update(call: Call, data: int, rows: int, updates: int, operator: tuple[str, Options]) -> None:
+    """Combine rows of a table with updates in turn: the same row may come again."""
+    table, (count, length) = call.shape_of(data), call.shape_of(updates)
+    if count > _MOST:
+        raise NotSaidError(f"{count} updates in turn, and {_MOST} are the most")
+    dtype = call.writer.tensors[rows].dtype
+    numbers = call.make(np.arange(table[0]).astype(dtype)[:, None], "numbers")
+    places = _parts(call, call.reshape(rows, (count, 1)), (1, 1), "place")
+    for index, update in enumerate(_parts(call, updates, (1, length), "update")):
+        is_meant = call.writer.tensor(f"{call.node.name}/is_meant_{index}", (table[0], 1), "bool")
+        call.emit("EQUAL", [numbers, places[index]], is_meant, ("EqualOptions", {}))
+        both = call.temporary(table, data, f"both_{index}")
+        call.emit(operator[0], [data, update], both, operator[1])
+        last = index == count - 1
+        made = _result(call, table, data) if last else call.temporary(table, data, f"step_{index}")
+        call.emit("SELECT_V2", [is_meant, both, data], made, ("SelectV2Options", {}))
+        data = made
+    _finish(call, data)
+
+
+def _parts(call: Call, tensor: int, shape: Shape, name: str) -> list[int]:
+    """Split a tensor along its first axis."""
+    count = call.shape_of(tensor)[0]
+    if count == 1:
+        return [tensor]
+    parts = [call.temporary(shape, tensor, f"{name}_{index}") for index in range(count)]
+    axis = call.make(np.array(0, np.int32), "axis")
+    call.emit("SPLIT", [axis, tensor], parts, ("SplitOptions", {"numSplits": count}))
+    return parts
 
 
 def _marked(call: Call, where: int, rows: int) -> int:

@@ -49,7 +49,7 @@ def test_gathers_by_several_indices(dtype: type) -> None:
     same(many)
 
 
-@pytest.mark.parametrize("reduction", ["none", "add"])
+@pytest.mark.parametrize("reduction", ["none", "add", "max", "min", "mul"])
 @pytest.mark.parametrize("dtype", [np.float32, np.int32])
 def test_scatters(reduction: str, dtype: type) -> None:
     def numbers(*shape: int) -> np.ndarray:
@@ -71,11 +71,12 @@ def test_scatters(reduction: str, dtype: type) -> None:
     same(many)
 
 
-def test_places_that_are_written_twice_add_up() -> None:
+def test_places_that_come_twice() -> None:
     many = kernels.Collection()
     x, updates = many.input(draw(4, 2)), many.input(draw(3, 2))
     indices = many.input(np.array([[1], [1], [0]]))
-    many.add("ScatterND", [x, indices, updates], reduction="add")
+    for reduction in ("add", "max", "min", "mul"):
+        many.add("ScatterND", [x, indices, updates], reduction=reduction)
     same(many)
 
 
