@@ -188,7 +188,7 @@ def _from_the_front(call: Call, index: int, size: int | np.ndarray) -> int:
     found = call.constant(index)
     if found is not None:
         array = np.where(found.array < 0, found.array + size, found.array)
-        return call.make(array.astype(found.array.dtype), "indices")
+        return call.make(array.astype(np.int32), "indices")
     indices = call.input(index)
     known = call.writer.tensors[indices]
     counted = call.temporary(known.shape, indices, "counted")

@@ -299,6 +299,24 @@ def test_what_moves_numbers() -> None:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("meaning", [IN, OUT])
+def test_what_moves_numbers_between_channels(meaning: Meaning) -> None:
+    net = Quantized()
+    x = net.real(draw(1, 4, 4, 6))
+    values = [
+        net.call("DepthToSpace", [x], blocksize=2)[0],
+        net.call("DepthToSpace", [x], blocksize=2, mode="CRD")[0],
+        net.call("SpaceToDepth", [x], blocksize=2)[0],
+        net.call("GatherND", [x, net.many.constant(np.array([[0, 3, 2], [0, -1, 0]]))])[0],
+        net.call("Expand", [x, net.many.constant(np.array([3, 4, 4, 6]))])[0],
+    ]
+    found = set(net.assert_same(meaning, *values, steps=0 if meaning == IN else 1))
+    assert found <= {
+        "BROADCAST_TO", "DEPTH_TO_SPACE", "GATHER", "GATHER_ND", "RESHAPE", "SPACE_TO_DEPTH",
+        "TRANSPOSE",
+    }  # fmt: skip
+
+
 def test_concat_of_several_scales() -> None:
     net = Quantized()
     pieces = [net.real(draw(2, 3)), net.real(draw(2, 3), (0.02, 9)), net.real(draw(2, 3), OUT)]
