@@ -6,6 +6,7 @@ import hashlib
 import subprocess
 import sys
 import venv
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -30,11 +31,17 @@ def install(directory: Path) -> None:
     mark.write_text(digest)
 
 
-def convert(environment: Path, model: Path, output: Path, scratch: Path) -> Cost:
-    """Convert a model into the float32 TFLite file `output`; downloads are no part of the time."""
+def convert(
+    environment: Path, model: Path, inputs: Sequence[str], output: Path, scratch: Path
+) -> Cost:
+    """Convert a model into the float32 TFLite file `output`; downloads are no part of the time.
+
+    Args:
+        inputs: the names of those that stay channels-first; it would turn them otherwise.
+    """
     samples = np.random.default_rng(0).random((20, 128, 128, 3), np.float32)
     np.save(scratch / _SAMPLES, samples)
     command = [str(environment / "bin" / "onnx2tf"), "--non_verbose", "-i", str(model)]
-    cost = cost_of([*command, "-o", "converted"], scratch)
+    cost = cost_of([*command, "-k", *inputs, "-o", "converted"], scratch)
     (scratch / "converted" / f"{model.stem}_float32.tflite").replace(output)
     return cost
