@@ -59,7 +59,7 @@ $(VENV)/.python:
 	touch $@
 
 $(VENV)/.demo: $(VENV)/.python pyproject.toml
-	$(BIN)/pip install --quiet --editable '.[cpu]'
+	$(BIN)/pip install --quiet --editable '.[cpu,mobile]'
 	touch $@
 
 $(VENV)/.test: $(VENV)/.demo
