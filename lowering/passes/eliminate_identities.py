@@ -10,7 +10,7 @@ import numpy as np
 import onnx_ir as ir
 
 from ..editing import Editor
-from ..matching import array_of, ints_of, nodes_of, shape_of
+from ..matching import array_of, ints_of, is_op, nodes_of, shape_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,7 +20,8 @@ class EliminateIdentities(ir.passes.InPlacePass):
     A node goes only if its output has the dtype and the static shape of the value it returns. Of
     the arithmetic ones these are x + 0, x - 0, x × 1, x / 1, x ** 1, x and true, x or false, and
     Where with a condition of one value; that x + 0 turns -0 to +0 is not kept. A graph's output
-    keeps its name; where only that keeps a node, an Identity stays.
+    keeps its name; where only that keeps a node, an Identity stays. What has no elements is neither
+    concatenated nor split off.
     """
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
@@ -29,7 +30,30 @@ class EliminateIdentities(ir.passes.InPlacePass):
             value = _returned(node)
             if value is not None:
                 edit.bypass(node.outputs[0], value)
+            elif is_op(node, "Concat"):
+                _leave_out_empty(edit, node)
+            elif is_op(node, "Split"):
+                _take_whole(edit, node)
         return edit.result(model)
+
+
+def _take_whole(edit: Editor, node: ir.Node) -> None:
+    """Read the input of a Split where one of its outputs has all of it, and the others nothing."""
+    for output in node.outputs:
+        source = node.inputs[0]
+        if source is not None and _is_alike(source, output) and node.graph is not None:
+            edit.bypass(output, source)
+
+
+def _leave_out_empty(edit: Editor, node: ir.Node) -> None:
+    """Concatenate only what has elements, if anything has."""
+    whole = [value for value in node.inputs if 0 not in (shape_of(value) or ())]
+    if not whole or len(whole) == len(node.inputs):
+        return
+    if len(whole) == 1 and _is_alike(whole[0], node.outputs[0]) and whole[0] is not None:
+        edit.bypass(node.outputs[0], whole[0])
+        return
+    edit.replace(node, "Concat", whole, dict(node.attributes))
 
 
 def _returned(node: ir.Node) -> ir.Value | None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import onnx_ir as ir
 import pytest
 
+from tapeout.lowering.passes.eliminate_dead_code import EliminateDeadCode
 from tapeout.lowering.passes.eliminate_identities import EliminateIdentities
 
 import support
@@ -172,3 +173,25 @@ def test_the_body_of_control_flow_keeps_its_own_output() -> None:
     node = after.graph[-1]
     assert [inner.op_type for inner in node.attributes["then_branch"].as_graph()] == ["Identity"]
     assert [inner.op_type for inner in node.attributes["else_branch"].as_graph()] == ["Neg"]
+
+
+@pytest.mark.parametrize(("given", "left"), [("e, x", "y = Exp (x)"), ("x, e, x", "a = Concat")])
+def test_nothing_is_concatenated_with_nothing(given: str, left: str) -> None:
+    model = support.from_text(
+        f"""g (float[2,3] x) => (float[2,?] y) <int64[1] b = {{3}}, int64[1] n = {{1}}> {{
+            e = Slice(x, b, b, n) a = Concat<axis = 1>({given}) y = Exp(a)
+        }}"""
+    )
+    after = support.assert_same_numbers(model, lambda it: EliminateDeadCode()(run(it)).model)
+    assert support.body(after).startswith(left)
+    assert not any(0 in (value.shape or ()) for node in after.graph for value in node.outputs)
+
+
+def test_nothing_is_split_off() -> None:
+    model = support.from_text(
+        """g (float[2,3] x) => (float[2,3] y) <int64[2] n = {0, 3}> {
+            e, a = Split<axis = 1>(x, n) b = Exp(a) y = Concat<axis = 1>(e, b)
+        }"""
+    )
+    after = support.assert_same_numbers(model, lambda it: EliminateDeadCode()(run(it)).model)
+    assert support.body(after) == "y = Exp (x)"
