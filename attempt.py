@@ -149,14 +149,10 @@ class Attempt:
 
     def _conversion(self) -> ConversionRecord | None:
         """Say how the model came to fewer bits, if it did, and what is in float even so."""
-        converted = self.candidate.converted
-        kept = self.candidate.target.in_float(self.candidate.model)
+        converted, kept = self.candidate.converted, self.candidate.in_float()
         if converted is None:
-            return ConversionRecord(scheme="", kept=dict(kept)) if kept else None
-        found = converted.conversion
-        return ConversionRecord(
-            scheme=found.scheme.name, kept={**kept, **found.fixed, **converted.outcome.kept}
-        )
+            return ConversionRecord(scheme="", kept=kept) if kept else None
+        return ConversionRecord(scheme=converted.conversion.scheme.name, kept=kept)
 
     def _manifest(self, built: Built, usage: Usage, verdict: Verdict) -> Manifest:
         """Describe the directory; a measured latency is left out, so that bytes repeat."""

@@ -56,6 +56,13 @@ class Candidate:
             levers=self.target.levers,
         )
 
+    def in_float(self) -> dict[str, str]:
+        """Return the nodes that stay in float in a plan of fewer bits, and why."""
+        kept = dict(self.target.in_float(self.model))
+        if self.converted is not None:
+            kept |= {**self.converted.conversion.fixed, **self.converted.outcome.kept}
+        return kept
+
     def placement(self, profile: Profile) -> Placement | None:
         """Say where each operator runs, on a device with several places for them."""
         return self.target.placement(self.model, profile, self.plan)

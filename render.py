@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -156,6 +156,11 @@ def _usage(usage: Usage, verdict: Verdict) -> Table:
     return table
 
 
+def _in_float(console: Console, nodes: Mapping[str, str]) -> None:
+    for name, why in nodes.items():
+        console.print(f"in float: node {name!r}: {why}", soft_wrap=True)
+
+
 def _not_tried(console: Console, problems: Sequence[Problem]) -> None:
     for problem in problems:
         console.print(f"not tried: {problem}", soft_wrap=True)
@@ -167,6 +172,7 @@ def check(job: Job, found: Sequence[Candidate], not_tried: Sequence[Problem]) ->
     for candidate in found:
         console.print(f"{job.file.file} fits {job.profile.name}: {candidate.plan}")
         console.print(_usage(candidate.usage, candidate.verdict))
+        _in_float(console, candidate.in_float())
     for candidate in found:
         if (placement := candidate.placement(job.profile)) is not None:
             console.print(f"where the operators of {candidate.plan.precision} run:")
@@ -189,6 +195,7 @@ def check_json(
                 "passes": str(item.pipeline),
                 "usage": item.usage.to_json(),
                 "verdict": item.verdict.to_json(),
+                "kept": item.in_float(),
                 **item.placement_json(job.profile),
             }
             for item in found
@@ -208,8 +215,7 @@ def compiled(result: Compiled) -> None:
         f"{plan.runtime}, {plan.precision}{options}"
     )
     console.print(_usage(result.usage, result.verdict))
-    for name, why in manifest.conversion.kept.items() if manifest.conversion else ():
-        console.print(f"in float: node {name!r}: {why}", soft_wrap=True)
+    _in_float(console, manifest.conversion.kept if manifest.conversion else {})
     render_placement.show_planned(console, manifest.report.get("placement"))
     _not_tried(console, result.not_tried)
     console.print(f"bundle: {result.bundle.directory}", soft_wrap=True)
@@ -320,8 +326,7 @@ def quantized(found: Quantized, table: bool) -> None:
     console = _console()
     if table:
         console.print(_nodes(found.rows))
-    for name, why in found.kept.items():
-        console.print(f"in float: node {name!r}: {why}", soft_wrap=True)
+    _in_float(console, found.kept)
     before, after = format_bytes(found.source_size), format_bytes(found.size)
     console.print(f"{found.scheme}: constants {after}, in float {before} (exact)")
     if found.sqnr is not None:

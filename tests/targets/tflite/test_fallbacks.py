@@ -34,10 +34,13 @@ def model(tmp_path: Path) -> Path:
     return onnx_files.save(tmp_path, nodes)
 
 
-def compiled(model: Path, *arguments: str) -> Result:
-    given = ["compile", str(model), "-o", str(model.with_name("x.bundle"))]
+def tapeout(command: str, model: Path, *arguments: str) -> Result:
     device = ["--device", "raspberry-pi-5", "--runtime", "tflite", "--precision", "int8"]
-    return CliRunner().invoke(app, [*given, *device, *arguments])
+    return CliRunner().invoke(app, [command, str(model), *device, *arguments])
+
+
+def compiled(model: Path, *arguments: str) -> Result:
+    return tapeout("compile", model, "-o", str(model.with_name("x.bundle")), *arguments)
 
 
 def test_compile_names_what_it_computes_in_float(model: Path) -> None:
@@ -47,6 +50,16 @@ def test_compile_names_what_it_computes_in_float(model: Path) -> None:
     assert said == [f"in float: node {name!r}: {why}" for name, why in EXPECTED.items()]
     manifest = json.loads((model.with_name("x.bundle") / "manifest.json").read_text())
     assert manifest["conversion"] == {"scheme": "tflite", "kept": EXPECTED}
+
+
+def test_check_names_it_before(model: Path) -> None:
+    arguments = ("--calibration", str(model.with_name("samples.npz")), "--plan", "threads=1")
+    done = tapeout("check", model, *arguments)
+    assert done.exit_code == 0, done.output
+    said = [line for line in done.stdout.splitlines() if line.startswith("in float")]
+    assert said == [f"in float: node {name!r}: {why}" for name, why in EXPECTED.items()]
+    (plan,) = json.loads(tapeout("check", model, *arguments, "--json").stdout)["plans"]
+    assert plan["kept"] == EXPECTED
 
 
 def test_so_does_quantize(model: Path) -> None:
