@@ -7,7 +7,7 @@ import functools
 import statistics
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -76,15 +76,19 @@ class Attempt:
         job, target, plan = self.job, self.candidate.target, self.candidate.plan
         built = target.build(self.candidate.model, job.profile, plan, self.directory, job.progress)
         self.vectors.save(self.directory / bundles.VECTORS)
-        usage = built.usage
+        usage, report = built.usage, self._report(built)
         if built.status == "compiled" and target.cannot_run(job.profile) is None:
             # The engine finds its signature in the manifest, so a first one is written to run it.
-            bundles.write_manifest(self.directory, self._manifest(built, usage, Verdict(())))
+            bundles.write_manifest(
+                self.directory, self._manifest(built, report, usage, Verdict(()))
+            )
             usage = self._accuracy(self._latency(usage), lambda feeds: self._execute(feeds).outputs)
         else:
             usage = self._simulated(usage)
         verdict = Verdict.of(usage, job.budget)
-        bundle = bundles.write_manifest(self.directory, self._manifest(built, usage, verdict))
+        bundle = bundles.write_manifest(
+            self.directory, self._manifest(built, report, usage, verdict)
+        )
         return Compiled(bundle, usage, verdict)
 
     def _execute(self, feeds: Mapping[str, np.ndarray], repeat: int = 0) -> Execution:
@@ -154,7 +158,15 @@ class Attempt:
             return ConversionRecord(scheme="", kept=kept) if kept else None
         return ConversionRecord(scheme=converted.conversion.scheme.name, kept=kept)
 
-    def _manifest(self, built: Built, usage: Usage, verdict: Verdict) -> Manifest:
+    def _report(self, built: Built) -> dict[str, Any]:
+        """Say where memory, time and operators go."""
+        profile = self.job.profile
+        found = self.candidate.report(profile, built.usage).to_json()
+        return {**found, **self.candidate.placement_json(profile)}
+
+    def _manifest(
+        self, built: Built, report: dict[str, Any], usage: Usage, verdict: Verdict
+    ) -> Manifest:
         """Describe the directory; a measured latency is left out, so that bytes repeat."""
         job, profile, plan = self.job, self.job.profile, self.candidate.plan
         lasting = dataclasses.replace(usage, latency=built.usage.latency)
@@ -179,8 +191,5 @@ class Attempt:
             engine=built.engine,
             artifacts=bundles.describe_files(self.directory),
             toolchain=dict(sorted(built.toolchain.items())),
-            report={
-                **self.candidate.report(profile, built.usage).to_json(),
-                **self.candidate.placement_json(profile),
-            },
+            report=report,
         )
