@@ -271,6 +271,8 @@ def measured(found: Measured) -> None:
     shown = ", ".join(f"{name} {format_seconds(value)}" for name, value in found.latency.items())
     console.print(f"latency (measured, {found.runs} runs): {shown}")
     console.print(f"peak memory of the process (measured): {format_bytes(found.peak_memory)}")
+    if found.stand_in is not None:
+        console.print(f"{found.stand_in}; the figures are this machine's", soft_wrap=True)
 
 
 def explained(bundle: Bundle) -> None:

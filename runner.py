@@ -52,16 +52,22 @@ class Verified:
 
 @dataclasses.dataclass(frozen=True)
 class Measured:
-    """Latencies in seconds and the peak resident memory in bytes of the process, both measured."""
+    """Latencies in seconds and the peak resident memory in bytes of the process, both measured.
+
+    Attributes:
+        stand_in: what computed in place of the device, whose figures these are; None: the device.
+    """
 
     latency: dict[str, float]
     runs: int
     peak_memory: int
+    stand_in: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         return {
             "latency": {"unit": "s", "known": "measured", "runs": self.runs, **self.latency},
             "peak_memory": {"unit": "B", "known": "measured", "value": self.peak_memory},
+            "stand_in": self.stand_in,
         }
 
 
@@ -89,7 +95,8 @@ def stand_in(bundle: Bundle, execution: Execution) -> str | None:
     """Return what ran a bundle in place of its device; None if it was the device's own kind."""
     if execution.where == "device":
         return None
-    text = f"computed on this machine in place of {bundle.manifest.device.name}"
+    place = "on this machine" if execution.where == "host" else "in an emulator"
+    text = f"computed {place} in place of {bundle.manifest.device.name}"
     delegate = bundle.manifest.plan.options.get("delegate", "cpu")
     if delegate == "cpu":
         return text
@@ -134,16 +141,19 @@ def _accuracy(bundle: Bundle, data: str | None) -> Accuracy | None:
 def bench(bundle: Bundle, runs: int) -> Measured:
     """Time `runs` inferences of the bundle's first test vector on this machine.
 
+    Where the runtime has kernels for this machine they stand in for the device's: `Measured` says
+    so.
+
     Raises:
         VerificationError: a file of the bundle is not what its manifest says.
-        UsageError: this machine is not the device's kind: an emulator's times mean nothing.
+        UsageError: this machine can only emulate the device: such times mean nothing.
     """
     bundle.require_digests()
     vectors = Vectors.of(read_npz(bundle.directory / VECTORS))
     if obstacle := _cannot_run(bundle):
         raise _not_the_device(bundle, obstacle)
     execution = _execute(bundle, vectors.inputs, runs)
-    if execution.where != "device":
+    if execution.where == "emulator":
         raise _not_the_device(bundle, Problem("this machine", "can only emulate it"))
     times = np.array(execution.latencies)
     latency = {f"p{rank}": float(np.percentile(times, rank)) for rank in PERCENTILES}
@@ -151,6 +161,7 @@ def bench(bundle: Bundle, runs: int) -> Measured:
         {"min": float(times.min()), **latency, "max": float(times.max())},
         runs,
         execution.peak_memory,
+        stand_in(bundle, execution),
     )
 
 

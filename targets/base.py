@@ -38,6 +38,9 @@ Io = Literal["auto", "float", "int8"]
 #: Called with one line of text at every step of long work.
 Progress = Callable[[str], None]
 
+#: What computed: see `Execution`.
+Where = Literal["device", "host", "emulator"]
+
 #: By name, as engines take and give them.
 Arrays = Mapping[str, np.ndarray]
 
@@ -94,13 +97,14 @@ class Execution:
         outputs: by name; pieces of the compiled batch are stacked along the first dimension.
         latencies: seconds of every timed inference (one compiled batch each); empty if not timed.
         peak_memory: bytes, the largest resident size of the process that ran it.
-        where: on the device's own kind of machine, or in an emulator (whose times mean nothing).
+        where: on the device's own kind of machine; by the runtime's kernels for this one, whose
+            times are this machine's; or in an emulator, whose times mean nothing.
     """
 
     outputs: dict[str, np.ndarray]
     latencies: tuple[float, ...]
     peak_memory: int
-    where: Literal["device", "emulator"]
+    where: Where
 
 
 @dataclasses.dataclass(frozen=True)

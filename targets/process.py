@@ -14,12 +14,12 @@ import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final, Literal, NoReturn
+from typing import Final, NoReturn
 
 import numpy as np
 
 from ..errors import MissingToolError, Problem, TapeoutError, UsageError
-from .base import Execution
+from .base import Execution, Where
 from .run import write_npz
 
 #: The program that every bundle carries.
@@ -32,8 +32,6 @@ HEADER: Final = RUN.with_suffix(".h")
 TIMEOUT: Final = 3600.0
 
 _TAIL: Final = 20  # lines of what a failed run printed that are shown
-
-Where = Literal["device", "emulator"]
 
 
 def execute(

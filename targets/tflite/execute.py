@@ -1,7 +1,7 @@
 """Running a bundle here: LiteRT takes the same file on every processor.
 
-On a processor of another kind than the device's the numbers are the runtime's, but of its kernels
-for this processor; times then mean nothing. A phone is always stood in for: its bundles are for
+On a processor of another kind than the device's the numbers and times are those of the runtime's
+kernels for this processor. A phone is always stood in for: its bundles are for
 Android, and what a delegate there computes is computed here by the kernels for the cores.
 """
 
@@ -44,7 +44,7 @@ def execute(
         bundle,
         ENGINE_CODE,
         feeds,
-        where="device" if same else "emulator",
+        where="device" if same else "host",
         python=[sys.executable],
         environment={},
         repeat=repeat,

@@ -12,7 +12,7 @@ import numpy as np
 from ...errors import Problem, UsageError
 from ...profiles.schema import Profile
 from .. import emulation, process
-from ..base import Execution
+from ..base import Execution, Where
 from . import host, root
 
 #: The code that loads the engine, here and in the bundles.
@@ -85,7 +85,7 @@ def _never_runs(profile: Profile) -> Problem | None:
     return Problem(profile.name, f"its code uses {lacking}, which this processor lacks", fix)
 
 
-def _where(profile: Profile) -> process.Where:
+def _where(profile: Profile) -> Where:
     same = host.architecture(profile.toolchain.triple) == host.machine()
     return "device" if same and not _missing_features(profile) else "emulator"
 

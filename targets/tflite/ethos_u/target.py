@@ -184,7 +184,7 @@ def _run(code: Path, model: ir.Model, feeds: Arrays) -> Arrays:
         (bundle / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
         python = [sys.executable]
         return process.execute(
-            bundle, code, feeds, where="emulator", python=python, environment={}
+            bundle, code, feeds, where="host", python=python, environment={}
         ).outputs
 
 
