@@ -1,8 +1,8 @@
 """CPU: compile time and latency on this machine, against ONNX Runtime with 1 and 2 threads.
 
-Every model is compiled for `host`, then the bundle and ONNX Runtime are timed in turn, in several
-rounds of one run, so that a drift of the machine meets all of them. Prints a Markdown table of
-medians and ratios, and how far the latency estimate was from the measured latency.
+Every model is compiled for `host` and each of its runtimes, then the bundle and ONNX Runtime are
+timed in turn, in several rounds of one run, so that a drift of the machine meets all of them. Prints
+a Markdown table of medians and ratios, and how far the latency estimate was from the measured one.
 
     python benchmarks/cpu.py [--models DIR] [--rounds N] > benchmarks/results/cpu.md
 """
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import itertools
 import math
 import statistics
 import tempfile
@@ -28,6 +29,7 @@ from tapeout.numerics import Vectors
 
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = ("digits_cnn", "resnet8_cifar10", "kws_dscnn", "ad_autoencoder", "vww_mobilenet")
+RUNTIMES = ("tvm", "tflite")
 THREADS = (1, 2)
 
 
@@ -36,6 +38,7 @@ class Row:
     """The medians of one model, in seconds."""
 
     name: str
+    runtime: str
     compile_time: float
     ours: float
     estimate: float
@@ -48,7 +51,7 @@ class Row:
         ]
         off = self.estimate / self.ours
         return (
-            f"| {self.name} | {self.compile_time:.2f} | {self.ours * 1e3:.3f} | "
+            f"| {self.name} | {self.runtime} | {self.compile_time:.2f} | {self.ours * 1e3:.3f} | "
             f"{' | '.join(peers)} | {self.estimate * 1e3:.3f} | {off:.2f} |"
         )
 
@@ -77,10 +80,11 @@ def first_sample(bundle: Bundle) -> dict[str, np.ndarray]:
     return {item.name: inputs[item.name][: item.shape[0]] for item in bundle.manifest.inputs}
 
 
-def measure(model: Path, scratch: Path, rounds: int, runs: int) -> Row:
+def measure(model: Path, runtime: str, scratch: Path, rounds: int, runs: int) -> Row:
     start = time.perf_counter()
-    job = compiler.prepare(model, "host", Budget(), compiler.Options())
-    bundle = compiler.build(job, scratch / f"{model.stem}.bundle").bundle
+    options = compiler.Options(runtime=runtime, plan={"threads": "1"})
+    job = compiler.prepare(model, "host", Budget(), options)
+    bundle = compiler.build(job, scratch / f"{model.stem}.{runtime}.bundle").bundle
     compile_time = time.perf_counter() - start
     feeds = first_sample(bundle)
     peers = {count: session(model, count) for count in THREADS}
@@ -93,6 +97,7 @@ def measure(model: Path, scratch: Path, rounds: int, runs: int) -> Row:
     latency = bundle.usage.latency
     return Row(
         model.stem,
+        runtime,
         compile_time,
         statistics.median(ours),
         latency.value if latency else math.nan,
@@ -107,25 +112,32 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=100)
     arguments = parser.parse_args()
     print(
-        "| model | compile s | tapeout ms | ORT 1 thread ms | ratio | ORT 2 threads ms | ratio "
-        "| estimate ms | estimate / measured |"
+        "| model | runtime | compile s | tapeout ms | ORT 1 thread ms | ratio | ORT 2 threads ms "
+        "| ratio | estimate ms | estimate / measured |"
     )
-    print("|---|---|---|---|---|---|---|---|---|")
+    print("|---|---|---|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as scratch:
         rows = [
             measure(
-                arguments.models / f"{name}.onnx", Path(scratch), arguments.rounds, arguments.runs
+                arguments.models / f"{name}.onnx",
+                runtime,
+                Path(scratch),
+                arguments.rounds,
+                arguments.runs,
             )
             for name in NAMES
+            for runtime in RUNTIMES
         ]
     for row in rows:
         print(row.text(), flush=True)
-    for count in THREADS:
-        ratio = statistics.geometric_mean(row.reference[count] / row.ours for row in rows)
-        print(f"\nGeometric mean of the speed against ONNX Runtime, {count} thread(s): {ratio:.3f}")
+    for runtime, count in itertools.product(RUNTIMES, THREADS):
+        ratio = statistics.geometric_mean(
+            row.reference[count] / row.ours for row in rows if row.runtime == runtime
+        )
+        print(f"\nGeometric mean of {runtime} against ONNX Runtime, {count} thread(s): {ratio:.3f}")
     print(
-        "\nA ratio over 1 means that tapeout is the faster one. All times are medians on this "
-        "machine; the compile time includes the import of the compiler and the self-check."
+        "\nA ratio over 1 means that tapeout, on one thread, is the faster one. All times are "
+        "medians on this machine; the compile time includes the import of the compiler and the self-check."
     )
 
 
