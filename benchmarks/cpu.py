@@ -1,8 +1,9 @@
 """CPU: compile time and latency on this machine, against ONNX Runtime with 1 and 2 threads.
 
 Every model is compiled for `host` and each of its runtimes, then the bundle and ONNX Runtime are
-timed in turn, in several rounds of one run, so that a drift of the machine meets all of them. Prints
-a Markdown table of medians and ratios, and how far the latency estimate was from the measured one.
+timed in turn, in several rounds of one run, so that a drift of the machine meets all of them.
+Prints a Markdown table of medians and ratios, and how far the estimated latency was from the
+measured one.
 
     python benchmarks/cpu.py [--models DIR] [--rounds N] > benchmarks/results/cpu.md
 """
@@ -137,7 +138,8 @@ def main() -> None:
         print(f"\nGeometric mean of {runtime} against ONNX Runtime, {count} thread(s): {ratio:.3f}")
     print(
         "\nA ratio over 1 means that tapeout, on one thread, is the faster one. All times are "
-        "medians on this machine; the compile time includes the import of the compiler and the self-check."
+        "medians on this machine; the compile time includes the import of the compiler and the "
+        "self-check."
     )
 
 
