@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
-from . import nhwc
+from .layout import nhwc
 from .parameters import schema_of
 
 #: The formats, as options spell them: IEEE 754's half precision, and the upper half of a float32.

@@ -28,7 +28,7 @@ from typing import Final
 import onnx
 import onnx_ir as ir
 
-from .nhwc import CHANNELS_LAST
+from .layout.nhwc import CHANNELS_LAST
 from .opset import DOMAIN, WORKING_OPSET
 
 _CONV: Final = ("dilations", "group", "kernel_shape", "pads", "strides")

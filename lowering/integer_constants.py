@@ -15,7 +15,7 @@ import numpy as np
 import onnx_ir as ir
 
 from .editing import Editor
-from .layouts import Layout, permutation
+from .layout.layouts import Layout, permutation
 from .matching import array_of, is_op, shape_of
 from .scales import scales_of
 

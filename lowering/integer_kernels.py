@@ -16,8 +16,8 @@ import onnx_ir as ir
 
 from .clamps import Clamp, clamp_of
 from .integer import Operator
+from .layout.nhwc import is_channels_last
 from .matching import array_of, is_op, other_input, shape_of, sole_user
-from .nhwc import is_channels_last
 from .quantization.scheme import limits
 from .quantized import Quantized, dequantized, quantized
 from .spatial import is_windowed, window_attributes

@@ -6,7 +6,8 @@ import functools
 
 import onnx_ir as ir
 
-from . import integer, nhwc
+from . import integer
+from .layout import nhwc
 from .opset import DOMAIN
 
 Operator = nhwc.Operator | integer.Operator

@@ -7,8 +7,8 @@ from typing import Final
 
 import onnx_ir as ir
 
+from .layout.nhwc import is_channels_last
 from .matching import scalar_of
-from .nhwc import is_channels_last
 from .opset import DOMAIN
 
 

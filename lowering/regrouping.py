@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .layouts import Layout
+from .layout.layouts import Layout
 
 _Group = tuple[list[int], list[int]]
 

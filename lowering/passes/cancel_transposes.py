@@ -7,10 +7,10 @@ import dataclasses
 import onnx_ir as ir
 
 from ..editing import Editor
-from ..layouts import keeps_order, permutation
+from ..layout.layouts import keeps_order, permutation
+from ..layout.transposes import merge_transposes
 from ..matching import shape_of
 from ..reshapes import merge_reshapes, reshape_instead
-from ..transposes import merge_transposes
 
 
 @dataclasses.dataclass(frozen=True)

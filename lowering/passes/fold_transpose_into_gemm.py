@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from ..editing import Editor
 from ..integer_constants import IntegerConstant, integer_constant
-from ..layouts import Layout, permutation
+from ..layout.layouts import Layout, permutation
 from ..matching import array_of, is_op, nodes_of, shape_of, sole_user
 from ..requantizing import before_rounding
 from ..reshapes import reshape_instead

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 import onnx_ir as ir
 
 from ..editing import Editor
-from ..layout_costs import Region
-from ..layout_regions import Choice, grow, readers
-from ..layout_rows import reference_for_output, reference_rank
-from ..layouts import Layout, Move, apply, invert, is_identity, permutation, source
-from ..transposes import merge_transposes
+from ..layout.costs import Region
+from ..layout.layouts import Layout, Move, apply, invert, is_identity, permutation, source
+from ..layout.regions import Choice, grow, readers
+from ..layout.rows import reference_for_output, reference_rank
+from ..layout.transposes import merge_transposes
 
 
 @dataclasses.dataclass(frozen=True)

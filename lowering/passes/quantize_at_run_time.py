@@ -6,8 +6,8 @@ import dataclasses
 
 import onnx_ir as ir
 
+from ..layout.nhwc import is_channels_last
 from ..matching import array_of, is_op, nodes_of
-from ..nhwc import is_channels_last
 from ..quantized import dequantized
 from ..run_time import let_round, rounds_at_run_time
 

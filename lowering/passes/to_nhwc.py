@@ -6,9 +6,10 @@ import dataclasses
 
 import onnx_ir as ir
 
-from .. import nhwc, own_operators
+from .. import own_operators
 from ..editing import Editor
-from ..layouts import Move, apply
+from ..layout import nhwc
+from ..layout.layouts import Move, apply
 from ..matching import shape_of
 from ..opset import DOMAIN
 from ..spatial import is_windowed, window_attributes

@@ -9,7 +9,7 @@ import onnx_ir as ir
 
 from .. import own_operators
 from ..clamps import CLAMPING, clamp_of, is_canonical_clip, operands_and_numbers
-from ..layouts import is_identity, keeps_order, permutation
+from ..layout.layouts import is_identity, keeps_order, permutation
 from ..matching import array_of, is_op, shape_of, sole_user
 from ..parameters import corrections
 from ..reshapes import is_canonical_reshape

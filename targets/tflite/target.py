@@ -95,7 +95,7 @@ class TfliteTarget(Target):
         delegate = delegate_of(plan)
         if (problems := _problems(model)) or delegate is None:
             return problems
-        from .placement import graph_of_model, placed, untaken
+        from .delegates.placement import graph_of_model, placed, untaken
 
         return untaken(placed(graph_of_model(model), profile, delegate))
 
@@ -111,14 +111,14 @@ class TfliteTarget(Target):
         delegate = delegate_of(plan)
         if delegate is None:
             return None
-        from .delegate_cost import offload
-        from .placement import graph_of_model, placed
+        from .delegates.cost import offload
+        from .delegates.placement import graph_of_model, placed
 
         found = placed(graph_of_model(model), profile, delegate)
         return offload(found, profile, delegate, plan.precision)
 
     def placement(self, model: ir.Model, profile: Profile, plan: Plan) -> Placement | None:
-        from .placement import shown
+        from .delegates.placement import shown
 
         return shown(model, profile, plan, self.machine(profile, plan), self.sharing)
 

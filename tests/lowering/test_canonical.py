@@ -8,9 +8,10 @@ import onnx_ir as ir
 import pytest
 from hypothesis import given, settings
 
-from tapeout.lowering import dialect, nhwc
+from tapeout.lowering import dialect
 from tapeout.lowering.canonical import Layout, canonical
 from tapeout.lowering.importers.onnx import load
+from tapeout.lowering.layout import nhwc
 from tapeout.lowering.pipeline import Pipeline
 from tapeout.lowering.reference import Reference
 

@@ -8,7 +8,8 @@ import onnx_ir as ir
 import pytest
 
 from tapeout.errors import Problem
-from tapeout.lowering import dialect, nhwc
+from tapeout.lowering import dialect
+from tapeout.lowering.layout import nhwc
 from tapeout.lowering.passes.to_nhwc import ToNhwc
 from tapeout.lowering.rules.operators import REFUSED
 

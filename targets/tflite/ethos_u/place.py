@@ -6,8 +6,8 @@ from typing import Final
 
 from ....errors import Problem
 from ...placement import Piece, Placement, Row, Split
+from ..delegates.partitions import CPU, split
 from ..operators import Graph, Operator
-from ..partitions import CPU, split
 from .micro import OPERATORS
 from .optimised import Optimised
 from .vela import Compiled

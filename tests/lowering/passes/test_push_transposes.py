@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 
 from tapeout.lowering import dialect
-from tapeout.lowering.layouts import keeps_order, permutation
+from tapeout.lowering.layout.layouts import keeps_order, permutation
 from tapeout.lowering.matching import shape_of
 from tapeout.lowering.passes.push_transposes import PushTransposes
 

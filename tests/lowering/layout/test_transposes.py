@@ -3,7 +3,7 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from tapeout.lowering.editing import Editor
-from tapeout.lowering.transposes import merge_transposes
+from tapeout.lowering.layout.transposes import merge_transposes
 
 import support
 

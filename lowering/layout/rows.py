@@ -13,9 +13,9 @@ from typing import Final
 import numpy as np
 import onnx_ir as ir
 
+from ..matching import array_of, ints_of, is_op, shape_of
+from ..regrouping import regroup
 from .layouts import Layout, Move, identity, is_identity, permuted
-from .matching import array_of, ints_of, is_op, shape_of
-from .regrouping import regroup
 
 Row = Callable[[ir.Node, Layout], Move | None]
 

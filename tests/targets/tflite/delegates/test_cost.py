@@ -14,8 +14,8 @@ from tapeout.profiles import catalog
 from tapeout.profiles.schema import Delegate
 from tapeout.targets.base import Plan
 from tapeout.targets.tflite import TARGET
-from tapeout.targets.tflite.delegate_cost import offload
-from tapeout.targets.tflite.placement import placed
+from tapeout.targets.tflite.delegates.cost import offload
+from tapeout.targets.tflite.delegates.placement import placed
 
 PIXEL = catalog.load("pixel-3")
 

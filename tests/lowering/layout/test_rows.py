@@ -6,10 +6,11 @@ import onnx
 import onnx_ir as ir
 import pytest
 
-from tapeout.lowering import dialect, layouts
+from tapeout.lowering import dialect
 from tapeout.lowering.editing import Editor
-from tapeout.lowering.layout_rows import ROWS, move, reference_for_output, without
-from tapeout.lowering.layouts import Layout, Move
+from tapeout.lowering.layout import layouts
+from tapeout.lowering.layout.layouts import Layout, Move
+from tapeout.lowering.layout.rows import ROWS, move, reference_for_output, without
 
 import layout_samples
 import support

@@ -9,7 +9,7 @@ from typing import Final
 
 from ai_edge_litert import schema_py_generated as schema
 
-from .operators import Graph, Operand, Operator
+from ..operators import Graph, Operand, Operator
 from .rules import Check, one
 
 FLOATS: Final = ("float32", "float16")

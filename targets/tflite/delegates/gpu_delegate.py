@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from ..operators import Graph, Operator
 from .gpu_rules import RULES
-from .operators import Graph, Operator
 from .partitions import Delegate, Placement, place
 from .rules import Refusal
 from .rules import refusals as refusals_of

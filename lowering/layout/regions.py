@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import onnx_ir as ir
 
-from .layout_rows import move, reference_for_output, reference_rank
+from ..matching import array_of, shape_of
 from .layouts import (
     Layout,
     Move,
@@ -22,7 +22,7 @@ from .layouts import (
     permutation,
     source,
 )
-from .matching import array_of, shape_of
+from .rows import move, reference_for_output, reference_rank
 
 Pair = tuple[Layout, Layout]
 

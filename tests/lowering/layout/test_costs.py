@@ -5,9 +5,9 @@ import itertools
 import onnx_ir as ir
 import pytest
 
-from tapeout.lowering.layout_costs import OVERHEAD, Region
-from tapeout.lowering.layout_regions import grow
-from tapeout.lowering.layouts import permutation
+from tapeout.lowering.layout.costs import OVERHEAD, Region
+from tapeout.lowering.layout.layouts import permutation
+from tapeout.lowering.layout.regions import grow
 
 import support
 

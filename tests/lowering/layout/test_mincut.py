@@ -5,7 +5,7 @@ import itertools
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tapeout.lowering.mincut import Labelling
+from tapeout.lowering.layout.mincut import Labelling
 
 Labels = list[tuple[int, int, int]]
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from ...errors import Problem, ProfileError
+from ....errors import Problem, ProfileError
+from ..operators import Graph, Operator
 from .nnapi_rules import RULES
-from .operators import Graph, Operator
 from .partitions import Delegate, Placement, place
 from .rules import NEVER, Refusal
 from .rules import refusals as refusals_of

@@ -14,10 +14,10 @@ from gpu_examples import OPERATORS, PAIRS
 from nnapi_examples import DTYPES
 from tflite_graphs import graph
 
-from tapeout.targets.tflite import gpu_delegate
-from tapeout.targets.tflite.gpu_rules import RULES
+from tapeout.targets.tflite.delegates import gpu_delegate
+from tapeout.targets.tflite.delegates.gpu_rules import RULES
+from tapeout.targets.tflite.delegates.rules import Refusal
 from tapeout.targets.tflite.operators import Graph
-from tapeout.targets.tflite.rules import Refusal
 
 
 def _taken(spec: str, quantized: bool) -> str:

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 from typing import Final
 
-from ...lowering.analysis.memory import Liveness
-from ...lowering.analysis.operators import Kind
-from ...lowering.analysis.roofline import Machine, Offload, of_liveness
-from ...lowering.analysis.tensors import outputs_of
-from ...profiles.schema import Accelerator, Delegate, Profile
-from .operators import Operator
+from ....lowering.analysis.memory import Liveness
+from ....lowering.analysis.operators import Kind
+from ....lowering.analysis.roofline import Machine, Offload, of_liveness
+from ....lowering.analysis.tensors import outputs_of
+from ....profiles.schema import Accelerator, Delegate, Profile
+from ..operators import Operator
+from ..plans import EXACT
 from .partitions import CPU, Partition, Placement
-from .plans import EXACT
 
 #: The fraction of an accelerator's peak that each kind of operator reaches.
 _EFFICIENCY: Final[dict[Kind, float]] = {

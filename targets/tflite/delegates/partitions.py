@@ -13,7 +13,7 @@ import dataclasses
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final
 
-from .operators import Graph, Operand, Operator
+from ..operators import Graph, Operand, Operator
 
 #: Where operators run that no delegate takes.
 CPU: Final = "CPU"

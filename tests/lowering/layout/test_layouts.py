@@ -5,9 +5,9 @@ import onnx_ir as ir
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tapeout.lowering import layouts
 from tapeout.lowering.editing import Editor
-from tapeout.lowering.layouts import Move
+from tapeout.lowering.layout import layouts
+from tapeout.lowering.layout.layouts import Move
 
 import support
 

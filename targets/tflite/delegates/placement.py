@@ -7,22 +7,22 @@ from collections.abc import Mapping, Sequence
 
 import onnx_ir as ir
 
-from ...errors import Problem
-from ...lowering.analysis.memory import liveness
-from ...lowering.analysis.program import Sharing
-from ...lowering.analysis.program import of as program_of
-from ...lowering.analysis.roofline import Machine
-from ...profiles.schema import NNAPI_SINCE, Delegate, Profile
-from ..base import Plan
-from ..placement import Piece, Row, Split
-from ..placement import Placement as Shown
+from ....errors import Problem
+from ....lowering.analysis.memory import liveness
+from ....lowering.analysis.program import Sharing
+from ....lowering.analysis.program import of as program_of
+from ....lowering.analysis.roofline import Machine
+from ....profiles.schema import NNAPI_SINCE, Delegate, Profile
+from ...base import Plan
+from ...placement import Piece, Row, Split
+from ...placement import Placement as Shown
+from ..lower import to_tflite
+from ..memo import per_model
+from ..operators import Graph, read
+from ..plans import DELEGATES, EXACT, delegate_of
 from . import gpu_delegate, nnapi
-from .delegate_cost import offload, seconds_of
-from .lower import to_tflite
-from .memo import per_model
-from .operators import Graph, read
+from .cost import offload, seconds_of
 from .partitions import CPU, Placement
-from .plans import DELEGATES, EXACT, delegate_of
 
 
 @per_model

@@ -14,9 +14,9 @@ from typing import TypeVar
 import numpy as np
 import onnx_ir as ir
 
-from .attributes import attribute
-from .editing import Editor
-from .matching import array_of, is_op, shape_of
+from ..attributes import attribute
+from ..editing import Editor
+from ..matching import array_of, is_op, shape_of
 
 Layout = tuple[int, ...]
 T = TypeVar("T")

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from tapeout.lowering.layout_regions import grow, readers
+from tapeout.lowering.layout.regions import grow, readers
 
 import support
 

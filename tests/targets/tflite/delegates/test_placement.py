@@ -7,10 +7,10 @@ from tflite_graphs import file_graph, graph
 from tapeout.profiles import catalog
 from tapeout.profiles.schema import Delegate
 from tapeout.targets.placement import Row
-from tapeout.targets.tflite import nnapi
+from tapeout.targets.tflite.delegates import nnapi
+from tapeout.targets.tflite.delegates.partitions import Placement
+from tapeout.targets.tflite.delegates.placement import placed, rows, untaken
 from tapeout.targets.tflite.operators import Graph
-from tapeout.targets.tflite.partitions import Placement
-from tapeout.targets.tflite.placement import placed, rows, untaken
 from tapeout.targets.tflite.plans import DELEGATES
 
 _NET = (

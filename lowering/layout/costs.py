@@ -14,10 +14,10 @@ from typing import Final
 
 import onnx_ir as ir
 
-from .layout_regions import Choice, Pair, ends, readers
+from ..matching import shape_of
 from .layouts import Layout, compose, identity, order_of
-from .matching import shape_of
 from .mincut import UNPAYABLE, Labelling
+from .regions import Choice, Pair, ends, readers
 
 #: A Transpose costs a pass over memory and a kernel of its own; the latter equals this many bytes.
 OVERHEAD: Final = 64 * 1024

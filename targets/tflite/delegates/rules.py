@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from .operators import Graph, Operand, Operator
+from ..operators import Graph, Operand, Operator
 
 #: Says why an operator is refused; None if it is not.
 Check = Callable[[Operator, Graph], str | None]

@@ -16,7 +16,7 @@ from typing import Final
 import onnx
 import onnx_ir as ir
 
-from .opset import DOMAIN, WORKING_OPSET
+from ..opset import DOMAIN, WORKING_OPSET
 
 #: Rank of the data -> the permutation that brings channels-first data to channels-last.
 CHANNELS_LAST: Final = {3: (0, 2, 1), 4: (0, 2, 3, 1)}

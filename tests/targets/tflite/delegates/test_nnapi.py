@@ -18,9 +18,9 @@ from tapeout.errors import ProfileError
 from tapeout.lowering.canonical import canonical
 from tapeout.lowering.passes.expand_functions import ExpandFunctions
 from tapeout.lowering.pipeline import Pipeline
-from tapeout.targets.tflite import nnapi
+from tapeout.targets.tflite.delegates import nnapi
+from tapeout.targets.tflite.delegates.nnapi_rules import RULES
 from tapeout.targets.tflite.lower import to_tflite
-from tapeout.targets.tflite.nnapi_rules import RULES
 from tapeout.targets.tflite.operators import Graph, read
 
 import support

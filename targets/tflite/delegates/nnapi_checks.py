@@ -11,7 +11,7 @@ import math
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from .operators import Graph, Operand, Operator
+from ..operators import Graph, Operand, Operator
 from .rules import QUANTIZED, Check, one
 
 

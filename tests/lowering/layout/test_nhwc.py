@@ -4,8 +4,9 @@ import onnx
 import onnx_ir as ir
 import pytest
 
-from tapeout.lowering import nhwc, own_operators
+from tapeout.lowering import own_operators
 from tapeout.lowering.dialect import DOMAIN, WORKING_OPSET
+from tapeout.lowering.layout import nhwc
 
 
 def test_every_operator_has_a_name_and_a_valid_definition() -> None:

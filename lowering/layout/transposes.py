@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from .attributes import attribute
-from .editing import Editor
+from ..attributes import attribute
+from ..editing import Editor
+from ..matching import array_of, shape_of
 from .layouts import (
     Layout,
     compose,
@@ -17,7 +18,6 @@ from .layouts import (
     permutation,
     transposed_constant,
 )
-from .matching import array_of, shape_of
 
 #: A value, and a layout of it.
 _View = tuple[ir.Value, Layout]

@@ -1,0 +1,1 @@
+"""What delegates take of a TFLite file, in which pieces, and how long it takes."""
