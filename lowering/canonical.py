@@ -65,7 +65,7 @@ def canonical(layout: Layout = "nhwc", *, transposed: bool = False) -> Pipeline:
 
     Args:
         layout: of convolutions and poolings over signals and images: channels-last, as the
-            operators of `lowering.nhwc`, or channels-first, as ONNX has them.
+            operators of `lowering.layout.nhwc`, or channels-first, as ONNX has them.
         transposed: whether channels-last holds of transposed convolutions, too.
     """
     to_nhwc = "to-nhwc{transposed=true}" if transposed else "to-nhwc"

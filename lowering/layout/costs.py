@@ -45,7 +45,7 @@ class Region:
     """A region and the tensors in and around it, ready to be priced.
 
     Args:
-        choices: as `layout_regions.grow` returns them.
+        choices: as `regions.grow` returns them.
         position: the place of each node in the graph; of two places for a transpose that cost the
             same, the later is taken, so that transposes drift to where they meet and vanish.
     """

@@ -1,7 +1,7 @@
 """Regions of nodes that may change their layout together.
 
 Every node of a region has two layouts to choose from: the one it has, and the one that would do
-without some transposes at the region's border. `lowering.layout_costs` makes the choice.
+without some transposes at the region's border. `lowering.layout.costs` makes the choice.
 """
 
 from __future__ import annotations

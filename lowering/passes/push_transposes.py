@@ -19,7 +19,7 @@ from ..layout.transposes import merge_transposes
 class PushTransposes(ir.passes.InPlacePass):
     """Move transposes through the operators that work in any layout, to where they cost least.
 
-    Wherever a Transpose touches operators with a row in `lowering.layout_rows`, the region of such
+    Wherever a Transpose touches operators with a row in `lowering.layout.rows`, the region of such
     operators around it chooses, by a minimum cut over the bytes that would be transposed, which of
     them change their layout. Transposes that meet are merged. A choice is taken if it needs no more
     transposes and no more bytes than before, and less of one of them; or as much, but later in the

@@ -20,7 +20,7 @@ class ToNhwc(ir.passes.InPlacePass):
     """Put convolutions and poolings in channels-last layout, between transposes.
 
     Conv, MaxPool, AveragePool, GlobalAveragePool and GlobalMaxPool over data of rank 3 or 4 become
-    the operators of `lowering.nhwc`, whose definitions are added to the model. Left alone: a
+    the operators of `lowering.layout.nhwc`, whose definitions are added to the model. Left alone: a
     MaxPool whose indices are used (they count elements in channels-first order).
 
     Requires: static shapes. Ensures: the same numbers. ``push-transposes`` then moves the
