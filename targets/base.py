@@ -10,8 +10,10 @@ import abc
 import dataclasses
 import functools
 import importlib
+import importlib.util
 import pkgutil
 from collections.abc import Callable, Mapping, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -19,7 +21,7 @@ import numpy as np
 import onnx_ir as ir
 
 from ..budget import Usage
-from ..errors import Problem, UsageError
+from ..errors import MissingToolError, Problem, UsageError
 from ..lowering.analysis.fixes import Lever
 from ..lowering.analysis.program import Sharing
 from ..lowering.analysis.roofline import Machine, Offload
@@ -134,12 +136,29 @@ class Target(abc.ABC):
     #: Which tensors share memory in the engines that this target builds.
     sharing: ClassVar[Sharing] = Sharing()
 
+    #: The packages that it needs, by their modules; the versions are pinned by an extra.
+    packages: ClassVar[Mapping[str, str]]
+
+    #: The command that installs them.
+    install: ClassVar[str]
+
     #: Why it offers no plans in other numbers than it does; empty if there is no such reason.
     only: ClassVar[str] = ""
 
-    @abc.abstractmethod
     def require(self) -> None:
         """Raise MissingToolError, with the install command, if the toolchain is not installed."""
+        missing = [
+            Problem(package, "is not installed", self.install)
+            for module, package in self.packages.items()
+            if importlib.util.find_spec(module) is None
+        ]
+        if missing:
+            names = ", ".join(map(repr, self.runtimes))
+            raise MissingToolError(f"the runtime {names} needs packages that are missing", missing)
+
+    def versions(self) -> dict[str, str]:
+        """Return the versions of the packages, by name."""
+        return {package: metadata.version(package) for package in self.packages.values()}
 
     @abc.abstractmethod
     def plans(self, profile: Profile, precision: Precision) -> Sequence[Plan]:

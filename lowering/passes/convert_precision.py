@@ -8,13 +8,12 @@ from collections.abc import Iterator
 import numpy as np
 import onnx_ir as ir
 
-from ...errors import Problem, UsageError
-from .. import half_precision
+from ...errors import UsageError
+from .. import half_precision, names
 from ..analysis import overflow
 from ..editing import Editor
 from ..half_precision import Positions
 from ..matching import array_of, is_op, nodes_of, shape_of
-from ..names import separated
 from ..quantization.scheme import PASSING
 
 #: Operators too light to be worth two Casts: between float32 neighbours they stay float32.
@@ -57,11 +56,7 @@ class ConvertPrecision(ir.passes.InPlacePass):
             known = " or ".join(half_precision.FORMATS)
             raise UsageError(f"convert-precision: dtype={self.dtype!r} is not {known}")
         dtype = half_precision.FORMATS[self.dtype]
-        kept = set(separated(self.keep))
-        absent = sorted(kept - {str(node.name) for node in model.graph})
-        if absent:
-            problems = [Problem(f"node {name!r}", "is not in the graph") for name in absent]
-            raise UsageError("convert-precision: keep names nodes that are not there", problems)
+        kept = names.kept(model, self.keep, "convert-precision: keep")
         conversion = _Conversion(model, dtype, kept | overflow.keep_list(model, None, dtype).keys())
         conversion.run()
         return conversion.edit.result(model)

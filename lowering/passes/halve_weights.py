@@ -9,11 +9,9 @@ from typing import Final
 import numpy as np
 import onnx_ir as ir
 
-from ...errors import Problem, UsageError
-from .. import half_precision
+from .. import half_precision, names
 from ..editing import Editor
 from ..matching import array_of, is_op, nodes_of, shape_of
-from ..names import separated
 from ..quantization.scheme import LINEAR
 from ..recurrent import GATES
 
@@ -48,11 +46,7 @@ class HalveWeights(ir.passes.InPlacePass):
     exact: bool = False
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
-        kept = set(separated(self.keep))
-        absent = sorted(kept - {str(node.name) for node in model.graph})
-        if absent:
-            problems = [Problem(f"node {name!r}", "is not in the graph") for name in absent]
-            raise UsageError("halve-weights: keep names nodes that are not there", problems)
+        kept = names.kept(model, self.keep, "halve-weights: keep")
         edit = Editor(model)
         for node in list(nodes_of(model)):
             for weight, array in _weights(node):

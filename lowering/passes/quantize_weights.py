@@ -7,10 +7,10 @@ import dataclasses
 import numpy as np
 import onnx_ir as ir
 
-from ...errors import Problem, UsageError
+from ...errors import UsageError
+from .. import names
 from ..editing import Editor
 from ..matching import array_of, is_op, nodes_of, shape_of
-from ..names import separated
 from ..quantization.blocks import Blocks, in_blocks, in_channels
 from ..quantization.scheme import SCHEMES, WeightScheme
 
@@ -56,11 +56,7 @@ class QuantizeWeights(ir.passes.InPlacePass):
             raise UsageError(
                 f"quantize-weights: scheme={self.scheme!r} is not {' or '.join(known)}"
             )
-        kept = set(separated(self.keep))
-        absent = sorted(kept - {str(node.name) for node in model.graph})
-        if absent:
-            problems = [Problem(f"node {name!r}", "is not in the graph") for name in absent]
-            raise UsageError("quantize-weights: keep names nodes that are not there", problems)
+        kept = names.kept(model, self.keep, "quantize-weights: keep")
         edit = Editor(model)
         for node in list(nodes_of(model)):
             weight = node.inputs[1] if len(node.inputs) > 1 else None

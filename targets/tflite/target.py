@@ -5,9 +5,7 @@ LiteRT is imported where it is used, so that listing devices or targets costs no
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Mapping, Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import ClassVar, Final
 
@@ -15,7 +13,7 @@ import numpy as np
 import onnx_ir as ir
 
 from ...budget import Figure, Known, Usage
-from ...errors import MissingToolError, Problem
+from ...errors import Problem
 from ...lowering.analysis import report
 from ...lowering.analysis.fixes import Lever
 from ...lowering.analysis.program import Sharing
@@ -34,8 +32,6 @@ from .pipeline import pipeline
 from .plans import DELEGATES, DELEGATES_IN, delegate_of, plans_of
 
 ENGINE: Final = "model.tflite"
-
-_PACKAGE: Final = "ai-edge-litert"
 
 #: Precision -> scheme; None: the model's own numbers. The preferred first.
 _SCHEMES: Final[dict[str, str | None]] = {
@@ -63,13 +59,10 @@ class TfliteTarget(Target):
     """TensorFlow Lite, now LiteRT: one file for every processor."""
 
     runtimes: ClassVar[tuple[str, ...]] = ("tflite",)
+    packages: ClassVar[Mapping[str, str]] = {"ai_edge_litert": "ai-edge-litert"}
+    install: ClassVar[str] = INSTALL
     levers: ClassVar[tuple[Lever, ...]] = ("batch",)
     sharing: ClassVar[Sharing] = Sharing(fusion="activation")
-
-    def require(self) -> None:
-        if importlib.util.find_spec("ai_edge_litert") is None:
-            missing = [Problem(_PACKAGE, "is not installed", INSTALL)]
-            raise MissingToolError("the runtime 'tflite' needs a package that is missing", missing)
 
     def plans(self, profile: Profile, precision: Precision) -> Sequence[Plan]:
         if profile.cpu is None:
@@ -171,7 +164,7 @@ class TfliteTarget(Target):
                 ("arena", Figure(arena, "B", known, _ARENA.get(plan.precision, _KERNELS))),
             ),
         )
-        return Built(ENGINE, usage, {_PACKAGE: metadata.version(_PACKAGE)})
+        return Built(ENGINE, usage, self.versions())
 
     def cannot_run(self, profile: Profile) -> Problem | None:
         return cannot_run(profile)

@@ -5,11 +5,9 @@ TVM is imported where it is used, so that listing devices or targets costs nothi
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import ClassVar, Final
 
@@ -17,7 +15,7 @@ import numpy as np
 import onnx_ir as ir
 
 from ...budget import Figure, Usage
-from ...errors import MissingToolError, Problem
+from ...errors import Problem
 from ...lowering.analysis import report
 from ...lowering.analysis.fixes import Lever
 from ...lowering.analysis.program import Sharing
@@ -32,11 +30,6 @@ from .build import ENGINE, build_plan, execute_plan, memory_in, write_inputs
 from .cost import machine_of
 from .execute import cannot_run, execute
 from .glue import write_glue
-
-#: What the target needs, by module; the versions are pinned by the extra ``cpu``.
-_PACKAGES: Final = {"tvm": "apache-tvm", "tvm_ffi": "apache-tvm-ffi", "ziglang": "ziglang"}
-
-_INSTALL: Final = "pip install 'tapeout[cpu]'"
 
 #: Precision -> scheme; None: the model's own numbers. The preferred first.
 _SCHEMES: Final[dict[str, str | None]] = {"fp32": None, "int8": "int8", "fp16": "fp16"}
@@ -53,17 +46,14 @@ class TvmTarget(Target):
     """CPUs through Apache TVM's Relax."""
 
     runtimes: ClassVar[tuple[str, ...]] = ("tvm",)
+    packages: ClassVar[Mapping[str, str]] = {
+        "tvm": "apache-tvm",
+        "tvm_ffi": "apache-tvm-ffi",
+        "ziglang": "ziglang",
+    }
+    install: ClassVar[str] = "pip install 'tapeout[cpu]'"
     levers: ClassVar[tuple[Lever, ...]] = ("batch",)
     sharing: ClassVar[Sharing] = Sharing(fusion="elementwise")
-
-    def require(self) -> None:
-        missing = [
-            Problem(package, "is not installed", _INSTALL)
-            for module, package in _PACKAGES.items()
-            if importlib.util.find_spec(module) is None
-        ]
-        if missing:
-            raise MissingToolError("the runtime 'tvm' needs packages that are missing", missing)
 
     def plans(self, profile: Profile, precision: Precision) -> Sequence[Plan]:
         if profile.cpu is None:
@@ -104,7 +94,7 @@ class TvmTarget(Target):
     def build(
         self, model: ir.Model, profile: Profile, plan: Plan, directory: Path, progress: Progress
     ) -> Built:
-        versions = {package: metadata.version(package) for package in _PACKAGES.values()}
+        versions = self.versions()
         with tempfile.TemporaryDirectory(prefix="tapeout-build-") as scratch:
             folder = Path(scratch)
             write_inputs(model, profile.toolchain, folder)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import functools
-import importlib.util
 import json
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Final
 
@@ -16,7 +14,7 @@ import numpy as np
 import onnx_ir as ir
 
 from ....budget import Figure, Usage
-from ....errors import MissingToolError, Problem, UsageError
+from ....errors import Problem, UsageError
 from ....lowering.analysis.fixes import Lever
 from ....lowering.analysis.program import Sharing
 from ....lowering.analysis.roofline import Machine, Offload
@@ -43,11 +41,6 @@ ENGINE: Final = "model_vela.tflite"
 #: What Vela is given, while it is simulated.
 _GIVEN: Final = "model.tflite"
 
-INSTALL: Final = "pip install 'tapeout[ethosu]'"
-
-#: Module -> package.
-_PACKAGES: Final = {"ethosu": vela.PACKAGE, "ai_edge_litert": "ai-edge-litert"}
-
 #: The code that runs LiteRT's reference kernels.
 _REFERENCE: Final = Path(__file__).resolve().with_name("reference.py")
 
@@ -63,18 +56,14 @@ class EthosUTarget(Target):
     """TFLite Micro on a Cortex-M with an Arm Ethos-U beside it: Vela's work on our int8 files."""
 
     runtimes: ClassVar[tuple[str, ...]] = (RUNTIME,)
+    packages: ClassVar[Mapping[str, str]] = {
+        "ethosu": vela.PACKAGE,
+        "ai_edge_litert": "ai-edge-litert",
+    }
+    install: ClassVar[str] = "pip install 'tapeout[ethosu]'"
     levers: ClassVar[tuple[Lever, ...]] = ("batch",)
     sharing: ClassVar[Sharing] = Sharing(fusion="activation")
     only: ClassVar[str] = "the NPU computes with integers only"
-
-    def require(self) -> None:
-        missing = [
-            Problem(package, "is not installed", INSTALL)
-            for module, package in _PACKAGES.items()
-            if importlib.util.find_spec(module) is None
-        ]
-        if missing:
-            raise MissingToolError(f"the runtime {RUNTIME!r} needs what is missing", missing)
 
     def plans(self, profile: Profile, precision: Precision) -> Sequence[Plan]:
         """Return the plans: the NPU computes with integers only."""
@@ -142,8 +131,7 @@ class EthosUTarget(Target):
         _, found, made = _compiled(model, profile, plan)
         (directory / ENGINE).write_bytes(made.content)
         write_glue(directory, ENGINE, found)
-        toolchain = {package: metadata.version(package) for package in _PACKAGES.values()}
-        return Built(ENGINE, self.estimate(model, profile, plan), toolchain)
+        return Built(ENGINE, self.estimate(model, profile, plan), self.versions())
 
     def cannot_run(self, profile: Profile) -> Problem | None:
         what = "runs on the device only: LiteRT has no kernel for the operator 'ethos-u'"
