@@ -187,6 +187,51 @@ _SETTLED: Final = ("fp32", "int8")
 _BORDERS: Final = Pipeline((SignQuantization(), IntegerBorders()))
 
 
+@dataclasses.dataclass(frozen=True)
+class _Lowered:
+    """A model as a plan has it; see `Candidate`."""
+
+    source: ir.Model
+    converted: Converted | None
+    pipeline: Pipeline
+    model: ir.Model
+
+
+class _Lowering:
+    """Lowers one imported model for plans; those of equal numbers and passes share the result."""
+
+    def __init__(
+        self, model: ir.Model, profile: Profile, converter: Converter, verify: Check | None
+    ) -> None:
+        self._model = model
+        self._profile = profile
+        self._converter = converter
+        self._verify = verify
+        self._quantized = is_quantized(model)
+        self._known: dict[tuple[str | None, str], _Lowered] = {}
+
+    def scheme(self, target: Target, plan: Plan) -> str | None:
+        """Return the scheme that the model must be converted to; None if it has its numbers."""
+        if self._quantized and plan.precision in _SETTLED:
+            return None
+        return target.scheme(self._profile, plan)
+
+    def of(self, target: Target, plan: Plan, scheme: str | None) -> _Lowered:
+        """Return the model for a plan; raises as `Converter.to` and the passes do."""
+        borders = _BORDERS if plan.has_integer_borders else Pipeline(())
+        own = target.pipeline(self._profile, plan)
+        way = (scheme, str(borders + own))
+        if way not in self._known:
+            converted = self._converter.to(scheme) if scheme is not None else None
+            source = self._model if converted is None else converted.outcome.model
+            if borders.passes:
+                source = borders.run(source.clone(), self._verify)
+            pipeline = borders + own if converted is None else converted.pipeline + borders + own
+            model = own.run(source.clone(), self._verify)
+            self._known[way] = _Lowered(source, converted, pipeline, model)
+        return self._known[way]
+
+
 def candidates(
     model: ir.Model,
     profile: Profile,
@@ -222,43 +267,38 @@ def candidates(
     inaccurate: list[BudgetError] = []
     offered = plans(profile, precision, runtime, io, options)
     several = len({(plan.runtime, plan.precision) for _, plan in offered}) > 1
-    already = is_quantized(model)
-    schemes = [
-        None if already and plan.precision in _SETTLED else target.scheme(profile, plan)
-        for target, plan in offered
-    ]
+    lowering = _Lowering(model, profile, converter, verify)
+    schemes = [lowering.scheme(target, plan) for target, plan in offered]
     spared = precision == "auto" and None in schemes and not converter.batches
-    lowered_by: dict[tuple[str | None, str], tuple[ir.Model, ir.Model]] = {}
     for (target, plan), scheme in zip(offered, schemes, strict=True):
         if scheme is not None and spared:
             continue
-        borders = _BORDERS if plan.has_integer_borders else Pipeline(())
-        pipeline = target.pipeline(profile, plan)
-        way = (scheme, str(borders + pipeline))
         try:
-            converted = converter.to(scheme) if scheme is not None else None
-            if way not in lowered_by:
-                source = model if converted is None else converted.outcome.model
-                if borders.passes:
-                    source = borders.run(source.clone(), verify)
-                lowered_by[way] = source, pipeline.run(source.clone(), verify)
+            lowered = lowering.of(target, plan, scheme)
         except ModelError as error:
             refused += [_of_plan(problem, plan) for problem in _all_of(error)]
             continue
         except BudgetError as error:
             inaccurate.append(error)
             continue
-        source, lowered = lowered_by[way]
-        problems = target.check(lowered, profile, plan)
+        problems = target.check(lowered.model, profile, plan)
         if problems:
             refused += [_of_plan(problem, plan) if several else problem for problem in problems]
             continue
-        usage = target.estimate(lowered, profile, plan)
+        usage = target.estimate(lowered.model, profile, plan)
         verdict = Verdict.of(usage, budget)
-        pipeline = borders + pipeline
-        if converted is not None:
-            pipeline = converted.pipeline + pipeline
-        found.append(Candidate(target, plan, source, converted, pipeline, lowered, usage, verdict))
+        found.append(
+            Candidate(
+                target,
+                plan,
+                lowered.source,
+                lowered.converted,
+                lowered.pipeline,
+                lowered.model,
+                usage,
+                verdict,
+            )
+        )
     refused = list(dict.fromkeys(refused))  # plans of other threads say the same
     if not found and inaccurate:
         raise BudgetError(inaccurate[0].summary, [*inaccurate[0].problems, *refused])
