@@ -35,9 +35,9 @@ from tapeout.targets.tflite.lower import to_tflite
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT / "tests"))  # where the networks are generated
 
-import architectures  # noqa: E402
+import architectures  # noqa: E402 - found by the line above
 
-import networks  # noqa: E402
+import networks  # noqa: E402 - as is this
 
 GENERATED: Mapping[str, Callable[[], onnx.ModelProto]] = {
     "mobilenet_v2": networks.mobilenet_v2,

@@ -183,6 +183,15 @@ class Call(Said):
         full = f"{self.node.name}/{name}"
         return self.writer.tensor(full, shape, known.dtype, known.quantization)
 
+    def cast(self, tensor: int, dtype: str, name: str) -> int:
+        """Return a tensor's numbers in a dtype: itself if they have it."""
+        known = self.writer.tensors[tensor]
+        if known.dtype == dtype:
+            return tensor
+        made = self.writer.tensor(f"{self.node.name}/{name}", known.shape, dtype)
+        self.emit("CAST", [tensor], made, ("CastOptions", {}))
+        return made
+
     def shape_of(self, tensor: int) -> Shape:
         return self.writer.tensors[tensor].shape
 

@@ -272,8 +272,3 @@ def _dtype_of(value: ir.Value) -> str:
 
 def _problem(node: ir.Node, what: str) -> Problem:
     return Problem(f"node {node.name!r} ({node.op_type})", what)
-
-
-def operators_of(found: Sequence[Unit]) -> list[str]:
-    """Return the nodes' operators, for tests and tables."""
-    return [unit.node.op_type for unit in found]

@@ -40,11 +40,6 @@ def delegate_of(plan: Plan) -> Delegate | None:
     return next((name for name in DELEGATES if name == chosen), None)
 
 
-def api_of(profile: Profile) -> int | None:
-    """Return the Android API level of a device; None if it has no Android."""
-    return profile.android.api.value if profile.android is not None else None
-
-
 def _options(profile: Profile) -> Iterator[_Options]:
     delegates = [name for name in DELEGATES if profile.reached_by(name)]
     for threads in dict.fromkeys((1, profile.threads)):

@@ -250,23 +250,13 @@ def power(call: Call) -> None:
     if known[base].dtype == known[exponent].dtype:
         call.emit("POW", [base, exponent], None, ("PowOptions", {}))
         return
-    given = [_real(call, tensor) for tensor in (base, exponent)]
+    given = [call.cast(tensor, "float32", f"real_{tensor}") for tensor in (base, exponent)]
     if known[base].dtype == "float32":
         call.emit("POW", given, None, ("PowOptions", {}))
         return
     result = call.writer.tensor(f"{call.node.name}/power", call.out_shape(), "float32")
     call.emit("POW", given, result, ("PowOptions", {}))
     call.emit("CAST", [result], None, ("CastOptions", {}))
-
-
-def _real(call: Call, tensor: int) -> int:
-    """Return a tensor's numbers as float32."""
-    known = call.writer.tensors[tensor]
-    if known.dtype == "float32":
-        return tensor
-    real = call.writer.tensor(f"{call.node.name}/real_{tensor}", known.shape, "float32")
-    call.emit("CAST", [tensor], real, ("CastOptions", {}))
-    return real
 
 
 def prelu(call: Call) -> None:

@@ -246,12 +246,7 @@ def _added(call: Call, numbers: int, starts: np.ndarray) -> int:
 
 def _short(call: Call, numbers: int) -> int:
     """Return indices as int32, which some kernels want."""
-    known = call.writer.tensors[numbers]
-    if known.dtype == "int32":
-        return numbers
-    made = call.writer.tensor(f"{call.node.name}/short", known.shape, "int32")
-    call.emit("CAST", [numbers], made, ("CastOptions", {}))
-    return made
+    return call.cast(numbers, "int32", "short")
 
 
 INDEXING: Final[dict[str, Converter]] = {

@@ -178,8 +178,3 @@ def field(name: str, *taken: Any, default: Any = 0) -> Check:
         )
 
     return check
-
-
-def has_dtype(index: int, *dtypes: str) -> Callable[[Operator], bool]:
-    """Return the condition that an input has one of these dtypes."""
-    return lambda operator: one(operator.input(index)).dtype in dtypes

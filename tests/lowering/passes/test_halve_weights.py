@@ -52,7 +52,7 @@ def test_weights_are_cast_from_half_precision() -> None:
 
 @pytest.mark.parametrize("options", [{"minimum": 33}, {"keep": "p", "minimum": 1}, {"exact": True}])
 def test_weights_that_stay(options: dict[str, object]) -> None:
-    assert HalveWeights(**options)(network()).modified is False  # type: ignore[arg-type]
+    assert HalveWeights(**options)(network()).modified is False  # type: ignore[arg-type]  # of several types
 
 
 @pytest.mark.parametrize(
