@@ -22,12 +22,12 @@ from ...lowering.matching import halved, tensor_of
 from ...lowering.pipeline import Pipeline
 from ...profiles.schema import Profile
 from ..base import Built, Execution, Io, Plan, Precision, Progress, Target
+from ..memo import per_model
 from ..placement import Placement
 from .arena import arena_of
 from .cost import machine_of
 from .execute import INSTALL, cannot_run, execute
 from .glue import write_glue
-from .memo import per_model
 from .pipeline import pipeline
 from .plans import DELEGATES, DELEGATES_IN, delegate_of, plans_of
 

@@ -14,10 +14,10 @@ from ....lowering.analysis.program import of as program_of
 from ....lowering.analysis.roofline import Machine
 from ....profiles.schema import NNAPI_SINCE, Delegate, Profile
 from ...base import Plan
+from ...memo import per_model
 from ...placement import Piece, Row, Split
 from ...placement import Placement as Shown
 from ..lower import to_tflite
-from ..memo import per_model
 from ..operators import Graph, read
 from ..plans import DELEGATES, EXACT, delegate_of
 from . import gpu_delegate, nnapi

@@ -22,10 +22,10 @@ from ....lowering.pipeline import Pipeline
 from ....profiles.schema import EthosU, Profile
 from ... import process
 from ...base import Arrays, Built, Execution, Io, Plan, Precision, Progress, Simulator, Target
+from ...memo import per_model
 from ...placement import Placement
 from ..cost import machine_of
 from ..execute import ENGINE_CODE
-from ..memo import per_model
 from ..pipeline import pipeline
 from . import vela
 from .glue import write_glue

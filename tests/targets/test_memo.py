@@ -7,7 +7,7 @@ import weakref
 
 import onnx_ir as ir
 
-from tapeout.targets.tflite.memo import per_model
+from tapeout.targets.memo import per_model
 
 import support
 
