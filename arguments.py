@@ -81,9 +81,11 @@ Shapes = Annotated[
     ),
 ]
 PrecisionName = Annotated[
-    Literal["auto", "fp32", "fp16", "int8", "int8-dynamic"],
+    Literal["auto", "fp32", "tf32", "fp16", "bf16", "int8", "int8-dynamic", "fp8", "int4"],
     typer.Option(
-        help="The numbers to compute with; int8-dynamic rounds the data as it runs: no calibration."
+        help="The numbers to compute with; int8 and fp8 need samples, int8-dynamic rounds the data "
+        "as it runs. GPUs alone: tf32 (float32, multiplied with 10 bits of mantissa), bf16, fp8, "
+        "int4 (weights alone)."
     ),
 ]
 IoName = Annotated[

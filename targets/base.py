@@ -30,8 +30,9 @@ from ..profiles.schema import Profile
 from .placement import Placement
 
 #: What the user asks for; the targets answer with plans whose precision is one of the others.
-#: ``int8`` rounds weights and data beforehand, ``int8-dynamic`` the data of each run as it comes.
-Precision = Literal["auto", "fp32", "fp16", "int8", "int8-dynamic"]
+#: ``tf32`` stores float32 and multiplies with 10 bits of mantissa. ``int8`` and ``fp8`` round weights
+#: and data beforehand, ``int8-dynamic`` the data of each run as it comes; ``int4`` the weights alone.
+Precision = Literal["auto", "fp32", "tf32", "fp16", "bf16", "int8", "int8-dynamic", "fp8", "int4"]
 
 #: The numbers of real inputs and outputs: float32, or integers that stand for them; ``auto``: what
 #: the runtime's users expect.
