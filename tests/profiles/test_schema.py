@@ -142,9 +142,9 @@ def test_kind_and_cpu_belong_together(kind: str):
     without["compute"] = {"float32": {"peak": given("1 Gop/s")}}
     needs = f"a profile of the kind {kind!r} needs a block cpu"
     assert finding(without) == [(("cpu",), needs)]
-    assert Profile.model_validate({**without, "kind": "gpu"}).threads == 1
-    assert finding(board(kind="gpu")) == [
-        (("cpu",), "a profile of the kind 'gpu' has no block cpu")
+    assert Profile.model_validate({**without, "kind": "fpga"}).threads == 1
+    assert finding(board(kind="fpga")) == [
+        (("cpu",), "a profile of the kind 'fpga' has no block cpu")
     ]
 
 

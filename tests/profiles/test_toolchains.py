@@ -15,6 +15,7 @@ ELF_MACHINES = {
     "riscv64-linux-gnu": 243,
     "thumbv8m.main-none-eabihf": 40,
     "thumbv8.1m.main-none-eabihf": 40,
+    "nvptx64-nvidia-cuda": 190,
 }
 
 
