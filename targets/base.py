@@ -30,8 +30,9 @@ from ..profiles.schema import Profile
 from .placement import Placement
 
 #: What the user asks for; the targets answer with plans whose precision is one of the others.
-#: ``tf32`` stores float32 and multiplies with 10 bits of mantissa. ``int8`` and ``fp8`` round weights
-#: and data beforehand, ``int8-dynamic`` the data of each run as it comes; ``int4`` the weights alone.
+#: ``tf32`` stores float32 and multiplies with 10 bits of mantissa. ``int8`` and ``fp8`` round
+#: weights and data beforehand, ``int8-dynamic`` the data of each run as it comes; ``int4`` rounds
+#: the weights alone.
 Precision = Literal["auto", "fp32", "tf32", "fp16", "bf16", "int8", "int8-dynamic", "fp8", "int4"]
 
 #: The numbers of real inputs and outputs: float32, or integers that stand for them; ``auto``: what
@@ -240,6 +241,14 @@ class Target(abc.ABC):
 
         Args:
             model: lowered, as `build` takes it.
+        """
+        return None
+
+    def network(self, model: ir.Model, profile: Profile, plan: Plan) -> ir.Model | None:
+        """Return what a builder is given, where nothing computes an engine's numbers here.
+
+        ONNX Runtime runs it in the engine's place: it shows that lowering was right, no more. None:
+        there is no such thing.
         """
         return None
 

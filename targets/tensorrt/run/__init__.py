@@ -1,0 +1,1 @@
+"""What a bundle carries to run its engine on the device; `header` is imported here, too."""

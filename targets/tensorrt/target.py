@@ -1,0 +1,155 @@
+"""The target: what `targets.base.Target` asks for, answered by the modules beside this one.
+
+An engine is built in a second or two without a GPU, so a plan is judged by its engine, not by a
+guess: the builder's refusals are the check, its memory figures the estimate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar, Final
+
+import numpy as np
+import onnx_ir as ir
+
+from ...budget import Figure, Usage
+from ...errors import ModelError, Problem, TapeoutError
+from ...lowering.analysis.fixes import Lever
+from ...lowering.analysis.program import Sharing
+from ...lowering.analysis.roofline import Machine, estimate
+from ...lowering.analysis.tensors import bytes_of
+from ...lowering.canonical import canonical
+from ...lowering.pipeline import Pipeline
+from ...profiles.gpu_schema import Gpu
+from ...profiles.schema import Profile
+from ..base import Built, Execution, Plan, Precision, Progress, Target
+from .builder import Engine, Request, engine
+from .cost import machine_of
+from .execute import cannot_run, execute
+from .glue import write_glue
+from .log import Memory
+from .network import onnx_of
+from .run import header
+
+RUNTIME: Final = "tensorrt-rtx"
+
+ENGINE: Final = "engine.trt"
+
+#: Precision -> scheme; None: the model's own numbers. The preferred first.
+_SCHEMES: Final[dict[str, str | None]] = {"fp32": None, "fp16": "fp16", "int8": "tensorrt"}
+
+
+class RtxTarget(Target):
+    """TensorRT for RTX: engines compiled ahead of time for the GPUs that it serves."""
+
+    runtimes: ClassVar[tuple[str, ...]] = (RUNTIME,)
+    packages: ClassVar[Mapping[str, str]] = {"tensorrt_rtx": "tensorrt-rtx"}
+    install: ClassVar[str] = "pip install 'tapeout[gpu]'"
+    levers: ClassVar[tuple[Lever, ...]] = ("batch",)
+    sharing: ClassVar[Sharing] = Sharing(fusion="elementwise")
+
+    def plans(self, profile: Profile, precision: Precision) -> Sequence[Plan]:
+        if profile.gpu is None:
+            return ()
+        offered = set(_SCHEMES) if precision == "auto" else {precision}
+        return tuple(Plan(RUNTIME, name) for name in _SCHEMES if name in offered)
+
+    def scheme(self, profile: Profile, plan: Plan) -> str | None:
+        return _SCHEMES[plan.precision]
+
+    def pipeline(self, profile: Profile, plan: Plan) -> Pipeline:
+        return canonical("nchw")
+
+    def check(self, model: ir.Model, profile: Profile, plan: Plan) -> list[Problem]:
+        try:
+            _engine(model, profile, plan)
+        except ModelError as error:
+            return list(error.problems)
+        return []
+
+    def machine(self, profile: Profile, plan: Plan) -> Machine:
+        return machine_of(profile, plan.precision)
+
+    def estimate(self, model: ir.Model, profile: Profile, plan: Plan) -> Usage:
+        """Build it, in about a second: the figures are those of the engine."""
+        memory = _memory(model, profile, plan)
+        interface = sum(map(bytes_of, (*model.graph.inputs, *model.graph.outputs)))
+        size = len(_engine(model, profile, plan).content)
+        seconds = estimate(model, self.machine(profile, plan), self.sharing).seconds
+        return Usage(
+            memory=Figure(memory.needed(0) + interface, "B", "exact", "on the card, as planned"),
+            storage=Figure(size, "B", "exact", ENGINE),
+            latency=Figure(seconds, "s", "estimated", "roofline"),
+            parts=(
+                ("weights", Figure(memory.weights, "B", "exact")),
+                ("activations", Figure(memory.activations[0], "B", "exact")),
+                ("persistent", Figure(memory.persistent[0], "B", "exact")),
+                ("inputs and outputs", Figure(interface, "B", "exact")),
+            ),
+        )
+
+    def build(
+        self, model: ir.Model, profile: Profile, plan: Plan, directory: Path, progress: Progress
+    ) -> Built:
+        progress("building the engine")
+        content = _engine(model, profile, plan).content
+        _require_header(content, self.version(profile, plan), _gpu(profile).capabilities)
+        (directory / ENGINE).write_bytes(content)
+        write_glue(directory)
+        return Built(ENGINE, self.estimate(model, profile, plan), self.versions())
+
+    def cannot_run(self, profile: Profile) -> Problem | None:
+        return cannot_run(profile)
+
+    def execute(
+        self,
+        bundle: Path,
+        profile: Profile,
+        feeds: Mapping[str, np.ndarray],
+        repeat: int = 0,
+    ) -> Execution:
+        return execute(bundle, profile, feeds, repeat)
+
+    def network(self, model: ir.Model, profile: Profile, plan: Plan) -> ir.Model:
+        return model
+
+
+def _gpu(profile: Profile) -> Gpu:
+    if profile.gpu is None:
+        raise ValueError(f"{profile.name} has no GPU")
+    return profile.gpu
+
+
+def _engine(
+    model: ir.Model, profile: Profile, plan: Plan, capabilities: tuple[str, ...] | None = None
+) -> Engine:
+    """Return what the builder makes of a lowered model, for all capabilities of the device."""
+    chosen = capabilities or _gpu(profile).capabilities
+    return engine(Request(onnx_of(model), chosen, tf32=plan.precision == "tf32"))
+
+
+def _memory(model: ir.Model, profile: Profile, plan: Plan) -> Memory:
+    """Return what an engine needs on the GPU that needs the most.
+
+    Of an engine for several capabilities the builder tells the figures of one of them.
+    """
+    served = _gpu(profile).capabilities
+    each = [_engine(model, profile, plan, (one,)).log.memory(1) for one in served]
+    return Memory(
+        max(item.weights for item in each),
+        tuple(map(max, zip(*(item.activations for item in each), strict=True))),
+        tuple(map(max, zip(*(item.persistent for item in each), strict=True))),
+    )
+
+
+def _require_header(content: bytes, version: str, capabilities: Sequence[str]) -> None:
+    """Raise TapeoutError if an engine is not for this version and these capabilities."""
+    try:
+        found = header.unfit(header.parse(content), len(content), version, capabilities)
+    except header.HeaderError as error:
+        found = [str(error)]
+    if found:
+        raise TapeoutError(
+            "the engine is not what was asked for", [Problem(ENGINE, what) for what in found]
+        )
