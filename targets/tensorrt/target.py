@@ -24,8 +24,8 @@ from ...lowering.pipeline import Pipeline
 from ...profiles.gpu_schema import Gpu
 from ...profiles.schema import Profile
 from ..base import Built, Execution, Plan, Precision, Progress, Target
+from ..gpu import machine_of
 from .builder import Engine, Request, engine
-from .cost import machine_of
 from .execute import cannot_run, execute
 from .glue import write_glue
 from .log import Memory

@@ -1,11 +1,11 @@
-"""What a GPU has for one inference, for the roofline model."""
+"""What a GPU has for one inference, for the roofline model; the same for every runtime of it."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from ...lowering.analysis.roofline import Cache, Machine
-from ...profiles.schema import Profile
+from ..lowering.analysis.roofline import Cache, Machine
+from ..profiles.schema import Profile
 
 #: Seconds from one kernel to the next within a stream; assumed.
 _LAUNCH: Final = 3e-6
