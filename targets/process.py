@@ -18,7 +18,7 @@ from typing import Final, NoReturn
 
 import numpy as np
 
-from ..errors import MissingToolError, Problem, TapeoutError, UsageError
+from ..errors import MissingToolError, Problem, TapeoutError, UsageError, VerificationError
 from .base import Execution, Where
 from .run import write_npz
 
@@ -30,6 +30,9 @@ HEADER: Final = RUN.with_suffix(".h")
 
 #: Seconds that a run may take before it counts as hung.
 TIMEOUT: Final = 3600.0
+
+#: What an exit code of the program means; any other is a defect.
+_ERRORS: Final = {2: UsageError, 5: MissingToolError, 6: VerificationError}
 
 _TAIL: Final = 20  # lines of what a failed run printed that are shown
 
@@ -56,6 +59,7 @@ def execute(
     Raises:
         MissingToolError: the runtime is not installed.
         UsageError: the feeds do not fit the engine; every reason is listed.
+        VerificationError: the engine is not what the manifest says, or for another device.
         TapeoutError: the engine crashed (the signal is named), failed or did not finish in
             `timeout` seconds.
     """
@@ -122,7 +126,7 @@ def _fail(code: int, lines: list[str], bundle: Path) -> NoReturn:
         problems = [Problem("", line) for line in lines[-_TAIL:]]
         raise TapeoutError(f"the engine of {bundle.name} crashed with {name}{hint}", problems)
     said = [index for index, line in enumerate(lines) if line.startswith("run.py: ")]
-    error = {2: UsageError, 5: MissingToolError}.get(code, TapeoutError)
+    error = _ERRORS.get(code, TapeoutError)
     if not said:
         problems = [Problem("", line) for line in lines[-_TAIL:]]
         raise error(f"running {bundle.name} failed with exit code {code}", problems)

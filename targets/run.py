@@ -7,8 +7,9 @@ engine gives it. Real numbers for an int8 input are rounded as the manifest says
 dimension that is a multiple of the compiled one is run in pieces, and the outputs are stacked.
 
 The exit code is 0 when it is done, 2 when the command line or an input is wrong, 5 when the runtime
-is not installed, and 1 when the bundle is broken or its engine fails. README.md, beside this file,
-says what to install; engine.py loads the runtime.
+is not installed, 6 when the engine is not what the manifest says, or for another device, and 1 when
+the bundle is broken or its engine fails. README.md, beside this file, says what to install;
+engine.py loads the runtime.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -193,7 +194,8 @@ class Engine(Protocol):
     """A loaded engine; engine.py has one as ``Engine(file, inputs, outputs, threads)``.
 
     It raises ImportError where the runtime is not installed, and RuntimeError where the engine is
-    broken or fails.
+    broken or fails; such an error may have the attributes `code`, the exit code, and `problems`,
+    lines that follow its text.
     """
 
     def infer(self) -> Any:
@@ -203,12 +205,31 @@ class Engine(Protocol):
         """Run on one compiled batch and return copies of the outputs, in the manifest's order."""
 
 
+@runtime_checkable
+class Offloaded(Protocol):
+    """An engine that runs on a device with its own clock and memory: a graphics card."""
+
+    def time(self) -> Mapping[str, float]:
+        """Run once more; return the seconds of each step by the device's clock.
+
+        "latency" is from the first input's copy to the device to the last output's copy back.
+        """
+
+    def memory(self) -> Mapping[str, int]:
+        """Return what the device's memory holds, in bytes."""
+
+
 def load_engine(code: Path, bundle: Bundle) -> Engine:
     """Load the engine with the code of its runtime; raises RunError when that cannot be."""
-    specification = importlib.util.spec_from_file_location("engine", code)
+    folder = [str(code.parent)]  # a package: what lies beside the file is "engine.NAME"
+    specification = importlib.util.spec_from_file_location(
+        "engine", code, submodule_search_locations=folder
+    )
     if specification is None or specification.loader is None:
         raise RunError(1, f"{code} is no Python file")
     module = importlib.util.module_from_spec(specification)
+    sys.modules["engine"] = module
+    sys.dont_write_bytecode = True  # the bundle stays as its manifest says
     try:
         specification.loader.exec_module(module)
         engine: Engine = module.Engine(bundle.engine, bundle.inputs, bundle.outputs, bundle.threads)
@@ -216,7 +237,10 @@ def load_engine(code: Path, bundle: Bundle) -> Engine:
         readme = HERE / "README.md"
         raise RunError(5, f"the runtime does not load: {error}; see {readme}") from error
     except RuntimeError as error:
-        raise RunError(1, f"{bundle.engine} does not load: {error}") from error
+        summary = f"{bundle.engine} does not load: {error}"
+        raise RunError(
+            getattr(error, "code", 1), summary, getattr(error, "problems", ())
+        ) from error
     return engine
 
 
@@ -230,16 +254,22 @@ def run_engine(engine: Engine, bundle: Bundle, piece: Mapping[str, np.ndarray]) 
     return arrays
 
 
-def time_engine(engine: Engine, repeat: int) -> list[float]:
-    """Return the seconds of each of `repeat` inferences on what was run last."""
+def time_once(engine: Engine) -> Mapping[str, float]:
+    """Return the seconds of one inference, and of its steps where the device tells them."""
+    if isinstance(engine, Offloaded):
+        return engine.time()
+    start = time.perf_counter()
+    engine.infer()
+    return {"latency": time.perf_counter() - start}
+
+
+def time_engine(engine: Engine, repeat: int) -> dict[str, list[float]]:
+    """Return the seconds of each of `repeat` inferences on what was run last, by step."""
     for _ in range(WARM_UP if repeat else 0):
         engine.infer()
-    latencies = []
-    for _ in range(repeat):
-        start = time.perf_counter()
-        engine.infer()
-        latencies.append(time.perf_counter() - start)
-    return latencies
+    times = [time_once(engine) for _ in range(repeat)]
+    steps = times[0] if times else ("latency",)
+    return {step: [item[step] for item in times] for step in steps}
 
 
 def run_pieces(
@@ -276,6 +306,19 @@ def peak_memory() -> int:
     raise RunError(1, "/proc/self/status does not tell the peak memory (VmHWM)")
 
 
+def report(stats: Mapping[str, Any]) -> None:
+    """Print what was measured."""
+
+    def median(seconds: Sequence[float]) -> str:
+        return f"{sorted(seconds)[len(seconds) // 2] * 1e3:.3f} ms"
+
+    for what, size in stats.get("device_memory", {}).items():
+        print(f"memory of the device, {what}: {size:,} B")
+    if latencies := stats["latencies"]:
+        steps = "".join(f", {step} {median(of)}" for step, of in stats.get("steps", {}).items())
+        print(f"{len(latencies)} timed inferences, median {median(latencies)}{steps}")
+
+
 def natural(text: str) -> int:
     """Parse a number that is not negative."""
     number = int(text)
@@ -300,10 +343,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         engine = load_engine(options.engine_code, bundle)
         try:
             outputs = run_pieces(engine, bundle, feeds, count)
-            latencies = time_engine(engine, options.repeat)
+            times = time_engine(engine, options.repeat)
         except RuntimeError as error:
             raise RunError(1, f"{bundle.engine} fails: {error}") from error
-        stats = {"latencies": latencies, "peak_memory": peak_memory()}
+        stats: dict[str, Any] = {"latencies": times.pop("latency"), "peak_memory": peak_memory()}
+        if isinstance(engine, Offloaded):
+            stats |= {"steps": times, "device_memory": dict(engine.memory())}
         try:
             write_npz(options.output, outputs)
             if options.stats:
@@ -314,9 +359,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"run.py: {error}", file=sys.stderr)
         return error.code
     print(f"{count} compiled batch(es) run, peak memory {stats['peak_memory']:,} B")
-    if latencies:
-        median = sorted(latencies)[len(latencies) // 2]
-        print(f"{len(latencies)} timed inferences, median {median * 1e3:.3f} ms")
+    report(stats)
     return 0
 
 
