@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 from pydantic import Field, model_validator
 
@@ -80,6 +80,9 @@ class Gpu(Block):
     sparse: bool = Field(description="Whether tensor cores skip the zeros of 2:4 sparse weights.")
     integrated: bool = Field(
         default=False, description="Whether it computes from the CPU's memory, as Jetson's does."
+    )
+    host: Literal["x86_64", "aarch64"] = Field(
+        default="x86_64", description="The CPU beside it, as uname -m says."
     )
     pcie: Pcie | None = Field(
         default=None, description="The link to the host; for a card with its own memory."

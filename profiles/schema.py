@@ -184,6 +184,12 @@ class Profile(Block):
         holding = (memory for memory in self.memories if "activations" in memory.holds)
         return next(holding, self.memories[0])
 
+    @property
+    def capacity(self) -> int | None:
+        """Bytes of the memory that holds all of a model; None where it lies in several."""
+        whole = {"weights", "activations", "io"}
+        return self.main_memory.size.value if whole <= {*self.main_memory.holds} else None
+
     def to_json(self) -> dict[str, Any]:
         """Return the whole profile, quantities in base units, for `catalog.from_json`."""
         return self.model_dump(mode="json")

@@ -99,7 +99,7 @@ def test_every_figure_says_where_it_is_from(name: str):
     profile = catalog.load(name)
     assert profile.name == name
     found = figures(profile)
-    assert len(found) > 12
+    assert len(found) > 9
     for path, figure in found:
         assert figure.note, path
 
