@@ -99,7 +99,7 @@ def within(
 
 def _missed(conversion: Conversion, attempts: dict[int, Outcome], limit: float) -> BudgetError:
     best = min(attempts.values(), key=lambda item: item.drop)
-    count = f"{len(best.kept)} of {len(conversion.nodes)} nodes in float"
+    count = f"{len(best.kept)} of {len(conversion.nodes)} nodes {conversion.stays}"
     return BudgetError(
         f"{conversion.scheme.name} costs more accuracy than the budget",
         [
@@ -108,6 +108,9 @@ def _missed(conversion: Conversion, attempts: dict[int, Outcome], limit: float) 
                 f"{best.drop:.4f}, with {count}, is the best reached; {limit:.4f} is allowed",
                 "allow more, calibrate with more samples, or take another scheme",
             ),
-            *(Problem(f"node {name!r}", f"in float {why}") for name, why in best.kept.items()),
+            *(
+                Problem(f"node {name!r}", f"{conversion.stays} {why}")
+                for name, why in best.kept.items()
+            ),
         ],
     )

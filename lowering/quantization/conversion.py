@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 from collections.abc import Mapping
+from typing import ClassVar
 
 import onnx_ir as ir
 
@@ -28,10 +29,12 @@ from ..pipeline import Pipeline
 from .averages import in_reach
 from .fallbacks import in_float
 from .placement import Placement, place
+from .pruning import prune
 from .ranges import choose
 from .recipe import Recipe
 from .rounding import round_weights
-from .scheme import AnyScheme, FloatScheme, Scheme, WeightScheme
+from .scheme import AnyScheme, FloatScheme, Scheme, SparseScheme, WeightScheme
+from .sparsity import objections
 
 #: Node name -> why it stays float.
 Kept = Mapping[str, str]
@@ -45,12 +48,14 @@ class Conversion(abc.ABC):
         model: the canonical, channels-first model in float that `passes` start from.
         nodes: the names of the nodes whose numbers change, in graph order.
         fixed: the nodes that the scheme or the data keep in float, with the reason.
+        stays: how a node is that is kept.
     """
 
     scheme: AnyScheme
     model: ir.Model
     nodes: tuple[str, ...]
     fixed: Kept
+    stays: ClassVar[str] = "in float"
 
     @abc.abstractmethod
     def passes(self, kept: Kept) -> Pipeline:
@@ -84,13 +89,15 @@ def conversion(
             [Problem("", "it has QuantizeLinear nodes", "give the float model")],
         )
     model = preparation(scheme).run(imported.clone())
+    if isinstance(scheme, Scheme | SparseScheme) and not len(batches):
+        raise UsageError(
+            f"the scheme {scheme.name!r} needs samples to calibrate with",
+            [Problem("--calibration", "is not given", "give FILE.npz[:KEY] with real inputs")],
+        )
     if isinstance(scheme, Scheme):
-        if not len(batches):
-            raise UsageError(
-                f"the scheme {scheme.name!r} needs samples to calibrate with",
-                [Problem("--calibration", "is not given", "give FILE.npz[:KEY] with real inputs")],
-            )
         return Integers(model, scheme, batches, method)
+    if isinstance(scheme, SparseScheme):
+        return Sparse(model, scheme, batches)
     if isinstance(scheme, WeightScheme):
         return WeightsAlone(model, scheme)
     return ShorterFloats(model, scheme, batches)
@@ -203,3 +210,20 @@ class WeightsAlone(Conversion):
             return Pipeline((halve_weights.HalveWeights(joined((*self.fixed, *kept))),))
         passes = Pipeline((QuantizeWeights(self.scheme.name, joined(kept)),))
         return passes + Pipeline((QuantizeAtRunTime(),)) if self.scheme.data else passes
+
+
+class Sparse(Conversion):
+    """Pruned weights; `fixed` are the nodes that sparse kernels do not take."""
+
+    stays: ClassVar[str] = "dense"
+
+    def __init__(self, model: ir.Model, scheme: SparseScheme, batches: Batches) -> None:
+        self.scheme: SparseScheme = scheme
+        self.model = model
+        found = objections(model)
+        self.fixed = {name: reason for name, reason in found.items() if reason is not None}
+        self.nodes = tuple(name for name, reason in found.items() if reason is None)
+        self._pruning = prune(model, self.nodes, batches, scheme.selection)
+
+    def passes(self, kept: Kept) -> Pipeline:
+        return Pipeline((SparsifyWeights(self._pruning, joined(kept)),))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
 import onnx_ir as ir
@@ -41,6 +44,11 @@ _PARALLEL = 1 << 16
 
 #: Bytes of Gram matrices that are gathered in one run over the data; more take several runs.
 _BYTES = 768 << 20
+
+#: Columns from which on no two Gram matrices are worked on at a time.
+_LARGE = 2048
+
+Result = TypeVar("Result")
 
 
 @dataclasses.dataclass(eq=False)
@@ -116,6 +124,25 @@ def moments(
         while found:
             linear, gatherer = found.pop()
             yield linear, gatherer.result()
+
+
+def for_each(
+    model: ir.Model,
+    linears: Sequence[Linear],
+    activations: Mapping[str, Parameters],
+    batches: Batches,
+    work: Callable[[Linear, Moments], Result],
+) -> list[Result]:
+    """Return what `work` gives for every linear node and its `moments`, on all processors."""
+    one_large = threading.Lock()  # since it takes much memory
+
+    def done(item: tuple[Linear, Moments]) -> Result:
+        linear, seen = item
+        with one_large if linear.columns > _LARGE else contextlib.nullcontext():
+            return work(linear, seen)
+
+    with workers.pool() as threads:
+        return list(workers.ahead(threads, done, moments(model, linears, activations, batches)))
 
 
 def parts_of(columns: int) -> int:

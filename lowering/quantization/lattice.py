@@ -29,7 +29,7 @@ _BLOCK = 32
 _SWEEPS = 4
 
 
-def nearest(u: np.ndarray, most: int) -> np.ndarray:
+def nearest(u: np.ndarray, most: int | np.ndarray) -> np.ndarray:
     """Return the nearest integers, at most `most` in magnitude."""
     found: np.ndarray = np.clip(np.rint(u), -most, most)
     return found
@@ -41,14 +41,19 @@ def errors(difference: np.ndarray, gram: np.ndarray) -> np.ndarray:
     return found
 
 
-def closest(u: np.ndarray, gram: np.ndarray, most: int) -> np.ndarray:
+def closest(
+    u: np.ndarray, gram: np.ndarray, most: int, free: np.ndarray | None = None
+) -> np.ndarray:
     """Return the integers, float32, that give the least error found.
 
     Args:
         gram: float64, positive definite.
         most: the largest magnitude of an integer.
+        free: of the shape of `u`: where an integer may be other than zero; None: everywhere.
     """
     u = u.astype(np.float32)
+    limit = np.full(u.shape, most, np.float32) if free is None else np.where(free, most, 0)
+    limit = limit.astype(np.float32, copy=False)
     # The columns with the largest inputs are rounded first: most is left to make up for them.
     order = np.argsort(np.einsum("gkk->gk", gram), axis=1, kind="stable")
     groups = np.arange(len(gram))[:, None, None]
@@ -56,11 +61,14 @@ def closest(u: np.ndarray, gram: np.ndarray, most: int) -> np.ndarray:
     factor = np.linalg.cholesky(turned).transpose(0, 2, 1)
     del turned
     factor = _by_pivot(factor)
-    integers = _nearest_plane(np.take_along_axis(u, order[:, :, None], axis=1), factor, most)
+    turned_u, turned_limit = (
+        np.take_along_axis(array, order[:, :, None], axis=1) for array in (u, limit)
+    )
+    integers = _nearest_plane(turned_u, factor, turned_limit)
     del factor
     back = np.argsort(order, axis=1, kind="stable")
     integers = np.take_along_axis(integers, back[:, :, None], axis=1)
-    return _descended(u, _by_pivot(gram), most, integers)
+    return _descended(u, _by_pivot(gram), limit, integers)
 
 
 def _by_pivot(matrix: np.ndarray) -> np.ndarray:
@@ -70,7 +78,7 @@ def _by_pivot(matrix: np.ndarray) -> np.ndarray:
     return divided
 
 
-def _nearest_plane(u: np.ndarray, factor: np.ndarray, most: int) -> np.ndarray:
+def _nearest_plane(u: np.ndarray, factor: np.ndarray, limit: np.ndarray) -> np.ndarray:
     target = u.copy()  # under the errors of the later blocks
     integers = np.empty_like(u)
     error = np.zeros_like(u)
@@ -78,19 +86,21 @@ def _nearest_plane(u: np.ndarray, factor: np.ndarray, most: int) -> np.ndarray:
         end = min(start + _BLOCK, u.shape[1])
         for k in reversed(range(start, end)):
             made = factor[:, k, None, k + 1 : end] @ error[:, k + 1 : end]
-            integers[:, k] = nearest(target[:, k] + made[:, 0], most)
+            integers[:, k] = nearest(target[:, k] + made[:, 0], limit[:, k])
             error[:, k] = u[:, k] - integers[:, k]
         target[:, :start] += factor[:, :start, start:end] @ error[:, start:end]
     return integers
 
 
-def _descended(u: np.ndarray, gram: np.ndarray, most: int, integers: np.ndarray) -> np.ndarray:
+def _descended(
+    u: np.ndarray, gram: np.ndarray, limit: np.ndarray, integers: np.ndarray
+) -> np.ndarray:
     """Give each weight its best integer, others as they are, until none changes.
 
     The slope along a column, over its curvature, says how many steps away its minimum lies.
     """
     slope = gram @ (integers - u)
-    lowest, highest = -most - integers, most - integers  # the changes that are allowed
+    lowest, highest = -limit - integers, limit - integers  # the changes that are allowed
     for _ in range(_SWEEPS):
         moved = False
         for start in range(0, u.shape[1], _BLOCK):
@@ -112,5 +122,5 @@ def _descended(u: np.ndarray, gram: np.ndarray, most: int, integers: np.ndarray)
                 highest[:, block] -= change
         if not moved:
             break
-    found: np.ndarray = most - highest
+    found: np.ndarray = limit - highest
     return found

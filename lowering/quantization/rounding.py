@@ -8,6 +8,8 @@ Equalization and Bias Correction", 2019, section 4.2; here with measured means).
 A ConvTranspose, and a MatMul with a stack of weights, is rounded to nearest and keeps its bias:
 its outputs see different parts of its weight.
 
+Weights that are pruned for sparse tensor cores keep their zeros.
+
 The results are the same, to the byte, on the same machine, however many processors it has; on
 another kind of processor, the BLAS library behind numpy may sum in another order and so, rarely,
 round a weight to its other neighbour.
@@ -15,9 +17,7 @@ round a weight to its other neighbour.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import threading
 from collections.abc import Collection, Mapping
 from typing import Final, Literal
 
@@ -25,14 +25,14 @@ import numpy as np
 import onnx_ir as ir
 
 from ...errors import ModelError, Problem
-from .. import workers
 from ..analysis.probe import Batches
 from . import lattice
-from .gram import Moments, moments, parameters_of
+from .gram import Moments, for_each, parameters_of
 from .linear import Linear
 from .parameters import Parameters, of_weights
 from .recipe import Weights
 from .scheme import Scheme, limits, next_power_of_two
+from .sparsity import is_sparse
 
 Method = Literal["adaptive", "nearest"]
 
@@ -44,9 +44,6 @@ _DAMPING: Final = 0.1
 #: the largest weights and is finer for all others.
 _RATIOS: Final = (1.0, 0.95, 0.9, 0.85, 0.8, 0.7)
 _POWERS: Final = (1.0, 0.5, 0.25)
-
-#: Columns from which on no two Gram matrices are worked on at a time.
-_LARGE: Final = 2048
 
 #: The largest integer of a bias, so that its correction has room below 2**31.
 _MOST_BIAS: Final = 2.0**30
@@ -84,17 +81,12 @@ def round_weights(
         if not len(batches):
             raise ValueError("there is no data to round weights with")
         matrices = [linear for linear in linears if linear.is_matrix and linear.weight.size]
-        one_large = threading.Lock()  # since it takes much memory
 
-        def adapted(item: tuple[Linear, Moments]) -> tuple[str, Weights]:
-            linear, seen = item
+        def adapted(linear: Linear, seen: Moments) -> tuple[str, Weights]:
             name = str(linear.node.name)
-            with one_large if linear.columns > _LARGE else contextlib.nullcontext():
-                return name, _adapted(linear, found[name], seen, activations, schemes[linear.node])
+            return name, _adapted(linear, found[name], seen, activations, schemes[linear.node])
 
-        with workers.pool() as threads:
-            gathered = moments(model, matrices, activations, batches)
-            found.update(list(workers.ahead(threads, adapted, gathered)))
+        found.update(for_each(model, matrices, activations, batches, adapted))
     return found
 
 
@@ -158,7 +150,9 @@ def _adapted(
     least = _by_output(_least_scale(linear, activations, scheme), weights)
     scale = _best_scale(weights, first, least, damped, scheme)
     pieces = (weights / scale).reshape(len(gram), -1, weights.shape[2])
-    integers = lattice.closest(pieces, damped, most).reshape(weights.shape).astype(np.float64)
+    free = pieces != 0 if is_sparse(linear) else None
+    integers = lattice.closest(pieces, damped, most, free)
+    integers = integers.reshape(weights.shape).astype(np.float64)
     after = _errors(weights - integers * scale, gram)
     before = _errors(weights - plain * first, gram)
     better = after <= before

@@ -9,7 +9,7 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Literal
 
 import onnx_ir as ir
 
@@ -126,7 +126,23 @@ class FloatScheme:
     dtype: ir.DataType
 
 
-AnyScheme = Scheme | WeightScheme | FloatScheme
+Selection = Literal["magnitude", "surgery"]
+
+
+@dataclasses.dataclass(frozen=True)
+class SparseScheme:
+    """Weights of which two of every four are zero; the network computes in the numbers it has.
+
+    Attributes:
+        selection: which ones: the smaller ones, or those that the others best make up for.
+    """
+
+    name: str
+    summary: str
+    selection: Selection
+
+
+AnyScheme = Scheme | WeightScheme | FloatScheme | SparseScheme
 
 _ALL: Final[tuple[AnyScheme, ...]] = (
     Scheme("int8", "activations with zero points, weights per channel, the output in float"),
@@ -170,6 +186,12 @@ _ALL: Final[tuple[AnyScheme, ...]] = (
     WeightScheme("weights-int4", "weights alone, in blocks of 32", ir.DataType.INT4, 32),
     FloatScheme("fp16", "IEEE half precision", ir.DataType.FLOAT16),
     FloatScheme("bf16", "bfloat16", ir.DataType.BFLOAT16),
+    SparseScheme("sparse-2:4", "two of every four weights zero, the smaller ones", "magnitude"),
+    SparseScheme(
+        "sparse-2:4-surgery",
+        "two of every four weights zero, those that others best make up for",
+        "surgery",
+    ),
 )
 
 SCHEMES: Final[Mapping[str, AnyScheme]] = MappingProxyType({item.name: item for item in _ALL})

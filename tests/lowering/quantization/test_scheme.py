@@ -17,6 +17,7 @@ from tapeout.lowering.quantization.scheme import (
     SCHEMES,
     FloatScheme,
     Scheme,
+    SparseScheme,
     WeightScheme,
     limits,
     next_power_of_two,
@@ -27,7 +28,8 @@ STATIC = [item for item in SCHEMES.values() if isinstance(item, Scheme)]
 
 def test_schemes_stand_under_their_names() -> None:
     assert all(name == item.name and item.summary for name, item in SCHEMES.items())
-    assert {type(item) for item in SCHEMES.values()} == {Scheme, WeightScheme, FloatScheme}
+    kinds = {Scheme, WeightScheme, FloatScheme, SparseScheme}
+    assert {type(item) for item in SCHEMES.values()} == kinds
 
 
 @pytest.mark.parametrize("scheme", STATIC, ids=lambda item: item.name)
