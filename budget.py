@@ -92,6 +92,11 @@ class Budget:
             }
         )
 
+    def within(self, memory: int | None) -> Budget:
+        """Return this budget with no more memory than there is; None: that is not known."""
+        limits = [limit for limit in (self.memory, memory) if limit is not None]
+        return dataclasses.replace(self, memory=min(limits, default=None))
+
 
 @dataclasses.dataclass(frozen=True)
 class Usage:

@@ -85,7 +85,7 @@ def prepare(
         inputs=inputs,
         outputs=tuple(map(described, imported.graph.outputs)),
         profile=profile,
-        budget=budget.or_default(Budget(**profile.budget.model_dump())),
+        budget=budget.or_default(Budget(**profile.budget.model_dump())).within(profile.capacity),
         options=options,
         samples=samples,
         labelled=labelled,

@@ -39,6 +39,12 @@ def test_the_users_lines_come_before_the_defaults() -> None:
     assert merged == Budget(memory=1, storage=3)
 
 
+def test_no_budget_is_more_than_there_is() -> None:
+    assert Budget().within(None) == Budget()
+    assert Budget(storage=3).within(2) == Budget(memory=2, storage=3)
+    assert Budget(memory=1).within(2) == Budget(memory=3).within(1) == Budget(memory=1)
+
+
 def test_an_estimate_is_never_printed_without_the_word() -> None:
     assert str(USAGE.latency) == "2 ms (estimated)"
 
