@@ -12,9 +12,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import itertools
-from collections.abc import Mapping
-from typing import Any, Literal
+from collections.abc import Hashable, Iterable, Mapping
+from typing import Any, Generic, Literal, TypeVar
 
 import onnx_ir as ir
 
@@ -26,6 +25,8 @@ from .program import of as program_of
 from .tensors import bytes_of, outputs_of
 
 Limit = Literal["compute", "memory", "overhead", "transfer", "none"]
+
+Key = TypeVar("Key", bound=Hashable)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -194,20 +195,53 @@ def of_liveness(alive: Liveness, machine: Machine, offload: Offload | None = Non
     """Estimate one run of a program in some order."""
     constants = dict.fromkeys(value for step in alive.steps for value in step.constants)
     footprint = sum(bytes_of(value) for value in constants) + alive.peak_bytes
-    moved = [step.moved for step in alive.steps]
-    so_far = [0, *itertools.accumulate(moved)]
-    touched: dict[int, int] = {}
+    reuse = Reuse[int](footprint)
     steps = []
-    for now, step in enumerate(alive.steps):
+    for step in alive.steps:
         here = (offload.machine(step) if offload is not None else None) or machine
-        memory = sum(step.constants.values()) / here.bandwidth_at(footprint)
-        memory += step.written / here.bandwidth_at(moved[now])
-        for index, size in step.reads.items():
-            since = so_far[now + 1] - so_far[touched[index]] if index in touched else footprint
-            memory += size / here.bandwidth_at(min(since, footprint))
-        touched |= dict.fromkeys((*step.reads, *step.writes), now)
-        steps.append(_timed(step, here, moved[now], memory))
+        held = sum(step.constants.values())
+        memory = reuse.seconds(here, step.reads, step.writes, step.written, held)
+        steps.append(_timed(step, here, step.moved, memory))
     return Estimate(tuple(steps), offload.seconds if offload is not None else 0.0)
+
+
+class Reuse(Generic[Key]):
+    """How long steps wait for their traffic, asked in the order in which they run.
+
+    What was touched lately is still in a cache: see this module's docstring.
+    """
+
+    def __init__(self, footprint: int) -> None:
+        """Start a run that touches `footprint` bytes, parameters included."""
+        self._footprint = footprint
+        self._moved = 0
+        self._touched: dict[Key, int] = {}
+
+    def seconds(
+        self,
+        machine: Machine,
+        reads: Mapping[Key, int],
+        writes: Iterable[Key],
+        written: int,
+        constants: int,
+    ) -> float:
+        """Return the seconds of the next step.
+
+        Args:
+            reads: bytes of each thing that steps before may have made or read.
+            writes: the things that it makes.
+            written: bytes of all these.
+            constants: bytes of the parameters that it reads.
+        """
+        moved = sum(reads.values()) + written + constants
+        before, self._moved = self._moved, self._moved + moved
+        total = constants / machine.bandwidth_at(self._footprint)
+        total += written / machine.bandwidth_at(moved)
+        for key, size in reads.items():
+            since = self._moved - self._touched[key] if key in self._touched else self._footprint
+            total += size / machine.bandwidth_at(min(since, self._footprint))
+        self._touched |= dict.fromkeys((*reads, *writes), before)
+        return total
 
 
 def _timed(step: Step, machine: Machine, moved: int, memory: float) -> StepTime:
