@@ -19,8 +19,8 @@ _HALF: Final = (ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
 
 #: Operators that say their output's dtype themselves, or need the bits of their input.
 _TYPED: Final = (
-    "BitCast", "BlackmanWindow", "Cast", "Constant", "ConstantOfShape", "DequantizeLinear",
-    "EyeLike", "HammingWindow", "HannWindow", "QuantizeLinear",
+    "BitCast", "BlackmanWindow", "Cast", "Constant", "ConstantOfShape", "EyeLike",
+    "HammingWindow", "HannWindow",
 )  # fmt: skip
 
 
@@ -82,6 +82,8 @@ def _read(value: ir.Value, node: ir.Node, wide: _Wide, edit: Editor) -> ir.Value
 
 def _round(value: ir.Value, node: ir.Node, edit: Editor) -> None:
     """Let a node give float32, and a Cast behind it what it gave before."""
+    if "output_dtype" in node.attributes:  # of a DequantizeLinear
+        node.attributes["output_dtype"] = ir.AttrInt64("output_dtype", int(ir.DataType.FLOAT))
     attributes = {"to": int(value.dtype or ir.DataType.FLOAT16)}
     name, shape = f"{node.name}/rounded", shape_of(value)
     edit.interpose(value, "Cast", attributes, name=name, shape=shape)

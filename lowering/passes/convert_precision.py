@@ -19,6 +19,12 @@ from ..quantization.scheme import PASSING
 #: Operators too light to be worth two Casts: between float32 neighbours they stay float32.
 _LIGHT = (*sorted(PASSING), "Clip", "Concat", "Relu")
 
+#: What of the nodes around integers may be in the format; scales and integers stay as they are.
+_AT_INTEGERS = {
+    "DequantizeLinear": Positions(outputs=(0,)),
+    "QuantizeLinear": Positions(inputs=(0,)),
+}
+
 
 @dataclasses.dataclass(frozen=True)
 class ConvertPrecision(ir.passes.InPlacePass):
@@ -46,10 +52,13 @@ class ConvertPrecision(ir.passes.InPlacePass):
         dtype: ``float16`` or ``bfloat16``.
         keep: the names of nodes that stay float32, as `names.joined` puts them; those that
             calibration finds to overflow, from `overflow.keep_list`.
+        quantized: whether a QuantizeLinear reads the format and a DequantizeLinear gives it where
+            their neighbours compute in it, by scales in float32; else they stay as they are.
     """
 
     dtype: str = "float16"
     keep: str = ""
+    quantized: bool = False
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         if self.dtype not in half_precision.FORMATS:
@@ -57,7 +66,8 @@ class ConvertPrecision(ir.passes.InPlacePass):
             raise UsageError(f"convert-precision: dtype={self.dtype!r} is not {known}")
         dtype = half_precision.FORMATS[self.dtype]
         kept = names.kept(model, self.keep, "convert-precision: keep")
-        conversion = _Conversion(model, dtype, kept | overflow.keep_list(model, None, dtype).keys())
+        kept |= overflow.keep_list(model, None, dtype).keys()
+        conversion = _Conversion(model, dtype, kept, quantized=self.quantized)
         conversion.run()
         return conversion.edit.result(model)
 
@@ -65,7 +75,9 @@ class ConvertPrecision(ir.passes.InPlacePass):
 class _Conversion:
     """One run of the pass: which nodes compute in the format, and the Casts made so far."""
 
-    def __init__(self, model: ir.Model, dtype: ir.DataType, kept: set[str]) -> None:
+    def __init__(
+        self, model: ir.Model, dtype: ir.DataType, kept: set[str], *, quantized: bool
+    ) -> None:
         self.edit = Editor(model)
         self._nodes = list(nodes_of(model))
         self._dtype = dtype
@@ -76,21 +88,41 @@ class _Conversion:
             and not is_op(node, "Cast")
             and (found := half_precision.positions(node, dtype)).inputs
         }
+        if quantized:
+            self._positions |= {
+                node: _AT_INTEGERS[node.op_type]
+                for node in self._nodes
+                if is_op(node, *_AT_INTEGERS)
+            }
         self._leave_light_nodes()
+        self._leave_borders_of_integers()
         self._converted: set[ir.Value] = set()
         self._casts: dict[tuple[ir.Value, ir.DataType], ir.Value] = {}
 
     def _leave_light_nodes(self) -> None:
         """Take out light nodes with float32 or light ones around: in chains, whole ones alone."""
         light = {node for node in self._positions if is_op(node, *_LIGHT)}
+        ends = {node for node in self._positions if is_op(node, *_AT_INTEGERS)}
         while True:
-            heavy = self._positions.keys() - light
+            heavy = self._positions.keys() - light - ends
             stay = {node for node in light if heavy.isdisjoint(_neighbours(node))}
             if stay == light:
                 break
             light = stay
         for node in light:
             del self._positions[node]
+
+    def _leave_borders_of_integers(self) -> None:
+        """Take out what makes integers of float32 numbers, or float32 numbers of integers."""
+        for node in self._nodes:
+            if node not in self._positions or not is_op(node, *_AT_INTEGERS):
+                continue
+            found = self._positions[node]
+            givers = [node.inputs[index] for index in found.inputs]
+            makers = [value.producer() for value in givers if value is not None]
+            readers = [use.node for index in found.outputs for use in node.outputs[index].uses()]
+            if not any(other in self._positions for other in (*makers, *readers)):
+                del self._positions[node]
 
     def run(self) -> None:
         """Convert every node, and drop the user's Casts that nothing reads any longer."""
@@ -118,6 +150,8 @@ class _Conversion:
                 self.edit.set_input(node, index, wanted)
         for index in found.outputs:
             self._give(node, node.outputs[index])
+        if found.outputs and is_op(node, "DequantizeLinear"):
+            node.attributes["output_dtype"] = ir.AttrInt64("output_dtype", int(self._dtype))
         source = node.inputs[0] if is_op(node, "Cast") else None
         if source is not None and source.dtype == node.outputs[0].dtype == self._dtype:
             self.edit.bypass(node.outputs[0], source)

@@ -186,7 +186,7 @@ class _Writer:
         QuantizeLinear.
         """
         bounded = clamp_of(activation)
-        if bounded is None or not is_inner(bounded[0], self.integer):
+        if bounded is None or not is_inner(bounded[0], self.integer, self._recipe.scheme):
             return
         source, clamp = bounded
         low, high = limits(found.dtype)

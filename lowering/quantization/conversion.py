@@ -120,16 +120,21 @@ def is_quantized(model: ir.Model) -> bool:
 
 
 class Integers(Conversion):
-    """Static integer quantization: equalize, calibrate, choose ranges, round the weights."""
+    """Static integer quantization: equalize, calibrate, choose ranges, round the weights.
+
+    Attributes:
+        wide: the nodes whose numbers the scheme's other format cannot hold, with the reason.
+    """
 
     def __init__(self, model: ir.Model, scheme: Scheme, batches: Batches, method: str) -> None:
         self.scheme: Scheme = scheme
         self.model = model
         self.placement = place(model, scheme)
-        self.fixed = in_float(model, scheme, self.placement)
         self.nodes = self.placement.nodes
         self._equalize, self.calibration = _equalized(model, self.placement, scheme, batches)
         self.equalized = self._equalize.run(model.clone())
+        self.wide = _wide(self.equalized, scheme.rest, batches)
+        self.fixed = in_float(model, scheme, self.placement, self.wide)
         ranges = choose(self.calibration, self.placement.values, scheme, method)
         ranges = in_reach(self.equalized, ranges, scheme)
         rounded = round_weights(self.equalized, self.nodes, ranges, scheme, batches)
@@ -140,7 +145,11 @@ class Integers(Conversion):
         return dataclasses.replace(self._recipe, kept=dict(kept))
 
     def passes(self, kept: Kept) -> Pipeline:
-        return self._equalize + Pipeline((Quantize(self.recipe(kept)),))
+        passes = self._equalize + Pipeline((Quantize(self.recipe(kept)),))
+        if self.scheme.rest == ir.DataType.FLOAT:
+            return passes
+        rest = ConvertPrecision(NAMES[self.scheme.rest], joined(self.wide), quantized=True)
+        return passes + Pipeline((rest,))
 
     def alone(self, name: str) -> ir.Model:
         # Other operators in integers, such as a residual Add, cost accuracy of their own.
@@ -163,15 +172,23 @@ def _equalized(
     return passes, calibrate(result.model, batches, placement.values)
 
 
+def _wide(model: ir.Model, dtype: ir.DataType, batches: Batches) -> Kept:
+    """Return the nodes that must stay float32 in a format, with the reason."""
+    if dtype == ir.DataType.FLOAT:
+        return {}
+    calibration = None
+    if len(batches):
+        calibration = calibrate(model, batches, overflow.observed(model), histograms=False)
+    return overflow.keep_list(model, calibration, dtype)
+
+
 class ShorterFloats(Conversion):
     """Half precision or bfloat16; without samples only constants say what may overflow."""
 
     def __init__(self, model: ir.Model, scheme: FloatScheme, batches: Batches) -> None:
         self.scheme: FloatScheme = scheme
         self.model = model
-        observed = overflow.observed(model)
-        calibration = calibrate(model, batches, observed) if len(batches) else None
-        self.fixed = overflow.keep_list(model, calibration, scheme.dtype)
+        self.fixed = _wide(model, scheme.dtype, batches)
         self.nodes = tuple(
             str(node.name)
             for node in self.converted({}).graph

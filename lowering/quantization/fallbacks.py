@@ -2,32 +2,39 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
 
 import onnx_ir as ir
 
+from ..half_precision import NAMES
 from ..matching import array_of, is_op
 from .placement import Placement, refusal
 from .scheme import Scheme
 
 
-def in_float(model: ir.Model, scheme: Scheme, placement: Placement) -> dict[str, str]:
-    """Return the nodes that compute in float32 under a scheme, with the reason and the fallback.
+def in_float(
+    model: ir.Model, scheme: Scheme, placement: Placement, wide: Mapping[str, str]
+) -> dict[str, str]:
+    """Return the nodes that compute in float under a scheme, with the reason and the fallback.
 
     Nodes without real numbers, such as those that compute indices, are not among them.
 
     Args:
         model: canonical, channels-first, in float; `placement` says where its integers are.
+        wide: the nodes whose numbers `Scheme.rest` cannot hold, and why: they are in float32.
     """
     integer = frozenset(placement.integer)
+
+    def fallback(name: str) -> str:
+        why = f", as {wide[name]}" if name in wide else ""
+        dtype = NAMES[ir.DataType.FLOAT if why else scheme.rest]
+        return f"computed in {dtype} between dequantization and quantization{why}"
+
     return {
-        str(node.name): f"{node.op_type}: {_reason(node, scheme)}; {_FALLBACK}"
+        str(node.name): f"{node.op_type}: {_reason(node, scheme)}; {fallback(str(node.name))}"
         for node in model.graph
         if node.name not in integer and _is_real(node)
     }
-
-
-_FALLBACK: Final = "computed in float32 between dequantization and quantization"
 
 
 def _is_real(node: ir.Node) -> bool:

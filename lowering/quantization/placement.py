@@ -108,8 +108,11 @@ def data_inputs(node: ir.Node) -> tuple[int, ...]:
     return tuple(range(len(node.inputs))) if is_op(node, *_OF_ALL) else (0,)
 
 
-def is_inner(value: ir.Value, integer: Collection[str | None]) -> bool:
-    """Whether a value goes from a sum into its activation, inside one of the integer kernels."""
+def is_inner(value: ir.Value, integer: Collection[str | None], scheme: Scheme) -> bool:
+    """Whether a value goes from a sum into its activation, inside one of the integer kernels.
+
+    Or into another operator that takes it in as it is (`Scheme.inner`).
+    """
     user, producer = sole_user(value), value.producer()
     return (
         user is not None
@@ -117,7 +120,7 @@ def is_inner(value: ir.Value, integer: Collection[str | None]) -> bool:
         and producer.name in integer
         and user.name in integer
         and is_op(producer, *_TAKING_IN)
-        and is_op(user, "Clip", "Relu")
+        and is_op(user, *scheme.inner)
     )
 
 
@@ -253,7 +256,7 @@ def _rounded(model: ir.Model, integer: set[ir.Node], scheme: Scheme) -> list[ir.
     return [
         value
         for value in values
-        if not is_inner(value, names)
+        if not is_inner(value, names, scheme)
         and (_is_read(value, integer) or (not scheme.float_outputs and value.producer() in integer))
     ]
 

@@ -33,6 +33,10 @@ _COMPUTING: Final = frozenset(
     }
 )  # fmt: skip
 
+#: What TensorRT computes in float in one kernel, with what comes before and after: sums go in as
+#: they are, and only the result is rounded.
+_ELEMENTWISE: Final = frozenset({"Add", "Clip", "LeakyRelu", "Mul", "Relu", "Sub"})
+
 #: What TensorFlow Lite has integer kernels for besides.
 _TFLITE: Final = frozenset(
     {
@@ -74,6 +78,9 @@ class Scheme:
         same_in_concat: whether the inputs and the output of a Concat need the same parameters.
         one_scale: operators whose weights have one scale even so.
         kernels: whose integer kernels they are, for messages.
+        inner: operators that take a sum in as it is, before it is rounded: they compute in the
+            kernel that gives it, or in one that reads it and rounds what comes of it.
+        rest: what numbers are in that are not rounded: FLOAT, or FLOAT16 where it can hold them.
     """
 
     name: str
@@ -91,6 +98,8 @@ class Scheme:
     same_in_concat: bool = False
     one_scale: frozenset[str] = frozenset()
     kernels: str = ""
+    inner: frozenset[str] = frozenset({"Clip", "Relu"})
+    rest: ir.DataType = ir.DataType.FLOAT
 
     def of(self, operator: str) -> Scheme:
         """Return the scheme as it holds for the weights of one operator."""
@@ -166,6 +175,15 @@ _ALL: Final[tuple[AnyScheme, ...]] = (
         "TensorRT's rules: symmetric activations, biases in float",
         symmetric=True,
         integer_bias=False,
+        inner=_ELEMENTWISE,
+    ),
+    Scheme(
+        "tensorrt-fp16",
+        "as tensorrt, with all that is not rounded in half precision",
+        symmetric=True,
+        integer_bias=False,
+        inner=_ELEMENTWISE,
+        rest=ir.DataType.FLOAT16,
     ),
     Scheme(
         "power-of-two",

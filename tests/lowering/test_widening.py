@@ -51,6 +51,23 @@ def test_what_overflows_between_two_nodes_is_infinite() -> None:
     assert ran(model, x=np.array([16368], np.float16)) == [np.float16(16368)]
 
 
+@pytest.mark.parametrize("name", FORMATS)
+def test_integers_are_made_of_the_format_by_scales_in_float32(name: str) -> None:
+    dtype = int(ir.DataType[name.upper()])
+    model = support.from_text(
+        f"""g (float[1000] x) => (float[1000] y) <float s = {{0.01}}, int8 z = {{0}}> {{
+            a = Cast<to={dtype}>(x)
+            q = QuantizeLinear(a, s, z)
+            d = DequantizeLinear<output_dtype={dtype}>(q, s, z)
+            y = Cast<to=1>(d)
+        }}"""
+    )
+    x = np.random.default_rng(0).uniform(-1.5, 1.5, 1000).astype(np.float32)
+    steps = np.rint(x.astype(FORMATS[name]).astype(np.float32) / np.float32(0.01)).clip(-128, 127)
+    wanted = (steps * np.float32(0.01)).astype(FORMATS[name]).astype(np.float32)
+    np.testing.assert_array_equal(ran(model, x=x), wanted)
+
+
 def test_each_value_and_constant_is_widened_once_and_the_model_left_as_it_is() -> None:
     model = support.from_text(
         """g (float16[3] x, float16[3] w) => (float16[3] y, float16[3] z) {

@@ -250,6 +250,53 @@ def test_casts_of_the_model_itself_are_not_doubled() -> None:
     )
 
 
+def test_around_integers_are_numbers_of_the_format_and_scales_of_float32() -> None:
+    model = support.from_text(
+        """g (float[1,2,3] x, float[2,2] v, float[1,2,3] w) => (float[1,2,3] y)
+        <float s = {0.5}, int8 z = {0}> {
+            q = QuantizeLinear(x, s, z)
+            a = DequantizeLinear(q, s, z)
+            b = MatMul(v, a)
+            c = Exp(b)
+            r = QuantizeLinear(c, s, z)
+            d = DequantizeLinear(r, s, z)
+            t = Transpose<perm = [0, 2, 1]>(d)
+            e = QuantizeLinear(t, s, z)
+            f = DequantizeLinear(e, s, z)
+            k = Transpose<perm = [0, 2, 1]>(f)
+            y = Mul(k, w)
+        }""",
+        v=np.eye(2, dtype=np.float32),
+        w=np.ones((1, 2, 3), np.float32),
+    )
+
+    def around(model: ir.Model) -> ir.Model:
+        after = ConvertPrecision("float16", "y", quantized=True)(model).model
+        onnx.checker.check_model(ir.to_proto(after), full_check=True)
+        return after
+
+    feeds = {"x": RNG.uniform(-2, 2, (1, 2, 3)).astype(np.float32)}
+    after = support.assert_same_numbers(model, around, feeds, 1e-3)
+    # The input is rounded as it comes; what a node in float32 reads, and what is moved to it, is
+    # float32, too.
+    assert support.body(after) == "\n".join(
+        [
+            "q = QuantizeLinear (x, s, z)",
+            "a = DequantizeLinear <output_dtype: int = 10> (q, s, z)",
+            "b = MatMul (v, a)",
+            "c = Exp (b)",
+            "r = QuantizeLinear (c, s, z)",
+            "d = DequantizeLinear (r, s, z)",
+            "t = Transpose <perm: ints = [0, 2, 1]> (d)",
+            "e = QuantizeLinear (t, s, z)",
+            "f = DequantizeLinear (e, s, z)",
+            "k = Transpose <perm: ints = [0, 2, 1]> (f)",
+            "y = Mul (k, w)",
+        ]
+    )
+    assert not ConvertPrecision("float16", "y", quantized=True)(after).modified
+
+
 @settings(max_examples=30)
 @given(random_graphs.models())
 def test_random_graphs_keep_their_numbers(model: ir.Model) -> None:

@@ -52,5 +52,18 @@ def test_every_node_in_float_is_named(nodes: str) -> None:
         {{ a = Conv(x, w) {nodes} }}""",
         w=np.ones((2, 2, 1, 1), np.float32),
     )
-    found = in_float(model, scheme, place(model, scheme))
+    found = in_float(model, scheme, place(model, scheme), {})
     assert found == {node: f"{why}; {AFTER}" for node, why in expected.items()}
+
+
+def test_what_the_rest_is_in_is_said_and_what_it_cannot_hold() -> None:
+    scheme = SCHEMES["tensorrt-fp16"]
+    assert isinstance(scheme, Scheme)
+    model = support.from_text("g (float[2] x) => (float[2] z) { y = Exp(x) z = Neg(y) }")
+    found = in_float(model, scheme, place(model, scheme), {"z": "it is large"})
+    why = "no int8 kernel in the scheme 'tensorrt-fp16'; computed in"
+    between = "between dequantization and quantization"
+    assert found == {
+        "y": f"Exp: {why} float16 {between}",
+        "z": f"Neg: {why} float32 {between}, as it is large",
+    }

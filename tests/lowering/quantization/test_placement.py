@@ -109,6 +109,13 @@ PLACES: Mapping[str, tuple[str, str, tuple[str, ...], tuple[str, ...], dict[str,
         (),
         {"x": OWN, "y": Quantized(None, (1 / 256, -128), (0.0, 1.0))},
     ),
+    "sums go into what is computed in float as they are": (
+        "a = Conv(x, w) b = Conv(x, v) s = Add(a, b) t = Mul(s, x) y = Conv(t, v)",
+        "tensorrt",
+        (),
+        ("a", "b", "y"),
+        {"x": OWN, "t": OWN},
+    ),
     "softmax in float": (
         "s = Softmax(x) y = Conv(s, w)",
         "int8",
