@@ -222,7 +222,7 @@ class _Lowering:
         own = target.pipeline(self._profile, plan)
         way = (scheme, str(borders + own))
         if way not in self._known:
-            converted = self._converter.to(scheme) if scheme is not None else None
+            converted = self._converted(target, plan, scheme) if scheme is not None else None
             source = self._model if converted is None else converted.outcome.model
             if borders.passes:
                 source = borders.run(source.clone(), self._verify)
@@ -230,6 +230,21 @@ class _Lowering:
             model = own.run(source.clone(), self._verify)
             self._known[way] = _Lowered(source, converted, pipeline, model)
         return self._known[way]
+
+    def _converted(self, target: Target, plan: Plan, scheme: str) -> Converted:
+        """Convert the model, which takes long: only if the target takes all of its operators."""
+        if problems := target.untaken(lambda: self.of(target, plan, None).model):
+            raise ModelError(f"{plan.runtime} does not take all operators", problems)
+        return self._converter.to(scheme)
+
+    def _generalized(self, family: Family, to_source: Pipeline, own: Pipeline) -> Dynamic:
+        """Return what stands for the lowered model at all shapes: the same passes at others."""
+
+        def source(shapes: Shapes) -> ir.Model:
+            return to_source.run(family.at(shapes), self._verify)
+
+        found = generalize(lambda shapes: own.run(source(shapes), self._verify), family.ranges)
+        return dataclasses.replace(found, source=source)
 
 
 def candidates(

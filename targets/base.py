@@ -189,6 +189,14 @@ class Target(abc.ABC):
     def check(self, model: ir.Model, profile: Profile, plan: Plan) -> list[Problem]:
         """Return every reason why the lowered `model` cannot be built; builds nothing."""
 
+    def untaken(self, lowered: Callable[[], ir.Model]) -> list[Problem]:
+        """Return every node that no plan can take, whatever its numbers; before any conversion.
+
+        Args:
+            lowered: gives the network in its own numbers, after `pipeline`.
+        """
+        return []
+
     def in_float(self, model: ir.Model) -> Mapping[str, str]:
         """Return the nodes of a lowered `model` in integers that it computes in float, and why."""
         return {}

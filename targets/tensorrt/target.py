@@ -6,7 +6,7 @@ guess: the builder's refusals are the check, its memory figures the estimate.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, Final
 
@@ -25,7 +25,8 @@ from ...profiles.gpu_schema import Gpu
 from ...profiles.schema import Profile
 from ..base import Built, Execution, Plan, Precision, Progress, Target
 from ..gpu import machine_of
-from .builder import Engine, Request, engine
+from ..memo import per_model
+from .builder import Engine, Request, engine, unsupported
 from .execute import cannot_run, execute
 from .glue import write_glue
 from .log import Memory
@@ -60,6 +61,9 @@ class RtxTarget(Target):
 
     def pipeline(self, profile: Profile, plan: Plan) -> Pipeline:
         return canonical("nchw")
+
+    def untaken(self, lowered: Callable[[], ir.Model]) -> list[Problem]:
+        return _unsupported(lowered())
 
     def check(self, model: ir.Model, profile: Profile, plan: Plan) -> list[Problem]:
         try:
@@ -113,6 +117,11 @@ class RtxTarget(Target):
 
     def network(self, model: ir.Model, profile: Profile, plan: Plan) -> ir.Model:
         return model
+
+
+@per_model
+def _unsupported(model: ir.Model) -> list[Problem]:
+    return unsupported(onnx_of(model))
 
 
 def _gpu(profile: Profile) -> Gpu:

@@ -6,6 +6,7 @@ import importlib.util
 import json
 from pathlib import Path
 
+import onnx_ir as ir
 import pytest
 from typer.testing import CliRunner
 
@@ -13,7 +14,7 @@ import tapeout
 from tapeout.budget import Budget
 from tapeout.cli import app
 from tapeout.compiler import Options
-from tapeout.errors import BudgetError, TapeoutError
+from tapeout.errors import BudgetError, ModelError, TapeoutError
 from tapeout.profiles import catalog
 from tapeout.targets.base import Plan
 from tapeout.targets.tensorrt import target
@@ -76,6 +77,22 @@ def test_without_the_extra_it_exits_5(tmp_path: Path, monkeypatch: pytest.Monkey
     done = CliRunner().invoke(app, command(tmp_path / "b"))
     assert done.exit_code == 5
     assert "pip install 'tapeout[gpu]'" in done.output
+
+
+def test_every_refused_node_is_named_before_a_conversion(tmp_path: Path) -> None:
+    """What needs samples would say so first, were it converted."""
+    model = tmp_path / "strange.onnx"
+    text = """
+        strange (float[4,4] x) => (float d, float e)
+        { d = Det(x)
+          y = Abs(x)
+          e = Det(y) }
+    """
+    ir.save(support.from_text(text), model)
+    with pytest.raises(ModelError) as caught:
+        tapeout.compile(model, "rtx-4090", tmp_path / "b", Budget(), Options(precision="int8"))
+    assert "does not take all operators" in str(caught.value)
+    assert str(caught.value).count("Det: unsupported node") == 2
 
 
 def test_engine_for_another_card_is_no_result(monkeypatch: pytest.MonkeyPatch) -> None:
