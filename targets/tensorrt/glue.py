@@ -1,4 +1,4 @@
-"""What a bundle carries to run its engine on the device."""
+"""What a bundle carries to run its engine on the device: the files of ``run/``, as they are."""
 
 from __future__ import annotations
 
@@ -6,15 +6,20 @@ import shutil
 from pathlib import Path
 from typing import Final
 
+from ..process import HEADER
+from ..process import RUN as PROGRAM
+
 #: The folder of this package, and the one in a bundle.
 RUN: Final = Path(__file__).resolve().parent / "run"
 
-_FILES: Final = ("header.py",)
+_NAMES: Final = ("engine.py", "fit.py", "header.py")
+
+_FILES: Final = (PROGRAM, HEADER, *(RUN / name for name in _NAMES))
 
 
 def write_glue(directory: Path) -> None:
-    """Write ``run/`` into a bundle's directory."""
+    """Write ``run/`` into a bundle's directory: the same bytes for every device."""
     target = directory / RUN.name
     target.mkdir()
-    for name in _FILES:
-        shutil.copyfile(RUN / name, target / name)
+    for file in _FILES:
+        shutil.copyfile(file, target / file.name)
