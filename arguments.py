@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from .lowering.dynamic.ranges import ShapeRange
 from .units import parse_bytes, parse_seconds
 
 
@@ -25,12 +26,25 @@ def _quantity(parse: Callable[[str], Any]) -> Callable[[str], Any]:
     return parsed
 
 
-def _shape(text: str) -> tuple[str, tuple[int, ...]]:
-    name, separator, dims = text.rpartition("=")
-    parts = dims.lower().split("x")
-    if not separator or not name or not all(part.isdecimal() for part in parts):
-        raise ValueError(f"{text!r} is not a shape; write INPUT=1x3x224x224")
-    return name, tuple(map(int, parts))
+def _shape(text: str) -> tuple[str, tuple[int, ...] | ShapeRange]:
+    """Read ``INPUT=SHAPE``, or ``INPUT=MIN..MAX@OPT``; OPT is MAX where it is left out."""
+    name, separator, said = text.rpartition("=")
+    least, dots, rest = said.partition("..")
+    most, at, usual = rest.partition("@")
+    shapes = [_dims(part) for part in (least, usual if at else most, most) if dots or part]
+    if not separator or not name or None in shapes:
+        shape = "1x3x224x224"
+        raise ValueError(
+            f"{text!r} is not a shape; write INPUT={shape}, or INPUT={shape}..8x3x512x512@{shape} "
+            "for a range of them: least, largest, and what to tune for"
+        )
+    found = [shape for shape in shapes if shape is not None]
+    return name, ShapeRange(*found) if dots else found[0]
+
+
+def _dims(text: str) -> tuple[int, ...] | None:
+    parts = text.lower().split("x")
+    return tuple(map(int, parts)) if all(part.isdecimal() for part in parts) else None
 
 
 def _setting(text: str) -> tuple[str, str]:
@@ -77,7 +91,11 @@ Evaluation = Annotated[
 Shapes = Annotated[
     list[Any] | None,
     typer.Option(
-        "--shape", parser=_quantity(_shape), metavar="INPUT=1x3x224x224", help="A static shape."
+        "--shape",
+        parser=_quantity(_shape),
+        metavar="INPUT=SHAPE|MIN..MAX@OPT",
+        help="A static shape, as 1x3x224x224, or a range; the i-th range of each input makes "
+        "optimization profile i, and what is said of an input once holds in all.",
     ),
 ]
 PrecisionName = Annotated[

@@ -21,6 +21,7 @@ from .job import Job, described
 from .lowering.reference import Reference
 from .planner import Candidate
 from .profiles import catalog
+from .shapes import require_every_shape, shapes_record
 from .targets.base import Arrays, Built, Execution
 from .version import VERSION
 
@@ -88,6 +89,7 @@ class Attempt:
             usage = self._accuracy(self._latency(usage), lambda feeds: self._execute(feeds).outputs)
         else:
             usage = self._simulated(usage)
+        require_every_shape(self.candidate.model, self._tolerance(), job.progress)
         verdict = Verdict.of(usage, job.budget)
         bundle = bundles.write_manifest(
             self.directory, self._manifest(built, report, usage, verdict)
@@ -204,6 +206,7 @@ class Attempt:
             tolerance=self._tolerance(),
             inputs=self.inputs,
             outputs=self.outputs,
+            shapes=shapes_record(self.candidate.model),
             engine=built.engine,
             artifacts=bundles.describe_files(self.directory),
             toolchain=dict(sorted(built.toolchain.items())),

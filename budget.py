@@ -108,6 +108,8 @@ class Usage:
         latency: seconds for one inference.
         accuracy_drop: reference accuracy minus the artifact's, when labelled data was given.
         parts: the terms of `memory`, by name.
+        profiles: `memory` in each optimization profile, where there are several; one of them is
+            used at a time, so that the largest counts.
     """
 
     memory: Figure
@@ -115,18 +117,23 @@ class Usage:
     latency: Figure | None = None
     accuracy_drop: Figure | None = None
     parts: tuple[tuple[str, Figure], ...] = ()
+    profiles: tuple[Figure, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         shown = {line: getattr(self, line) for line in LINES}
         lines = {line: figure.to_json() for line, figure in shown.items() if figure is not None}
-        return {**lines, "parts": {name: figure.to_json() for name, figure in self.parts}}
+        found = {**lines, "parts": {name: figure.to_json() for name, figure in self.parts}}
+        if self.profiles:
+            found["profiles"] = [figure.to_json() for figure in self.profiles]
+        return found
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Usage:
         """Rebuild a usage; raises ValueError or KeyError on anything `to_json` would not write."""
         parts = tuple((name, Figure.from_json(part)) for name, part in data["parts"].items())
         lines = {line: Figure.from_json(data[line]) for line in LINES if line in data}
-        return cls(**lines, parts=parts)
+        profiles = tuple(map(Figure.from_json, data.get("profiles", ())))
+        return cls(**lines, parts=parts, profiles=profiles)
 
 
 @dataclasses.dataclass(frozen=True)

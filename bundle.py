@@ -105,6 +105,31 @@ class Tensor(_Data):
         return cls(name=value.name, shape=value.shape.numpy(), dtype=value.dtype.numpy().name)
 
 
+class RangeRecord(_Data):
+    """The shapes that one input may have in one optimization profile."""
+
+    min: tuple[int, ...]
+    opt: tuple[int, ...]
+    max: tuple[int, ...]
+
+
+class ShapesRecord(_Data):
+    """What varies in the shapes of an engine's inputs; what else is told holds at one shape.
+
+    Attributes:
+        inputs, outputs: by name, each dimension: its size, its name where it is one that varies,
+            None where it follows from those that do.
+        profiles: the optimization profiles, in the engine's order: the ranges of every input.
+            Inputs and outputs of the manifest have the shapes that the first is tuned for.
+        multiples: by dimension, what its sizes must be multiples of.
+    """
+
+    inputs: dict[str, tuple[int | str | None, ...]]
+    outputs: dict[str, tuple[int | str | None, ...]]
+    profiles: tuple[dict[str, RangeRecord], ...] = Field(min_length=1)
+    multiples: dict[str, int]
+
+
 class Artifact(_Data):
     """One file of the bundle; `path` is relative, with forward slashes."""
 
@@ -131,6 +156,7 @@ class Manifest(_Data):
     tolerance: float = Field(gt=0, description="relative to the largest absolute expected output")
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
+    shapes: ShapesRecord | None = None
     engine: str
     artifacts: tuple[Artifact, ...]
     toolchain: dict[str, str]
@@ -140,6 +166,8 @@ class Manifest(_Data):
     def canonical(self) -> bytes:
         """Return the one spelling of this manifest: sorted keys, UTF-8, a newline at the end."""
         data = self.model_dump(mode="json")
+        if self.shapes is None:
+            del data["shapes"]  # unknown to readers that are older than ranges of shapes
         text = json.dumps(data, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False)
         return (text + "\n").encode()
 

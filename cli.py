@@ -33,6 +33,7 @@ from .arguments import (
 )
 from .budget import Budget
 from .errors import TapeoutError, UsageError
+from .lowering.dynamic.ranges import Given, Shape, ShapeRange, single
 
 if TYPE_CHECKING:
     from .job import Options
@@ -127,15 +128,37 @@ def _options(
     runtime: str | None,
     calibration: str | None,
     evaluation: str | None,
-    shapes: Sequence[tuple[str, tuple[int, ...]]] | None,
+    shapes: Sequence[tuple[str, Shape | ShapeRange]] | None,
     verify_passes: bool,
     io: IoName,
     plan: Sequence[tuple[str, str]] | None,
 ) -> Options:
     from .job import Options
 
-    shape, wanted = _once("--shape", shapes), _once("--plan", plan)
+    shape, wanted = _shapes(shapes), _once("--plan", plan)
     return Options(precision, runtime, shape, calibration, evaluation, verify_passes, io, wanted)
+
+
+def _shapes(pairs: Sequence[tuple[str, Shape | ShapeRange]] | None) -> dict[str, Given]:
+    """Return what ``--shape`` says of each input: its shape, or its range in each profile.
+
+    Raises:
+        UsageError: an input is given more than once, and no range at all.
+    """
+    ranged = {name for name, item in pairs or [] if isinstance(item, ShapeRange)}
+    found: dict[str, Given] = dict(_once("--shape", [p for p in pairs or [] if p[0] not in ranged]))
+    for name in ranged:
+        said = [item for other, item in pairs or [] if other == name]
+        found[name] = [s if isinstance(s, ShapeRange) else ShapeRange(s, s, s) for s in said]
+    return {name: found[name] for name, _ in pairs or []}
+
+
+def _single(pairs: Sequence[tuple[str, Shape | ShapeRange]] | None) -> dict[str, Shape]:
+    """Return the shapes of inputs; raises UsageError if any is a range, or given twice."""
+    ranges = [f"{name}={item}" for name, item in pairs or [] if isinstance(item, ShapeRange)]
+    if ranges:
+        raise UsageError(f"quantize takes single shapes, not {', '.join(ranges)}")
+    return {name: single(item) for name, item in _once("--shape", pairs).items()}
 
 
 def _once(option: str, pairs: Sequence[tuple[str, Value]] | None) -> dict[str, Value]:
@@ -249,7 +272,7 @@ def quantize_model(
         from . import quantizer
 
         options = quantizer.QuantizeOptions(
-            scheme, method, calibration, evaluation, accuracy_drop, _once("--shape", shape), report
+            scheme, method, calibration, evaluation, accuracy_drop, _single(shape), report
         )
         with render.progress() as progress:
             found = quantizer.quantize(model, output, options, force=force, progress=progress)

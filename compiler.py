@@ -20,6 +20,8 @@ from .data import read_data
 from .errors import BudgetError, Problem, UsageError
 from .job import Job, Options, described
 from .lowering import dialect
+from .lowering.dynamic.family import family_of
+from .lowering.dynamic.ranges import singles
 from .lowering.importers.onnx import load
 from .lowering.reference import Reference
 from .planner import Candidate, candidates
@@ -68,7 +70,8 @@ def prepare(
     profile = catalog.load(device)
     path = Path(model)
     progress(f"importing {path.name}")
-    imported = load(path, options.shapes)
+    family = family_of(path, options.shapes)
+    imported = family.at(family.ranges.base) if family else load(path, singles(options.shapes))
     inputs = tuple(map(described, imported.graph.inputs))
     given = options.calibration
     samples = read_data(given, inputs, labelled=False) if given else None
@@ -90,6 +93,7 @@ def prepare(
         samples=samples,
         labelled=labelled,
         progress=progress,
+        family=family,
     )
 
 
@@ -121,6 +125,7 @@ def plan(job: Job) -> list[Candidate]:
         verify,
         options.io,
         options.plan,
+        job.family,
     )
 
 

@@ -10,6 +10,8 @@ import onnx_ir as ir
 from .budget import Budget
 from .bundle import ModelFile, Quantization, Tensor
 from .data import Data
+from .lowering.dynamic.family import Family
+from .lowering.dynamic.ranges import Given
 from .lowering.quantized import meaning_of
 from .profiles.schema import Profile
 from .targets.base import Io, Precision, Progress
@@ -21,7 +23,8 @@ class Options:
 
     Attributes:
         runtime: one of the device's runtimes; None lets the planner choose.
-        shapes: static input shapes, by input name.
+        shapes: by input name, a shape, a `ShapeRange`, or one `ShapeRange` for each optimization
+            profile; what is said of an input once holds in all profiles.
         calibration: ``FILE.npz[:KEY]`` of inputs, for a precision in fewer bits; the first samples
             become the test vectors.
         evaluation: ``FILE.npz[:KEY]`` of inputs and labels, for the accuracy.
@@ -32,7 +35,7 @@ class Options:
 
     precision: Precision = "auto"
     runtime: str | None = None
-    shapes: Mapping[str, tuple[int, ...]] = dataclasses.field(default_factory=dict)
+    shapes: Mapping[str, Given] = dataclasses.field(default_factory=dict)
     calibration: str | None = None
     evaluation: str | None = None
     verify_passes: bool = False
@@ -42,7 +45,12 @@ class Options:
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """One imported model on its way to one device."""
+    """One imported model on its way to one device.
+
+    Attributes:
+        family: the model at other shapes, where ranges of them are asked for; `model` has those
+            that the first profile is tuned for, and so do the data and all estimates.
+    """
 
     file: ModelFile
     model: ir.Model
@@ -54,6 +62,7 @@ class Job:
     samples: Data | None
     labelled: Data | None
     progress: Progress
+    family: Family | None = None
 
 
 def described(value: ir.Value) -> Tensor:

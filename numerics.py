@@ -66,6 +66,7 @@ def make_vectors(
     reference: Reference,
     inputs: Sequence[InputSpec],
     data: Mapping[str, np.ndarray] | None = None,
+    samples: int = _SAMPLES,
 ) -> Vectors:
     """Return the first samples of `data`, or drawn ones, with the reference's outputs.
 
@@ -73,13 +74,13 @@ def make_vectors(
     integers that stand for real numbers, 0 and 1 for others and booleans (valid as an index into
     anything).
     """
-    cut = pieces(data, inputs)[:_SAMPLES] if data is not None else _draw(inputs)
+    cut = pieces(data, inputs)[:samples] if data is not None else _draw(inputs, samples)
     return Vectors(stack(cut), run_reference(reference, cut))
 
 
-def _draw(inputs: Sequence[InputSpec]) -> list[dict[str, np.ndarray]]:
+def _draw(inputs: Sequence[InputSpec], samples: int) -> list[dict[str, np.ndarray]]:
     rng = np.random.default_rng(0)
-    count = _SAMPLES if all(item.shape for item in inputs) else 1
+    count = samples if all(item.shape for item in inputs) else 1
     drawn = []
     for _ in range(count):
         piece = {}

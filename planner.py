@@ -14,6 +14,9 @@ from .budget import Budget, Usage, Verdict
 from .errors import BudgetError, MissingToolError, ModelError, Problem, TapeoutError, UsageError
 from .lowering.analysis import report
 from .lowering.analysis.report import MemoryReport, Report
+from .lowering.dynamic.family import Family
+from .lowering.dynamic.generalize import Dynamic, attach, generalize
+from .lowering.dynamic.ranges import Shapes
 from .lowering.passes.integer_borders import IntegerBorders
 from .lowering.passes.sign_quantization import SignQuantization
 from .lowering.pipeline import Check, Pipeline
@@ -201,12 +204,18 @@ class _Lowering:
     """Lowers one imported model for plans; those of equal numbers and passes share the result."""
 
     def __init__(
-        self, model: ir.Model, profile: Profile, converter: Converter, verify: Check | None
+        self,
+        model: ir.Model,
+        profile: Profile,
+        converter: Converter,
+        verify: Check | None,
+        family: Family | None,
     ) -> None:
         self._model = model
         self._profile = profile
         self._converter = converter
         self._verify = verify
+        self._family = family
         self._quantized = is_quantized(model)
         self._known: dict[tuple[str | None, str], _Lowered] = {}
 
@@ -228,6 +237,9 @@ class _Lowering:
                 source = borders.run(source.clone(), self._verify)
             pipeline = borders + own if converted is None else converted.pipeline + borders + own
             model = own.run(source.clone(), self._verify)
+            if self._family is not None:
+                to_source = borders if converted is None else converted.pipeline + borders
+                attach(model, self._generalized(self._family, to_source, own))
             self._known[way] = _Lowered(source, converted, pipeline, model)
         return self._known[way]
 
@@ -257,6 +269,7 @@ def candidates(
     verify: Check | None = None,
     io: Io = "auto",
     options: Mapping[str, str] | None = None,
+    family: Family | None = None,
 ) -> list[Candidate]:
     """Lower the imported `model` for every plan; those whose estimate fits the budget come first.
 
@@ -271,6 +284,7 @@ def candidates(
         converter: of this model.
         verify: the dialect check to run after every pass, if any.
         options: as `plans` takes them.
+        family: the model at other shapes, where the engine has to serve a range of them.
 
     Raises:
         UsageError, MissingToolError: as `plans` does; the precision needs samples.
@@ -282,11 +296,14 @@ def candidates(
     inaccurate: list[BudgetError] = []
     offered = plans(profile, precision, runtime, io, options)
     several = len({(plan.runtime, plan.precision) for _, plan in offered}) > 1
-    lowering = _Lowering(model, profile, converter, verify)
+    lowering = _Lowering(model, profile, converter, verify, family)
     schemes = [lowering.scheme(target, plan) for target, plan in offered]
     spared = precision == "auto" and None in schemes and not converter.batches
     for (target, plan), scheme in zip(offered, schemes, strict=True):
         if scheme is not None and spared:
+            continue
+        if family is not None and not target.dynamic:
+            refused.append(_single_shapes_only(plan))
             continue
         try:
             lowered = lowering.of(target, plan, scheme)
@@ -346,6 +363,14 @@ def _without(runtime: str, precision: Precision) -> Problem:
     why = target_for(runtime).only
     what = f"offers no {precision} plan{': ' if why else ''}{why}"
     return Problem(runtime, what, "try --precision auto")
+
+
+def _single_shapes_only(plan: Plan) -> Problem:
+    return Problem(
+        plan.runtime,
+        "takes no ranges of shapes: its engines serve one",
+        "give one shape, --shape INPUT=1x3x224x224, or a --runtime that takes ranges",
+    )
 
 
 def _of_plan(problem: Problem, plan: Plan) -> Problem:

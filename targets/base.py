@@ -144,6 +144,11 @@ class Target(abc.ABC):
     #: The command that installs them.
     install: ClassVar[str]
 
+    #: Whether its engines serve ranges of shapes. The lowered model that its methods are given is
+    #: static, at the shapes that the first profile is tuned for; `lowering.dynamic.generalize`
+    #: has `dynamic_of`, which returns what stands for it at all shapes, and the profiles.
+    dynamic: ClassVar[bool] = False
+
     #: Why it offers no plans in other numbers than it does; empty if there is no such reason.
     only: ClassVar[str] = ""
 

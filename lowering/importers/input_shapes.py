@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+import onnx
 import onnx_ir as ir
 
 from ...errors import Problem, UsageError
@@ -46,6 +47,27 @@ def fix_input_shapes(model: ir.Model, shapes: Shapes) -> dict[str, int]:
     if problems:
         raise UsageError("the shapes of the model's inputs do not work out", problems)
     return bound
+
+
+def declared_dims(model: onnx.ModelProto) -> dict[str, tuple[_Dim, ...] | None]:
+    """Return the dimensions of each input as the file has them; None for one without a shape."""
+    constants = {tensor.name for tensor in model.graph.initializer}
+    found: dict[str, tuple[_Dim, ...] | None] = {}
+    for value in model.graph.input:
+        if value.name not in constants:
+            tensor = value.type.tensor_type
+            found[value.name] = tuple(map(_dim, tensor.shape.dim)) if _has_shape(value) else None
+    return found
+
+
+def _has_shape(value: onnx.ValueInfoProto) -> bool:
+    return value.type.HasField("tensor_type") and value.type.tensor_type.HasField("shape")
+
+
+def _dim(dim: onnx.TensorShapeProto.Dimension) -> _Dim:
+    if dim.HasField("dim_value"):
+        return dim.dim_value if dim.dim_value >= 0 else None
+    return dim.dim_param or None
 
 
 def _declared(value: ir.Value) -> list[_Dim] | None:

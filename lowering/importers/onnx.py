@@ -13,7 +13,7 @@ from ...errors import ModelError, Problem
 from ..opset import IR_VERSION, SOURCE_OPSET, WORKING_OPSET
 from .elaboration import elaborate
 from .inference import REJECTIONS, reason
-from .input_shapes import fix_input_shapes
+from .input_shapes import declared_dims, fix_input_shapes
 from .onnx_file import read
 from .onnx_functions import settle_imports
 from .onnx_proto import normalize, skeleton
@@ -47,6 +47,15 @@ def load(path: Path, shapes: Mapping[str, tuple[int, ...]] | None = None) -> ir.
     if problems:
         raise ModelError(f"{path.name} cannot be imported", problems)
     return _finished(model, source)
+
+
+def declared(path: Path) -> dict[str, tuple[int | str | None, ...] | None]:
+    """Return the dimensions of each input as the file has them: sizes, names, None for neither.
+
+    Raises:
+        ModelError: the file holds no ONNX model; whether it is a valid one is not looked at.
+    """
+    return declared_dims(read(path))
 
 
 def _parsed(path: Path, reader: TensorReader) -> onnx.ModelProto:

@@ -18,7 +18,6 @@ from ...errors import ModelError, Problem, TapeoutError
 from ...lowering.analysis.fixes import Lever
 from ...lowering.analysis.program import Sharing
 from ...lowering.analysis.roofline import Machine, estimate
-from ...lowering.analysis.tensors import bytes_of
 from ...lowering.canonical import canonical
 from ...lowering.pipeline import Pipeline
 from ...profiles.gpu_schema import Gpu
@@ -31,6 +30,7 @@ from .execute import cannot_run, execute
 from .glue import write_glue
 from .log import Memory
 from .network import onnx_of
+from .profiles import count, interfaces, network_of, profiles_of, usage
 from .run import header
 
 RUNTIME: Final = "tensorrt-rtx"
@@ -47,6 +47,7 @@ class RtxTarget(Target):
     runtimes: ClassVar[tuple[str, ...]] = (RUNTIME,)
     packages: ClassVar[Mapping[str, str]] = {"tensorrt_rtx": "tensorrt-rtx"}
     install: ClassVar[str] = "pip install 'tapeout[gpu]'"
+    dynamic: ClassVar[bool] = True
     levers: ClassVar[tuple[Lever, ...]] = ("batch",)
     sharing: ClassVar[Sharing] = Sharing(fusion="elementwise")
 
@@ -78,19 +79,13 @@ class RtxTarget(Target):
     def estimate(self, model: ir.Model, profile: Profile, plan: Plan) -> Usage:
         """Build it, in about a second: the figures are those of the engine."""
         memory = _memory(model, profile, plan)
-        interface = sum(map(bytes_of, (*model.graph.inputs, *model.graph.outputs)))
         size = len(_engine(model, profile, plan).content)
         seconds = estimate(model, self.machine(profile, plan), self.sharing).seconds
-        return Usage(
-            memory=Figure(memory.needed(0) + interface, "B", "exact", "on the card, as planned"),
-            storage=Figure(size, "B", "exact", ENGINE),
-            latency=Figure(seconds, "s", "estimated", "roofline"),
-            parts=(
-                ("weights", Figure(memory.weights, "B", "exact")),
-                ("activations", Figure(memory.activations[0], "B", "exact")),
-                ("persistent", Figure(memory.persistent[0], "B", "exact")),
-                ("inputs and outputs", Figure(interface, "B", "exact")),
-            ),
+        return usage(
+            memory,
+            interfaces(model),
+            Figure(size, "B", "exact", ENGINE),
+            Figure(seconds, "s", "estimated", "roofline"),
         )
 
     def build(
@@ -116,12 +111,12 @@ class RtxTarget(Target):
         return execute(bundle, profile, feeds, repeat)
 
     def network(self, model: ir.Model, profile: Profile, plan: Plan) -> ir.Model:
-        return model
+        return network_of(model)
 
 
 @per_model
 def _unsupported(model: ir.Model) -> list[Problem]:
-    return unsupported(onnx_of(model))
+    return unsupported(onnx_of(network_of(model)))
 
 
 def _gpu(profile: Profile) -> Gpu:
@@ -135,7 +130,8 @@ def _engine(
 ) -> Engine:
     """Return what the builder makes of a lowered model, for all capabilities of the device."""
     chosen = capabilities or _gpu(profile).capabilities
-    return engine(Request(onnx_of(model), chosen, tf32=plan.precision == "tf32"))
+    content, tf32 = onnx_of(network_of(model)), plan.precision == "tf32"
+    return engine(Request(content, chosen, profiles_of(model), tf32=tf32))
 
 
 def _memory(model: ir.Model, profile: Profile, plan: Plan) -> Memory:
@@ -144,7 +140,7 @@ def _memory(model: ir.Model, profile: Profile, plan: Plan) -> Memory:
     Of an engine for several capabilities the builder tells the figures of one of them.
     """
     served = _gpu(profile).capabilities
-    each = [_engine(model, profile, plan, (one,)).log.memory(1) for one in served]
+    each = [_engine(model, profile, plan, (one,)).log.memory(count(model)) for one in served]
     return Memory(
         max(item.weights for item in each),
         tuple(map(max, zip(*(item.activations for item in each), strict=True))),

@@ -1,0 +1,63 @@
+"""Optimization profiles: what the builder is told of them, and what the engine needs in each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import onnx_ir as ir
+
+from ...budget import Figure, Usage
+from ...lowering.analysis.tensors import bytes_of
+from ...lowering.dynamic.generalize import dynamic_of
+from .builder import Ranges
+from .log import Memory
+
+
+def network_of(model: ir.Model) -> ir.Model:
+    """Return what the builder is given for a lowered model: with the dimensions that vary open."""
+    found = dynamic_of(model)
+    return model if found is None else found.model
+
+
+def profiles_of(model: ir.Model) -> tuple[Ranges, ...]:
+    """Return the optimization profiles of a lowered model; none where its shapes are static."""
+    found = dynamic_of(model)
+    if found is None:
+        return ()
+    return tuple(
+        tuple((name, (item.min, item.opt, item.max)) for name, item in profile.items())
+        for profile in found.ranges.profiles
+    )
+
+
+def count(model: ir.Model) -> int:
+    """Return for how many optimization profiles the builder plans memory: at least one."""
+    return max(1, len(profiles_of(model)))
+
+
+def interfaces(model: ir.Model) -> tuple[int, ...]:
+    """Return the bytes of inputs and outputs at the largest shapes of each profile."""
+    found = dynamic_of(model)
+    models = (model,) if found is None else found.largest
+    return tuple(sum(map(bytes_of, (*item.graph.inputs, *item.graph.outputs))) for item in models)
+
+
+def usage(memory: Memory, interface: Sequence[int], storage: Figure, latency: Figure) -> Usage:
+    """Return what an engine costs; one profile runs at a time, so the largest one counts."""
+    totals = [memory.needed(index) + size for index, size in enumerate(interface)]
+    most = totals.index(max(totals))
+    several = f", in profile {most + 1} of {len(totals)}" if len(totals) > 1 else ""
+    parts = {
+        "weights": memory.weights,
+        "activations": memory.activations[most],
+        "persistent": memory.persistent[most],
+        "inputs and outputs": interface[most],
+    }
+    note = "on the card, as planned"
+    return Usage(
+        memory=Figure(totals[most], "B", "exact", note + several),
+        storage=storage,
+        latency=latency,
+        parts=tuple((name, Figure(size, "B", "exact")) for name, size in parts.items()),
+        profiles=tuple(Figure(total, "B", "exact", note) for total in totals) if several else (),
+    )
