@@ -127,9 +127,7 @@ class Engine:
             UnfitError: the file is not the manifest's engine, or not for this machine.
             RuntimeError: the runtime does not load it, or it has other tensors than the manifest.
         """
-        content = _content(file)
-        record = fit.Record.read(file.with_name("manifest.json"), file.name)
-        self._trt, self._cuda, gpu = _prepared(record, content)
+        content, self._trt, self._cuda, gpu = self._open(file)
         self._cuda("cudaSetDevice", gpu.index)
         self._stream = self._cuda("cudaStreamCreate")
         self._free: int = self._cuda("cudaMemGetInfo")
@@ -148,6 +146,12 @@ class Engine:
         self._events = [self._cuda("cudaEventCreate") for _ in range(len(STEPS) + 1)]
         self._profile = 0
         self._bound: dict[str, tuple[int, ...]] | None = None
+
+    def _open(self, file: Path) -> tuple[bytes, Any, Cuda, fit.Gpu]:
+        """Return a checked engine, both libraries, and the GPU to run on; see `__init__`."""
+        content = _content(file)
+        record = fit.Record.read(file.with_name("manifest.json"), file.name)
+        return content, *_prepared(record, content)
 
     def infer(self) -> None:
         """Run once more on the inputs that lie on the GPU, and wait for the end."""
