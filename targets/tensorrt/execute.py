@@ -1,25 +1,90 @@
-"""Running a bundle here, where a GPU that its engine serves is at hand."""
+"""Running a bundle here, where a GPU that its engine serves is at hand.
+
+This path is written against the public API of CUDA and TensorRT-RTX and is untested until it has
+run on such a machine.
+"""
 
 from __future__ import annotations
 
+import importlib.util
+import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
-from ...errors import Problem, UsageError
+from ...errors import MissingToolError, Problem, UsageError
 from ...profiles.schema import Profile
+from .. import nvidia, process
 from ..base import Execution
+
+#: The code that loads the engine, here and in the bundles.
+ENGINE_CODE: Final = Path(__file__).resolve().parent / "run" / "engine.py"
+
+#: Module -> how to install what brings it.
+PACKAGES: Final = {
+    "tensorrt_rtx": "pip install 'tapeout[gpu]'",
+    "cuda.bindings": "pip install cuda-python==13.0.3",
+}
+
+_ELSEWHERE: Final = "run it on the device, as run/README.md in the bundle says"
 
 
 def cannot_run(profile: Profile) -> Problem | None:
-    """Return why a bundle for the device cannot run on this machine."""
-    return Problem(profile.title, "is not in this machine", "see run/README.md in the bundle")
+    """Return why a bundle for the device cannot run on this machine; None if it can."""
+    return _no_gpu(profile) or _no_packages()
 
 
 def execute(
     bundle: Path, profile: Profile, feeds: Mapping[str, np.ndarray], repeat: int = 0
 ) -> Execution:
-    """Run a bundle in a process of its own; see `Target.execute`."""
-    obstacle = cannot_run(profile)
-    raise UsageError(f"{bundle.name} cannot run here", [obstacle] if obstacle else [])
+    """Run a bundle in a process of its own; see `Target.execute` and `process.execute`."""
+    if problem := _no_gpu(profile):
+        raise UsageError(f"a bundle for {profile.name} cannot run on this machine", [problem])
+    if problem := _no_packages():
+        raise MissingToolError("what runs an engine on a GPU is not installed", [problem])
+    card = next(card for card in nvidia.cards() if card.capability in _served(profile))
+    return process.execute(
+        bundle,
+        ENGINE_CODE,
+        feeds,
+        where="device" if card.name == profile.title.partition(" (")[0] else "host",
+        python=[sys.executable],
+        environment=nvidia.environment(),
+        repeat=repeat,
+    )
+
+
+def _served(profile: Profile) -> tuple[str, ...]:
+    return profile.gpu.capabilities if profile.gpu is not None else ()
+
+
+def _no_gpu(profile: Profile) -> Problem | None:
+    served = _served(profile)
+    try:
+        cards = nvidia.cards()
+    except nvidia.DriverError as error:
+        wanted = f"a GPU of compute capability {' or '.join(served)} and {nvidia.DRIVER}"
+        return Problem(profile.name, str(error), f"{_ELSEWHERE}; it takes {wanted}")
+    if any(card.capability in served for card in cards):
+        return None
+    has = ", ".join(map(str, cards))
+    what = f"its engine is for compute capability {' or '.join(served)}, this machine has {has}"
+    fix = f"{_ELSEWHERE}; or compile for a device like this one: tapeout devices --kind gpu"
+    return Problem(profile.name, what, fix)
+
+
+def _no_packages() -> Problem | None:
+    missing = [module for module in PACKAGES if not _is_installed(module)]
+    if not missing:
+        return None
+    fix = " && ".join(PACKAGES[module] for module in missing)
+    return Problem(", ".join(missing), "is not installed", fix)
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # the package that the module is in
+        return False
