@@ -124,7 +124,7 @@ def plans(
     if not found:
         raise ModelError(
             f"no runtime of {profile.name} can be built in {precision}",
-            [_without(name, precision) for name in offered],
+            [problem for name in offered for problem in _without(name, profile, precision)],
         )
     with_io = [(target, target.with_io(profile, plan, io)) for target, plan in found]
     wanted = [(target, plan) for target, plan in with_io if plan is not None]
@@ -359,10 +359,12 @@ def rivals(found: Sequence[Candidate]) -> list[list[Candidate]]:
     return [list(group) for _, group in itertools.groupby(found, numbers)]
 
 
-def _without(runtime: str, precision: Precision) -> Problem:
-    why = target_for(runtime).only
-    what = f"offers no {precision} plan{': ' if why else ''}{why}"
-    return Problem(runtime, what, "try --precision auto")
+def _without(runtime: str, profile: Profile, precision: Precision) -> list[Problem]:
+    target = target_for(runtime)
+    if found := target.refusals(profile, precision):
+        return found
+    what = f"offers no {precision} plan{': ' if target.only else ''}{target.only}"
+    return [Problem(runtime, what, "try --precision auto")]
 
 
 def _single_shapes_only(plan: Plan) -> Problem:

@@ -171,6 +171,10 @@ class Target(abc.ABC):
     def plans(self, profile: Profile, precision: Precision) -> Sequence[Plan]:
         """Return the candidate plans for the device, the preferred first; may be empty."""
 
+    def refusals(self, profile: Profile, precision: Precision) -> list[Problem]:
+        """Return why `plans` is empty, where there is more to say than that it is."""
+        return []
+
     def with_io(self, profile: Profile, plan: Plan, io: Io) -> Plan | None:
         """Return a plan with the inputs and outputs that are asked for; None: it cannot have them.
 

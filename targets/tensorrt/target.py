@@ -25,6 +25,7 @@ from ...profiles.schema import Profile
 from ..base import Built, Execution, Plan, Precision, Progress, Target
 from ..gpu import machine_of
 from ..memo import per_model
+from . import capabilities
 from .builder import Engine, Request, engine, unsupported
 from .execute import cannot_run, execute
 from .glue import write_glue
@@ -36,9 +37,6 @@ from .run import header
 RUNTIME: Final = "tensorrt-rtx"
 
 ENGINE: Final = "engine.trt"
-
-#: Precision -> scheme; None: the model's own numbers. The preferred first.
-_SCHEMES: Final[dict[str, str | None]] = {"fp32": None, "fp16": "fp16", "int8": "tensorrt"}
 
 
 class RtxTarget(Target):
@@ -54,11 +52,14 @@ class RtxTarget(Target):
     def plans(self, profile: Profile, precision: Precision) -> Sequence[Plan]:
         if profile.gpu is None:
             return ()
-        offered = set(_SCHEMES) if precision == "auto" else {precision}
-        return tuple(Plan(RUNTIME, name) for name in _SCHEMES if name in offered)
+        found = capabilities.offered(profile, RUNTIME, precision)
+        return tuple(Plan(RUNTIME, name) for name in found)
+
+    def refusals(self, profile: Profile, precision: Precision) -> list[Problem]:
+        return capabilities.refusals(profile, RUNTIME, precision)
 
     def scheme(self, profile: Profile, plan: Plan) -> str | None:
-        return _SCHEMES[plan.precision]
+        return capabilities.scheme(plan.precision)
 
     def pipeline(self, profile: Profile, plan: Plan) -> Pipeline:
         return canonical("nchw")
@@ -67,6 +68,8 @@ class RtxTarget(Target):
         return _unsupported(lowered())
 
     def check(self, model: ir.Model, profile: Profile, plan: Plan) -> list[Problem]:
+        if problems := capabilities.problems(model, profile, plan):
+            return problems
         try:
             _engine(model, profile, plan)
         except ModelError as error:
@@ -126,10 +129,10 @@ def _gpu(profile: Profile) -> Gpu:
 
 
 def _engine(
-    model: ir.Model, profile: Profile, plan: Plan, capabilities: tuple[str, ...] | None = None
+    model: ir.Model, profile: Profile, plan: Plan, served: tuple[str, ...] | None = None
 ) -> Engine:
     """Return what the builder makes of a lowered model, for all capabilities of the device."""
-    chosen = capabilities or _gpu(profile).capabilities
+    chosen = served or _gpu(profile).capabilities
     content, tf32 = onnx_of(network_of(model)), plan.precision == "tf32"
     return engine(Request(content, chosen, profiles_of(model), tf32=tf32))
 
@@ -148,10 +151,10 @@ def _memory(model: ir.Model, profile: Profile, plan: Plan) -> Memory:
     )
 
 
-def _require_header(content: bytes, version: str, capabilities: Sequence[str]) -> None:
+def _require_header(content: bytes, version: str, served: Sequence[str]) -> None:
     """Raise TapeoutError if an engine is not for this version and these capabilities."""
     try:
-        found = header.unfit(header.parse(content), len(content), version, capabilities)
+        found = header.unfit(header.parse(content), len(content), version, served)
     except header.HeaderError as error:
         found = [str(error)]
     if found:
