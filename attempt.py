@@ -174,13 +174,14 @@ class Attempt:
         converted, kept = self.candidate.converted, self.candidate.in_float()
         if converted is None:
             return ConversionRecord(scheme="", kept=kept) if kept else None
-        return ConversionRecord(scheme=converted.conversion.scheme.name, kept=kept)
+        dense = self.candidate.dense()
+        return ConversionRecord(scheme=converted.scheme, kept=kept, dense=dense)
 
     def _report(self, built: Built) -> dict[str, Any]:
         """Say where memory, time and operators go."""
         profile = self.job.profile
         found = self.candidate.report(profile, built.usage).to_json()
-        return {**found, **self.candidate.placement_json(profile)}
+        return {**found, **self.candidate.placement_json(profile), **built.report}
 
     def _manifest(
         self, built: Built, report: dict[str, Any], usage: Usage, verdict: Verdict

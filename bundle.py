@@ -71,13 +71,17 @@ class PlanRecord(_Data):
 
 
 class ConversionRecord(_Data):
-    """How the model came to fewer bits; `kept`: the nodes that stayed in float, with the reason.
+    """How the model came to fewer bits, or weights.
 
-    `scheme` is empty if the model file was quantized already.
+    Attributes:
+        scheme: empty if the model file was quantized already.
+        kept: the nodes that stayed in float, with the reason.
+        dense: those whose weights stayed dense where others are sparse, with the reason.
     """
 
     scheme: str
     kept: dict[str, str]
+    dense: dict[str, str] = Field(default_factory=dict)
 
 
 class Quantization(_Data):

@@ -63,8 +63,12 @@ class Candidate:
         """Return the nodes that stay in float in a plan of fewer bits, and why."""
         kept = dict(self.target.in_float(self.model))
         if self.converted is not None:
-            kept |= {**self.converted.conversion.fixed, **self.converted.outcome.kept}
+            kept |= self.converted.in_float
         return kept
+
+    def dense(self) -> dict[str, str]:
+        """Return the nodes whose weights stay dense in a plan of sparse ones, and why."""
+        return {} if self.converted is None else self.converted.dense
 
     def placement(self, profile: Profile) -> Placement | None:
         """Say where each operator runs, on a device with several places for them."""
@@ -145,9 +149,17 @@ def plans(
 def _with_options(
     found: Sequence[tuple[Target, Plan]], options: Mapping[str, str], profile: Profile
 ) -> list[tuple[Target, Plan]]:
-    """Return the plans that have all `options`; raises UsageError naming those that there are."""
+    """Return the plans that have all `options`; raises UsageError naming those that there are.
+
+    Weights are sparse only where that is asked for: it costs accuracy, and whether kernels for it
+    are taken shows on the device alone.
+    """
     given = [{name: str(value) for name, value in plan.options} for _, plan in found]
-    kept = [item for item, has in zip(found, given, strict=True) if options.items() <= has.items()]
+    kept = [
+        (target, plan)
+        for (target, plan), has in zip(found, given, strict=True)
+        if options.items() <= has.items() and (not plan.sparsity or "sparsity" in options)
+    ]
     if not kept:
         known: dict[str, dict[str, None]] = {}
         for has in given:
@@ -221,7 +233,7 @@ class _Lowering:
 
     def scheme(self, target: Target, plan: Plan) -> str | None:
         """Return the scheme that the model must be converted to; None if it has its numbers."""
-        if self._quantized and plan.precision in _SETTLED:
+        if self._quantized and plan.precision in _SETTLED and not plan.sparsity:
             return None
         return target.scheme(self._profile, plan)
 

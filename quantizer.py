@@ -5,6 +5,7 @@ import -> canonical, in float -> scheme -> (nodes back to float until the accura
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
@@ -22,9 +23,9 @@ from .lowering.importers.onnx import load
 from .lowering.matching import nodes_of
 from .lowering.pipeline import Pipeline
 from .lowering.quantization.contract import Measured, Outcome, within
-from .lowering.quantization.conversion import Conversion, conversion, preparation
+from .lowering.quantization.conversion import Conversion, Sparse, conversion, preparation
 from .lowering.quantization.report import Row, rows
-from .lowering.quantization.scheme import SCHEMES, AnyScheme
+from .lowering.quantization.scheme import SCHEMES, AnyScheme, SparseScheme
 from .lowering.quantization.sensitivity import sensitivity
 from .lowering.quantization.sqnr import of_outputs
 from .lowering.reference import Arrays, Reference
@@ -42,7 +43,7 @@ class QuantizeOptions:
     """How to quantize.
 
     Attributes:
-        scheme: a name of SCHEMES.
+        scheme: a name of SCHEMES; or two, joined by a comma, of which the first is sparse.
         method: how ranges are found: ``auto``, ``minmax``, ``percentile``, ``entropy``, ``mse``.
         calibration: ``FILE.npz[:KEY]`` of inputs; needed by the integer schemes.
         evaluation: ``FILE.npz[:KEY]`` of inputs, and labels for the accuracy.
@@ -69,6 +70,7 @@ class Quantized:
         sqnr: dB at the outputs over all samples of the evaluation (else calibration) data,
             measured; infinite where nothing differs, None if there were no samples.
         accuracy, source_accuracy: top-1 on the labelled data, measured with ONNX Runtime.
+        kept, dense: the nodes that stay in float, and those whose weights stay dense, and why.
         rows: what was done to each node.
     """
 
@@ -82,16 +84,44 @@ class Quantized:
     accuracy: Accuracy | None
     source_accuracy: Accuracy | None
     kept: Mapping[str, str]
+    dense: Mapping[str, str]
     rows: tuple[Row, ...]
 
 
 @dataclasses.dataclass(frozen=True)
 class Converted:
-    """A model in one scheme, with the passes that lead there from the imported one."""
+    """A model in one scheme, with the passes that lead there from the imported one.
+
+    Attributes:
+        first: what was done before, if its weights are sparse and its numbers shorter.
+    """
 
     conversion: Conversion
     outcome: Outcome
     pipeline: Pipeline
+    first: Converted | None = None
+
+    @property
+    def scheme(self) -> str:
+        """The names of the schemes, in their order."""
+        before = f"{self.first.scheme}," if self.first is not None else ""
+        return before + self.conversion.scheme.name
+
+    @property
+    def in_float(self) -> dict[str, str]:
+        """The nodes that stay in float, with the reason."""
+        return {} if isinstance(self.conversion, Sparse) else self._kept
+
+    @property
+    def dense(self) -> dict[str, str]:
+        """The nodes whose weights stay dense in a sparse network, with the reason."""
+        if isinstance(self.conversion, Sparse):
+            return self._kept
+        return self.first.dense if self.first is not None else {}
+
+    @property
+    def _kept(self) -> dict[str, str]:
+        return {**self.conversion.fixed, **self.outcome.kept}
 
 
 class Converter:
@@ -115,7 +145,7 @@ class Converter:
         method: str = "auto",
         progress: Progress = lambda _: None,
     ) -> None:
-        self._model = model
+        self._source = self._model = model
         self._inputs = inputs
         self._labelled = labelled
         self._limit = limit
@@ -128,6 +158,7 @@ class Converter:
         """Return the model in a scheme.
 
         Args:
+            scheme: of a name that `require_known` lets pass.
             costs: measure what each node costs alone.
 
         Raises:
@@ -136,8 +167,19 @@ class Converter:
             BudgetError: the accuracy cannot be held.
         """
         if scheme not in self._found:
-            self._found[scheme] = self._converted(SCHEMES[scheme], costs)
+            first, _, then = scheme.partition(",")
+            if then:
+                self._found[scheme] = self._both(self.to(first), then, costs)
+            else:
+                self._found[scheme] = self._converted(SCHEMES[first], costs)
         return self._found[scheme]
+
+    def _both(self, first: Converted, then: str, costs: bool) -> Converted:
+        """Go on from a converted model; the accuracy is held against the imported one's."""
+        rest = copy.copy(self)
+        rest._model, rest._found = first.outcome.model, {}
+        found = rest.to(then, costs=costs)
+        return dataclasses.replace(found, pipeline=first.pipeline + found.pipeline, first=first)
 
     def _converted(self, scheme: AnyScheme, costs: bool) -> Converted:
         self._progress(f"converting to {scheme.name}")
@@ -145,7 +187,8 @@ class Converter:
         if not found.nodes:
             raise ModelError(
                 f"the model has nothing that {scheme.name} would change",
-                [Problem("", scheme.summary)],
+                [Problem("", scheme.summary)]
+                + [Problem(f"node {name!r}", why) for name, why in found.fixed.items()],
             )
         alone = None
         if costs and self.batches:
@@ -174,7 +217,7 @@ class Converter:
     @functools.cached_property
     def source_outputs(self) -> list[Arrays]:
         """The float model's outputs for each piece of the labelled data."""
-        return self.outputs(self._model)
+        return self.outputs(self._source)
 
     def accuracy(self, outputs: Sequence[Arrays]) -> Accuracy:
         """Return the top-1 of outputs for the labelled data."""
@@ -189,6 +232,20 @@ class Converter:
     def _measured(self, model: ir.Model) -> Measured:
         outputs = self.outputs(model)
         return Measured(self.source_accuracy.share - self.accuracy(outputs).share, outputs)
+
+
+def require_known(scheme: str) -> None:
+    """Raise UsageError unless it is a name of SCHEMES, or two and the first is sparse."""
+    names = scheme.split(",")
+    if unknown := [name for name in names if name not in SCHEMES]:
+        known = [Problem(item.name, item.summary) for item in SCHEMES.values()]
+        raise UsageError(f"there is no scheme {unknown[0]!r}; there are:", known)
+    sparse = [isinstance(SCHEMES[name], SparseScheme) for name in names]
+    if sparse not in ([True], [False], [True, False]):
+        raise UsageError(
+            f"the schemes {scheme!r} do not go together",
+            [Problem("--scheme", "joins two", "name a sparse one, a comma, and one of numbers")],
+        )
 
 
 def quantize(
@@ -211,9 +268,7 @@ def quantize(
         TapeoutError: the subclass says which exit code the command line would give.
     """
     options, path = options or QuantizeOptions(), Path(output)
-    if options.scheme not in SCHEMES:
-        known = [Problem(item.name, item.summary) for item in SCHEMES.values()]
-        raise UsageError(f"there is no scheme {options.scheme!r}; there are:", known)
+    require_known(options.scheme)
     _require_writable(path, force)
     progress(f"importing {Path(model).name}")
     imported = load(Path(model), options.shapes)
@@ -245,12 +300,13 @@ def quantize(
         scheme=options.scheme,
         passes=str(found.pipeline),
         size=constant_bytes(result),
-        source_size=constant_bytes(found.conversion.model),
+        source_size=constant_bytes((found.first or found).conversion.model),
         sqnr=sqnr,
         samples=count,
         accuracy=accuracy,
         source_accuracy=None if accuracy is None else converter.source_accuracy,
-        kept={**found.conversion.fixed, **found.outcome.kept},
+        kept=found.in_float,
+        dense=found.dense,
         rows=tuple(rows(found.conversion, found.outcome)),
     )
 

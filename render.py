@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from rich.table import Table
 from rich.text import Text
 
-from . import render_placement
+from . import render_layers, render_placement
 from .budget import LINES, Budget, Usage, Verdict
 from .errors import Problem, TapeoutError
 from .tables import console as _console
@@ -156,9 +156,13 @@ def _usage(usage: Usage, verdict: Verdict) -> Table:
     return table
 
 
-def _in_float(console: Console, nodes: Mapping[str, str]) -> None:
-    for name, why in nodes.items():
-        console.print(f"in float: node {name!r}: {why}", soft_wrap=True)
+def _kept(
+    console: Console, in_float: Mapping[str, str], dense: Mapping[str, str] | None = None
+) -> None:
+    """Show which nodes stay as they are in a plan of fewer bits, or of sparse weights."""
+    for how, nodes in (("in float", in_float), ("dense", dense or {})):
+        for name, why in nodes.items():
+            console.print(f"{how}: node {name!r}: {why}", soft_wrap=True)
 
 
 def _not_tried(console: Console, problems: Sequence[Problem]) -> None:
@@ -172,7 +176,7 @@ def check(job: Job, found: Sequence[Candidate], not_tried: Sequence[Problem]) ->
     for candidate in found:
         console.print(f"{job.file.file} fits {job.profile.name}: {candidate.plan}")
         console.print(_usage(candidate.usage, candidate.verdict))
-        _in_float(console, candidate.in_float())
+        _kept(console, candidate.in_float(), candidate.dense())
     for candidate in found:
         if (placement := candidate.placement(job.profile)) is not None:
             console.print(f"where the operators of {candidate.plan.precision} run:")
@@ -196,6 +200,7 @@ def check_json(
                 "usage": item.usage.to_json(),
                 "verdict": item.verdict.to_json(),
                 "kept": item.in_float(),
+                "dense": item.dense(),
                 **item.placement_json(job.profile),
             }
             for item in found
@@ -215,8 +220,10 @@ def compiled(result: Compiled) -> None:
         f"{plan.runtime}, {plan.precision}{options}"
     )
     console.print(_usage(result.usage, result.verdict))
-    _in_float(console, manifest.conversion.kept if manifest.conversion else {})
+    if (conversion := manifest.conversion) is not None:
+        _kept(console, conversion.kept, conversion.dense)
     render_placement.show_planned(console, manifest.report.get("placement"))
+    render_layers.show_products(console, manifest.report.get("layers"))
     _not_tried(console, result.not_tried)
     console.print(f"bundle: {result.bundle.directory}", soft_wrap=True)
 
@@ -230,10 +237,12 @@ def compiled_json(result: Compiled) -> dict[str, Any]:
         "device": manifest.device.name,
         "plan": manifest.plan.model_dump(mode="json"),
         "kept": manifest.conversion.kept if manifest.conversion else {},
+        "dense": manifest.conversion.dense if manifest.conversion else {},
         "usage": result.usage.to_json(),
         "budget": dict(manifest.budget),
         "verdict": result.verdict.to_json(),
         "not_tried": _problems(result.not_tried),
+        **{key: manifest.report[key] for key in ("layers",) if key in manifest.report},
         "digest": manifest.digest,
     }
 
@@ -286,14 +295,20 @@ def explained(bundle: Bundle) -> None:
     report = manifest.report
     for line in report["memory"]["lines"]:
         console.print(line, soft_wrap=True)
-    console.print(_steps(report["rows"]))
+    layers = report.get("layers")
+    if layers is not None:
+        render_layers.show(console, layers)
+    of_layers = layers is not None and bool(layers["profiles"])
+    if not of_layers:
+        console.print(_steps(report["rows"]))
     if "placement" in report:
         render_placement.show(console, report["placement"])
     seconds, moving = report["seconds"], report["by_limit"].get("transfer")
     shown = f"{format_seconds(seconds)} by the roofline (estimated)"
     if moving is not None:
         shown += f", of which {format_seconds(moving)} between the processors"
-    console.print(f"{report['macs']:,} MACs, {report['parameters']:,} parameters, {shown}")
+    totals = f"{report['macs']:,} MACs, {report['parameters']:,} parameters"
+    console.print(totals if of_layers else f"{totals}, {shown}")
 
 
 def _steps(rows: Sequence[dict[str, Any]]) -> Table:
@@ -328,7 +343,7 @@ def quantized(found: Quantized, table: bool) -> None:
     console = _console()
     if table:
         console.print(_nodes(found.rows))
-    _in_float(console, found.kept)
+    _kept(console, found.kept, found.dense)
     before, after = format_bytes(found.source_size), format_bytes(found.size)
     console.print(f"{found.scheme}: constants {after}, in float {before} (exact)")
     if found.sqnr is not None:
@@ -351,6 +366,7 @@ def quantized_json(found: Quantized) -> dict[str, Any]:
         "sqnr": {"value": sqnr, "unit": "dB", "known": "measured", "samples": found.samples},
         **{name: None if item is None else item.to_json() for name, item in both},
         "kept": dict(found.kept),
+        "dense": dict(found.dense),
         "nodes": [row.to_json() for row in found.rows],
     }
 

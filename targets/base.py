@@ -15,7 +15,7 @@ import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import onnx_ir as ir
@@ -63,6 +63,16 @@ class Plan:
         return int(dict(self.options).get("threads", 1))
 
     @property
+    def sparsity(self) -> str:
+        """Which pattern of zeros its weights have, as ``2:4``; empty: they are dense."""
+        return str(dict(self.options).get("sparsity", ""))
+
+    def pruned(self, scheme: str | None) -> str | None:
+        """Return the scheme of its numbers after the one that gives its weights their zeros."""
+        names = (self.sparsity and f"sparse-{self.sparsity}", scheme)
+        return ",".join(filter(None, names)) or None
+
+    @property
     def has_integer_borders(self) -> bool:
         """Whether inputs and outputs are integers where they stand for real numbers."""
         return dict(self.options).get("io") == "int8"
@@ -85,12 +95,14 @@ class Built:
         usage: what it costs; the figures that the runtime's own planner gives are ``exact``.
         toolchain: name -> version of every tool that made it.
         status: ``deferred`` when the engine itself must still be built on the device.
+        report: entries of the manifest's report that only the build tells, JSON as it is.
     """
 
     engine: str
     usage: Usage
     toolchain: Mapping[str, str]
     status: Literal["compiled", "deferred"] = "compiled"
+    report: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)

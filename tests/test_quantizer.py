@@ -171,6 +171,34 @@ def test_the_accuracy_is_a_contract(tmp_path: Path, close_calls: Path) -> None:
     assert floats == set(held["kept"])
 
 
+def test_pruned_weights_hold_the_accuracy_and_stay_pruned_in_integers(tmp_path: Path) -> None:
+    arguments = ("--scheme", "sparse-2:4,tensorrt", *CALIBRATION, *EVALUATION)
+    free = quantize(tmp_path / "free.onnx", *arguments)
+    source = free["source_accuracy"]["top1"]
+    drop = source - free["accuracy"]["top1"]
+    assert 0.005 < drop < 0.03  # measured: 11 of 597
+    assert sorted(_pruned(tmp_path / "free.onnx")) == [False] * 3 + [True] * 3
+    held = quantize(tmp_path / "held.onnx", *arguments, "--accuracy-drop", str(drop / 3))
+    assert source - held["accuracy"]["top1"] <= drop / 3
+    kept = held["dense"].keys() - free["dense"].keys()
+    assert kept
+    assert all("for the accuracy" in held["dense"][name] for name in kept)
+    assert sum(_pruned(tmp_path / "held.onnx")) == 3 - len(kept)
+
+
+def _pruned(path: Path) -> list[bool]:
+    """Return, for each matrix or kernel of a file, whether half of its numbers are zero."""
+    constants = map(onnx.numpy_helper.to_array, onnx.load(path).graph.initializer)
+    return [bool((array == 0).mean() >= 0.5) for array in constants if array.ndim > 1]
+
+
+@pytest.mark.parametrize("scheme", ["int8,fp16", "tensorrt,sparse-2:4", "sparse-2:4,int8,fp16"])
+def test_schemes_that_do_not_go_together(tmp_path: Path, scheme: str) -> None:
+    output = tmp_path / "q.onnx"
+    done = tapeout("quantize", MODEL, "-o", output, "--scheme", scheme)
+    assert_refused(done, 2, output, "go together", scheme)
+
+
 def test_a_contract_that_cannot_be_met(tmp_path: Path, close_calls: Path) -> None:
     output = tmp_path / "q.onnx"
     arguments = ("--scheme", "power-of-two", *CALIBRATION, "--eval", close_calls)

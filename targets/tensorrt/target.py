@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 import numpy as np
 import onnx_ir as ir
@@ -17,7 +17,7 @@ from ...budget import Figure, Usage
 from ...errors import ModelError, Problem, TapeoutError
 from ...lowering.analysis.fixes import Lever
 from ...lowering.analysis.program import Sharing
-from ...lowering.analysis.roofline import Machine, estimate
+from ...lowering.analysis.roofline import Machine
 from ...lowering.canonical import canonical
 from ...lowering.pipeline import Pipeline
 from ...profiles.gpu_schema import Gpu
@@ -25,7 +25,7 @@ from ...profiles.schema import Profile
 from ..base import Built, Execution, Plan, Precision, Progress, Target
 from ..gpu import machine_of
 from ..memo import per_model
-from . import capabilities
+from . import capabilities, layer_report
 from .builder import Engine, Request, engine, unsupported
 from .execute import cannot_run, execute
 from .glue import write_glue
@@ -83,12 +83,12 @@ class RtxTarget(Target):
         """Build it, in about a second: the figures are those of the engine."""
         memory = _memory(model, profile, plan)
         size = len(_engine(model, profile, plan).content)
-        seconds = estimate(model, self.machine(profile, plan), self.sharing).seconds
+        machine, texts = self.machine(profile, plan), _engine(model, profile, plan).log.layers
         return usage(
             memory,
             interfaces(model),
             Figure(size, "B", "exact", ENGINE),
-            Figure(seconds, "s", "estimated", "roofline"),
+            layer_report.latency(texts, model, machine, self.sharing),
         )
 
     def build(
@@ -99,7 +99,18 @@ class RtxTarget(Target):
         _require_header(content, self.version(profile, plan), _gpu(profile).capabilities)
         (directory / ENGINE).write_bytes(content)
         write_glue(directory)
-        return Built(ENGINE, self.estimate(model, profile, plan), self.versions())
+        return Built(
+            ENGINE,
+            self.estimate(model, profile, plan),
+            self.versions(),
+            report={"layers": self._layers(model, profile, plan)},
+        )
+
+    def _layers(self, model: ir.Model, profile: Profile, plan: Plan) -> dict[str, Any]:
+        """Say what the engine's layers are, what they were made from, and what they cost."""
+        texts = _engine(model, profile, plan).log.layers
+        machine = self.machine(profile, plan)
+        return layer_report.report(texts, model, machine, _gpu(profile).capabilities[0])
 
     def cannot_run(self, profile: Profile) -> Problem | None:
         return cannot_run(profile)

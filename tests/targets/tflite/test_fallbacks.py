@@ -49,7 +49,7 @@ def test_compile_names_what_it_computes_in_float(model: Path) -> None:
     said = [line for line in done.stdout.splitlines() if line.startswith("in float")]
     assert said == [f"in float: node {name!r}: {why}" for name, why in EXPECTED.items()]
     manifest = json.loads((model.with_name("x.bundle") / "manifest.json").read_text())
-    assert manifest["conversion"] == {"scheme": "tflite", "kept": EXPECTED}
+    assert manifest["conversion"] == {"scheme": "tflite", "kept": EXPECTED, "dense": {}}
 
 
 def test_check_names_it_before(model: Path) -> None:
