@@ -110,6 +110,7 @@ class Usage:
         parts: the terms of `memory`, by name.
         profiles: `memory` in each optimization profile, where there are several; one of them is
             used at a time, so that the largest counts.
+        latency_parts: the terms of `latency`, by name, where it has several.
     """
 
     memory: Figure
@@ -118,11 +119,18 @@ class Usage:
     accuracy_drop: Figure | None = None
     parts: tuple[tuple[str, Figure], ...] = ()
     profiles: tuple[Figure, ...] = ()
+    latency_parts: tuple[tuple[str, Figure], ...] = ()
+
+    def terms(self, line: str) -> tuple[tuple[str, Figure], ...]:
+        """Return what a line is the sum of, by name; empty if it is one figure."""
+        return {"memory": self.parts, "latency": self.latency_parts}.get(line, ())
 
     def to_json(self) -> dict[str, Any]:
         shown = {line: getattr(self, line) for line in LINES}
         lines = {line: figure.to_json() for line, figure in shown.items() if figure is not None}
-        found = {**lines, "parts": {name: figure.to_json() for name, figure in self.parts}}
+        found = {**lines, "parts": _parts_json(self.parts)}
+        if self.latency_parts:
+            found["latency_parts"] = _parts_json(self.latency_parts)
         if self.profiles:
             found["profiles"] = [figure.to_json() for figure in self.profiles]
         return found
@@ -130,10 +138,18 @@ class Usage:
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Usage:
         """Rebuild a usage; raises ValueError or KeyError on anything `to_json` would not write."""
-        parts = tuple((name, Figure.from_json(part)) for name, part in data["parts"].items())
+        parts, latency = _parts(data["parts"]), _parts(data.get("latency_parts", {}))
         lines = {line: Figure.from_json(data[line]) for line in LINES if line in data}
         profiles = tuple(map(Figure.from_json, data.get("profiles", ())))
-        return cls(**lines, parts=parts, profiles=profiles)
+        return cls(**lines, parts=parts, profiles=profiles, latency_parts=latency)
+
+
+def _parts_json(parts: tuple[tuple[str, Figure], ...]) -> dict[str, Any]:
+    return {name: figure.to_json() for name, figure in parts}
+
+
+def _parts(data: Mapping[str, Any]) -> tuple[tuple[str, Figure], ...]:
+    return tuple((name, Figure.from_json(part)) for name, part in data.items())
 
 
 @dataclasses.dataclass(frozen=True)

@@ -149,10 +149,9 @@ def _usage(usage: Usage, verdict: Verdict) -> Table:
         limit = type(figure)(line.limit, figure.unit, figure.known) if line else None
         allowed = str(limit).rpartition(" (")[0] if limit else "-"
         table.add_row(name, value, figure.known, allowed, figure.note)
-        if name == "memory":
-            for part, amount in usage.parts:
-                shown, _, _ = str(amount).rpartition(" (")
-                table.add_row(f"  {part}", shown, amount.known, "", amount.note)
+        for part, amount in usage.terms(name):
+            shown, _, _ = str(amount).rpartition(" (")
+            table.add_row(f"  {part}", shown, amount.known, "", amount.note)
     return table
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from tapeout.budget import Budget, Figure, Usage, Verdict
@@ -51,6 +53,17 @@ def test_an_estimate_is_never_printed_without_the_word() -> None:
 
 def test_usage_goes_through_json() -> None:
     assert Usage.from_json(USAGE.to_json()) == USAGE
+    assert "latency_parts" not in USAGE.to_json()
+
+
+def test_a_latency_may_have_terms_as_memory_has() -> None:
+    copies = ("copies", Figure(0.0005, "s", "estimated"))
+    whole = dataclasses.replace(USAGE, latency_parts=(copies,))
+    assert Usage.from_json(whole.to_json()) == whole
+    assert whole.to_json()["latency_parts"] == {"copies": copies[1].to_json()}
+    assert whole.terms("latency") == (copies,)
+    assert whole.terms("memory") == USAGE.parts
+    assert whole.terms("storage") == ()
 
 
 def test_a_budget_goes_through_json() -> None:
