@@ -5,7 +5,8 @@
 // One .npy file for each input, in the manifest's order and of exactly the compiled shape and
 // dtype; output number I is written to OUTPUT_DIR/output<I>.npy. --repeat prints the median
 // latency of N further inferences. The exit code is 0 when it is done, 2 when the command line or
-// an input is wrong, 1 when anything else fails.
+// an input is wrong, 5 when the device is missing, 6 when the engine is not what the manifest says,
+// or for another device, 1 when anything else fails.
 
 #ifndef TAPEOUT_RUN_H_
 #define TAPEOUT_RUN_H_
@@ -22,15 +23,21 @@
 #include <sstream>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace tapeout {
 
 namespace fs = std::filesystem;
 
-// What the user can mend; everything else is another std::exception.
-struct InputError : std::runtime_error {
-  using std::runtime_error::runtime_error;
+// What the user can mend, with its exit code; everything else is another std::exception.
+struct Error : std::runtime_error {
+  Error(int exit_code, const std::string& what) : std::runtime_error(what), code(exit_code) {}
+  int code;
+};
+
+struct InputError : Error {
+  explicit InputError(const std::string& what) : Error(2, what) {}
 };
 
 inline std::string ReadFile(const fs::path& path) {
@@ -69,9 +76,15 @@ inline std::string Header(const Array& array) {
   return "{'descr': '" + array.descr + "', 'fortran_order': False, 'shape': (" + dims + "), }";
 }
 
-// Fill an input from a file, which must hold exactly its dtype and shape.
-inline void ReadNpy(const fs::path& path, const std::string& name, const Array& array) {
-  const std::string bytes = ReadFile(path);
+// A file: its header without spaces at its end, and where its numbers start.
+struct Npy {
+  std::string bytes;
+  std::string header;
+  size_t start;
+};
+
+inline Npy OpenNpy(const fs::path& path) {
+  std::string bytes = ReadFile(path);
   const auto* data = reinterpret_cast<const unsigned char*>(bytes.data());
   if (bytes.size() < 12 || bytes.compare(0, kMagicSize, kMagic) != 0) {
     throw InputError(path.string() + ": is not an .npy file");
@@ -84,12 +97,18 @@ inline void ReadNpy(const fs::path& path, const std::string& name, const Array& 
 
   std::string header = bytes.substr(start - length, length);
   header.erase(header.find_last_not_of(" \n") + 1);
+  return {std::move(bytes), std::move(header), start};
+}
+
+// Fill an input from a file, which must hold exactly its dtype and shape.
+inline void ReadNpy(const fs::path& path, const std::string& name, const Array& array) {
+  const Npy file = OpenNpy(path);
   const std::string wanted = Header(array);
-  if (header != wanted || bytes.size() - start != array.size) {
-    throw InputError(path.string() + ": holds " + header + ", but the input '" + name + "' is " +
-                     wanted);
+  if (file.header != wanted || file.bytes.size() - file.start != array.size) {
+    throw InputError(path.string() + ": holds " + file.header + ", but the input '" + name +
+                     "' is " + wanted);
   }
-  std::copy_n(bytes.data() + start, array.size, static_cast<char*>(array.data));
+  std::copy_n(file.bytes.data() + file.start, array.size, static_cast<char*>(array.data));
 }
 
 inline void WriteNpy(const fs::path& path, const Array& array) {
@@ -111,11 +130,18 @@ inline void WriteOutput(const fs::path& directory, size_t index, const std::stri
   std::cout << path.string() << ": " << name << "\n";
 }
 
+inline double Median(std::vector<double> numbers) {
+  std::sort(numbers.begin(), numbers.end());
+  return numbers[numbers.size() / 2];
+}
+
+// Inferences before the first timed one.
+constexpr int kWarmUp = 3;
+
 // Print the median latency of `repeat` inferences, if any are asked for.
 template <typename Infer>
 void Time(int repeat, const Infer& infer) {
   using Clock = std::chrono::steady_clock;
-  constexpr int kWarmUp = 3;
   if (repeat <= 0) return;
   std::vector<double> times;
   for (int i = -kWarmUp; i < repeat; ++i) {
@@ -124,8 +150,7 @@ void Time(int repeat, const Infer& infer) {
     const std::chrono::duration<double, std::milli> elapsed = Clock::now() - start;
     if (i >= 0) times.push_back(elapsed.count());
   }
-  std::sort(times.begin(), times.end());
-  std::printf("%d timed inferences, median %.3f ms\n", repeat, times[times.size() / 2]);
+  std::printf("%d timed inferences, median %.3f ms\n", repeat, Median(times));
 }
 
 // What the user asks for.
@@ -156,9 +181,9 @@ int Main(int argc, char** argv, const Run& run) {
   order.files.erase(order.files.begin(), order.files.begin() + 2);
   try {
     run(order);
-  } catch (const InputError& error) {
+  } catch (const Error& error) {
     std::cerr << argv[0] << ": " << error.what() << "\n";
-    return 2;
+    return error.code;
   } catch (const std::exception& error) {
     std::cerr << argv[0] << ": " << error.what() << "\n";
     return 1;
