@@ -169,11 +169,15 @@ class Target(abc.ABC):
         missing = [
             Problem(package, "is not installed", self.install)
             for module, package in self.packages.items()
-            if importlib.util.find_spec(module) is None
+            if not self.is_installed(module)
         ]
         if missing:
             names = ", ".join(map(repr, self.runtimes))
             raise MissingToolError(f"the runtime {names} needs packages that are missing", missing)
+
+    def is_installed(self, module: str) -> bool:
+        """Return whether a module of `packages` can be imported."""
+        return importlib.util.find_spec(module) is not None
 
     def versions(self) -> dict[str, str]:
         """Return the versions of the packages, by name."""

@@ -10,6 +10,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -32,11 +33,32 @@ ENGINE: Final = "engine.so"
 MODEL: Final = "model.onnx"
 WEIGHTS: Final = "model.weights"
 REQUEST: Final = "request.json"
-OBJECTS: Final = ("kernels.o", "program.o")
+KERNELS: Final = "kernels.o"
+PROGRAM: Final = "program.o"
 MEMORY: Final = "memory.json"
 REFUSAL: Final = "refusal.json"
 
 _TAIL: Final = 20  # lines of what a failed command printed that are shown
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """How engines of one kind are made.
+
+    Attributes:
+        compiler: the module that is the compiler's process.
+        objects: what it writes for the linker.
+        host: the machine that the engine is linked for, where the device is none that runs
+            programs; None: the device.
+    """
+
+    compiler: str
+    objects: tuple[str, ...]
+    host: Toolchain | None = None
+
+
+#: Engines for a CPU.
+CPU: Final = Recipe("tapeout.targets.tvm.compiler_process", (KERNELS, PROGRAM))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,13 +118,33 @@ def write_inputs(model: ir.Model, toolchain: Toolchain, folder: Path) -> None:
     (folder / REQUEST).write_text(toolchain.model_dump_json(), encoding="utf-8")
 
 
-def build_plan(toolchain: Toolchain, versions: Mapping[str, str], folder: Path) -> BuildPlan:
+def make_engine(
+    model: ir.Model,
+    toolchain: Toolchain,
+    versions: Mapping[str, str],
+    directory: Path,
+    progress: Progress,
+    recipe: Recipe = CPU,
+) -> Memory:
+    """Build `ENGINE` in a directory; return what it allocates. Raises as `execute_plan` does."""
+    with tempfile.TemporaryDirectory(prefix="tapeout-build-") as scratch:
+        folder = Path(scratch)
+        write_inputs(model, toolchain, folder)
+        execute_plan(build_plan(toolchain, versions, folder, recipe), folder, progress)
+        shutil.copyfile(folder / ENGINE, directory / ENGINE)
+        return memory_in(folder)
+
+
+def build_plan(
+    toolchain: Toolchain, versions: Mapping[str, str], folder: Path, recipe: Recipe = CPU
+) -> BuildPlan:
     """Return the plan for the inputs that lie in a folder; runs nothing."""
     names = [name for name in (MODEL, WEIGHTS, REQUEST) if (folder / name).exists()]
-    compiler = ("python", "-P", "-m", "tapeout.targets.tvm.compiler_process")
+    compiler = ("python", "-P", "-m", recipe.compiler)
+    linker = link_command(recipe.host or toolchain, ENGINE, recipe.objects)
     return BuildPlan(
         files={name: _sha256(folder / name) for name in names},
-        commands=(compiler, link_command(toolchain, ENGINE, OBJECTS)),
+        commands=(compiler, linker),
         versions=dict(versions),
     )
 

@@ -9,7 +9,9 @@ from typing import Any, Final
 import onnx_ir as ir
 import tvm
 from tvm import relax, tirx
+from tvm.tirx.build import split_host_device_mods
 
+from ...errors import Problem, TapeoutError
 from ...profiles.schema import Toolchain
 from .relax_import import ENTRY, to_relax
 
@@ -50,11 +52,21 @@ def compile_model(model: ir.Model, toolchain: Toolchain) -> Compiled:
     Raises:
         ModelError: TVM does not take a node; names it.
     """
-    target = processor(toolchain)
+    return compile_module(to_relax(model), processor(toolchain))
+
+
+def compile_module(module: tvm.IRModule, target: tvm.target.Target) -> Compiled:
+    """Compile a Relax module, as `to_relax` makes it, by TVM's pipeline for the target.
+
+    Raises:
+        TapeoutError: a kernel for a GPU got no threads.
+    """
     with target, tvm.transform.PassContext(config=_CONFIG):
         # What kernels take as it is stored must not be computed as well, and kept.
-        used = relax.transform.DeadCodeElimination()(to_relax(model))
+        used = relax.transform.DeadCodeElimination()(module)
         planned = _reachable(relax.get_default_pipeline(target)(used))
+        if target.host is not None:
+            _require_threads(planned)
         executable = relax.build(planned, target, relax_pipeline=None)
         return Compiled(executable, planned, target)
 
@@ -97,13 +109,31 @@ def _reachable(planned: tvm.IRModule) -> tvm.IRModule:
     return tvm.IRModule(functions, attrs=planned.attrs)
 
 
+def _require_threads(planned: tvm.IRModule) -> None:
+    """Raise TapeoutError naming every kernel that no rule has spread over a GPU's threads."""
+    serial = sorted(
+        name.name_hint
+        for name, function in planned.functions.items()
+        if isinstance(function, tirx.PrimFunc)
+        and not dict(function.attrs or {}).get("tirx.is_scheduled")
+    )
+    if serial:
+        what = "none of TVM's rules spreads it over the threads of a GPU"
+        raise TapeoutError("kernels run on no GPU", [Problem(name, what) for name in serial])
+
+
 def _lowered(planned: tvm.IRModule, target: tvm.target.Target) -> tvm.IRModule:
-    """Lower the kernels as the build does, up to where their allocations are calls."""
+    """Lower the kernels as the build does, up to where their allocations are calls.
+
+    Of a kernel for a GPU this is the part that the host runs, which launches the other.
+    """
     kernels = {
         name: function
         for name, function in planned.functions.items()
         if isinstance(function, tirx.PrimFunc)
     }
-    module = tirx.transform.BindTarget(target.with_host(target))(tvm.IRModule(kernels))
+    host = target.host or target
+    module = tirx.transform.BindTarget(target.with_host(host))(tvm.IRModule(kernels))
     pipeline, finalize_host, _ = tirx.get_default_tir_pipeline(target)
-    return finalize_host()(pipeline(module))
+    on_host, _ = split_host_device_mods(pipeline(module))
+    return finalize_host()(on_host)

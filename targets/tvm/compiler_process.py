@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,21 +18,31 @@ import onnx_ir as ir
 
 from ...errors import ModelError
 from ...profiles.schema import Toolchain
-from .build import MEMORY, MODEL, OBJECTS, REFUSAL, REQUEST
+from .build import CPU, MEMORY, MODEL, REFUSAL, REQUEST
 from .compile import Compiled, compile_model
 from .memory import memory_of
 
 
-def main(folder: Path) -> None:
+def main(
+    folder: Path,
+    compile_: Callable[[ir.Model, Toolchain], Compiled],
+    write: Callable[[Compiled, Path], None],
+) -> None:
+    """Answer the request in a folder.
+
+    Args:
+        compile_: given the model and what it is for.
+        write: writes the objects into the folder.
+    """
     toolchain = Toolchain.model_validate_json((folder / REQUEST).read_bytes())
     try:
-        compiled = compile_model(ir.load(folder / MODEL), toolchain)
+        compiled = compile_(ir.load(folder / MODEL), toolchain)
     except ModelError as error:
         problems = [dataclasses.asdict(problem) for problem in error.problems]
         refusal = {"summary": error.summary, "problems": problems}
         (folder / REFUSAL).write_text(json.dumps(refusal), encoding="utf-8")
         return
-    _write_objects(compiled, folder)
+    write(compiled, folder)
     memory = dataclasses.asdict(memory_of(compiled))
     (folder / MEMORY).write_text(json.dumps(memory), encoding="utf-8")
 
@@ -41,7 +51,7 @@ def _write_objects(compiled: Compiled, folder: Path) -> None:
     """Write the kernels, and the program with its weights, as object files."""
 
     def rename(_: str, objects: Sequence[str], **__: Any) -> None:
-        for written, name in zip(objects, OBJECTS, strict=True):
+        for written, name in zip(objects, CPU.objects, strict=True):
             Path(written).replace(folder / name)
 
     rename.object_format = "o"  # type: ignore[attr-defined]  # how TVM learns the kind of file
@@ -49,4 +59,4 @@ def _write_objects(compiled: Compiled, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path.cwd())
+    main(Path.cwd(), compile_model, _write_objects)

@@ -42,7 +42,7 @@ def memory_of(compiled: Compiled) -> Memory:
     main = compiled.planned[ENTRY]
     workspace, outputs = _storages(main)
     return Memory(
-        weights=_constants(main),
+        weights=_constants(main, 1 if compiled.target.host is None else _PAGE),
         workspace=workspace,
         scratch=_scratch(compiled.kernels, calls_of(main)),
         inputs=sum(_bytes(parameter.ty) for parameter in main.params),
@@ -58,14 +58,17 @@ def _product(dims: Iterable[Any]) -> int:
     return math.prod(int(dim) for dim in dims)
 
 
-def _constants(main: relax.Function) -> int:
-    """Return the bytes of the constants that the executable keeps; it keeps equal ones once."""
+def _constants(main: relax.Function, unit: int) -> int:
+    """Return the bytes of the constants that the executable keeps; it keeps equal ones once.
+
+    On a device with a host they are copied into storages of its pool: whole units each.
+    """
     kept: dict[Any, int] = {}
 
     def visit(expression: Any) -> None:
         if type(expression).__name__ == "GenericConst" and hasattr(expression.value, "numpy"):
             array = expression.value.numpy()
-            kept[str(array.dtype), array.shape, array.tobytes()] = array.nbytes
+            kept[str(array.dtype), array.shape, array.tobytes()] = -(-array.nbytes // unit) * unit
 
     relax.analysis.post_order_visit(main, visit)
     return sum(kept.values())

@@ -19,11 +19,14 @@ from .converters.call import HALF, Expr, constant, dtype_of, shape_of
 ENTRY = "main"
 
 
-def to_relax(model: ir.Model) -> tvm.IRModule:
+def to_relax(model: ir.Model, *, tiled: bool = True) -> tvm.IRModule:
     """Return the model as a Relax module whose function ``main`` takes the inputs in order.
 
     A constant goes over as an array, not through protobuf. What a converter returns must have the
     shape and dtype that the model states.
+
+    Args:
+        tiled: give kernels of our own their loops, for a CPU.
 
     Raises:
         ModelError: a node has no converter, or its converter failed; names the node.
@@ -42,14 +45,16 @@ def to_relax(model: ir.Model) -> tvm.IRModule:
         with builder.dataflow():
             for node in graph:
                 if not _fill_empty(node, values):
-                    _convert(node, values, builder)
+                    _convert(node, values, builder, tiled)
             results = [values[value] for value in graph.outputs]
             result = builder.emit_output(results[0] if len(results) == 1 else relax.Tuple(results))
         builder.emit_func_output(result)
     return builder.get()
 
 
-def _convert(node: ir.Node, values: dict[ir.Value, Expr], builder: relax.BlockBuilder) -> None:
+def _convert(
+    node: ir.Node, values: dict[ir.Value, Expr], builder: relax.BlockBuilder, tiled: bool
+) -> None:
     converter = CONVERTERS.get((node.domain, node.op_type))
     if converter is None:
         raise _failure(node, "the operator has no converter")
@@ -61,7 +66,7 @@ def _convert(node: ir.Node, values: dict[ir.Value, Expr], builder: relax.BlockBu
             for value, expression in zip(node.inputs, inputs, strict=True)
         )
     try:
-        converted = converter(Call(node, inputs, builder, widened))
+        converted = converter(Call(node, inputs, builder, widened, tiled))
         outputs: Sequence[Expr] = converted if isinstance(converted, list | tuple) else [converted]
         for value, output in zip(node.outputs, outputs, strict=False):
             if value.name:

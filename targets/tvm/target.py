@@ -5,8 +5,6 @@ TVM is imported where it is used, so that listing devices or targets costs nothi
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, Final
@@ -26,7 +24,7 @@ from ...lowering.passes.unroll_recurrent import UnrollRecurrent
 from ...lowering.pipeline import Pipeline
 from ...profiles.schema import Profile
 from ..base import Built, Execution, Plan, Precision, Progress, Target
-from .build import ENGINE, build_plan, execute_plan, memory_in, write_inputs
+from .build import ENGINE, make_engine
 from .cost import machine_of
 from .execute import cannot_run, execute
 from .glue import write_glue
@@ -95,12 +93,7 @@ class TvmTarget(Target):
         self, model: ir.Model, profile: Profile, plan: Plan, directory: Path, progress: Progress
     ) -> Built:
         versions = self.versions()
-        with tempfile.TemporaryDirectory(prefix="tapeout-build-") as scratch:
-            folder = Path(scratch)
-            write_inputs(model, profile.toolchain, folder)
-            execute_plan(build_plan(profile.toolchain, versions, folder), folder, progress)
-            shutil.copyfile(folder / ENGINE, directory / ENGINE)
-            parts = memory_in(folder).parts
+        parts = make_engine(model, profile.toolchain, versions, directory, progress).parts
         write_glue(directory, profile)
         memory = sum(figure.value for _, figure in parts)
         size = (directory / ENGINE).stat().st_size

@@ -31,12 +31,15 @@ class Call:
     Attributes:
         widened: half precision is computed in single: such inputs are given as float32, the dtypes
             below say so, and the result is rounded by the caller.
+        tiled: kernels of our own get their loops at once, for a CPU; else the target schedules
+            them as it does TVM's.
     """
 
     node: ir.Node
     inputs: tuple[Expr | None, ...]
     builder: relax.BlockBuilder
     widened: bool = False
+    tiled: bool = True
 
     def __getitem__(self, index: int) -> Expr:
         """Return a required input."""

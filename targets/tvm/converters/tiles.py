@@ -53,10 +53,12 @@ def emit(
         for index, item in enumerate(given)
     ]
     result = compute(*tensors)
-    schedule = s_tir.Schedule(te.create_prim_func([*tensors, result]))
-    _tile(schedule, call.out_shape(), lanes)
-    scheduled = schedule.mod["main"].without_attr("global_symbol").with_attr("op_pattern", _OPAQUE)
-    kernel = call.builder.add_func(scheduled, name)
+    function = te.create_prim_func([*tensors, result])
+    if call.tiled:
+        schedule = s_tir.Schedule(function)
+        _tile(schedule, call.out_shape(), lanes)
+        function = schedule.mod["main"].with_attr("op_pattern", _OPAQUE)
+    kernel = call.builder.add_func(function.without_attr("global_symbol"), name)
     return relax.call_tir(kernel, given, relax.TensorType(call.out_shape(), str(result.dtype)))
 
 

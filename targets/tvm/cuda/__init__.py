@@ -1,0 +1,1 @@
+"""NVIDIA GPUs through Apache TVM: its rules schedule the kernels, NVRTC compiles them."""

@@ -1,0 +1,56 @@
+"""Whether a bundle for a GPU runs here, and how."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from ....errors import Problem, UsageError
+from ....profiles.schema import Profile
+from ... import process
+from ...base import Execution
+
+#: The code that loads the engine, here and in the bundles.
+ENGINE_CODE: Final = Path(__file__).resolve().parent / "run" / "engine.py"
+
+#: What NVIDIA's driver shows under Linux once it is loaded.
+_DRIVER: Final = Path("/proc/driver/nvidia/version")
+
+
+def cannot_run(profile: Profile, driver: Path = _DRIVER) -> Problem | None:
+    """Return why a bundle for the card cannot run on this machine; None if it may.
+
+    Args:
+        driver: a file that is there where NVIDIA's driver is.
+    """
+    if driver.exists():
+        return None
+    fix = "run it on the card, as run/README.md in the bundle says"
+    return Problem(profile.name, "there is no NVIDIA GPU and driver here", fix)
+
+
+def execute(
+    bundle: Path, profile: Profile, feeds: Mapping[str, np.ndarray], repeat: int = 0
+) -> Execution:
+    """Run a bundle in a process of its own; see `Target.execute`.
+
+    Raises:
+        MissingToolError: a library of the runtime is missing.
+        UsageError: there is no GPU here, or the feeds do not fit the engine.
+        TapeoutError: the engine is not for this GPU, or fails.
+    """
+    if problem := cannot_run(profile):
+        raise UsageError(f"a bundle for {profile.name} cannot run on this machine", [problem])
+    return process.execute(
+        bundle,
+        ENGINE_CODE,
+        feeds,
+        where="device",
+        python=[sys.executable],
+        environment={},
+        repeat=repeat,
+    )
