@@ -25,7 +25,7 @@ from ...profiles.schema import Profile
 from ..base import Built, Execution, Plan, Precision, Progress, Target
 from ..gpu import machine_of
 from ..memo import per_model
-from . import capabilities, layer_report
+from . import capabilities, layer_report, sparsity
 from .builder import Engine, Request, engine, unsupported
 from .execute import cannot_run, execute
 from .glue import write_glue
@@ -53,7 +53,7 @@ class RtxTarget(Target):
         if profile.gpu is None:
             return ()
         found = capabilities.offered(profile, RUNTIME, precision)
-        return tuple(Plan(RUNTIME, name) for name in found)
+        return sparsity.with_sparse(profile, [Plan(RUNTIME, name) for name in found])
 
     def refusals(self, profile: Profile, precision: Precision) -> list[Problem]:
         return capabilities.refusals(profile, RUNTIME, precision)
@@ -88,7 +88,7 @@ class RtxTarget(Target):
             memory,
             interfaces(model),
             Figure(size, "B", "exact", ENGINE),
-            layer_report.latency(texts, model, machine, self.sharing),
+            sparsity.noted(layer_report.latency(texts, model, machine, self.sharing), plan),
         )
 
     def build(
@@ -145,7 +145,8 @@ def _engine(
     """Return what the builder makes of a lowered model, for all capabilities of the device."""
     chosen = served or _gpu(profile).capabilities
     content, tf32 = onnx_of(network_of(model)), plan.precision == "tf32"
-    return engine(Request(content, chosen, profiles_of(model), tf32=tf32))
+    sparse = bool(plan.sparsity)
+    return engine(Request(content, chosen, profiles_of(model), tf32=tf32, sparse=sparse))
 
 
 def _memory(model: ir.Model, profile: Profile, plan: Plan) -> Memory:
