@@ -27,6 +27,7 @@ from .lowering.reference import Reference
 from .planner import Candidate, candidates
 from .profiles import catalog
 from .quantizer import Converter
+from .shapes import Room
 from .targets.base import Progress
 
 __all__ = [
@@ -202,9 +203,13 @@ def _nothing_fits(job: Job, missed: list[tuple[Candidate, Usage, Verdict]]) -> B
     problems += not_tried(job)
     for candidate, usage, _ in missed[:1]:
         limit = job.budget.memory
-        if limit is not None and usage.memory.value > limit:
+        if limit is None or usage.memory.value <= limit:
+            continue
+        room = Room(candidate, job.profile, limit).problems()
+        if not room:
             explained = candidate.explain_memory(limit, usage)
-            problems += [Problem("", line) for line in explained.lines()]
+            room = [Problem("", line) for line in explained.lines()]
+        problems += room
     return BudgetError(f"no plan fits the budget on {job.profile.name}", problems)
 
 

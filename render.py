@@ -152,6 +152,9 @@ def _usage(usage: Usage, verdict: Verdict) -> Table:
         for part, amount in usage.terms(name):
             shown, _, _ = str(amount).rpartition(" (")
             table.add_row(f"  {part}", shown, amount.known, "", amount.note)
+        for number, amount in enumerate(usage.profiles if name == "memory" else (), 1):
+            shown, _, _ = str(amount).rpartition(" (")
+            table.add_row(f"in profile {number}", shown, amount.known, "", amount.note)
     return table
 
 

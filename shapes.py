@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import onnx_ir as ir
 
 from . import numerics
 from .bundle import RangeRecord, ShapesRecord
 from .errors import Problem, VerificationError
 from .job import described
-from .lowering.dynamic.generalize import Dynamic, dynamic_of
-from .lowering.dynamic.ranges import Shapes, as_text
+from .lowering.dynamic.generalize import Dynamic, attach, dynamic_of
+from .lowering.dynamic.ranges import Ranges, Shapes, as_arguments
 from .lowering.reference import Reference
+from .planner import Candidate
+from .profiles.schema import Profile
 from .targets.base import Progress
+from .units import format_bytes
 
 
 def require_every_shape(model: ir.Model, tolerance: float, progress: Progress) -> None:
@@ -31,7 +36,7 @@ def require_every_shape(model: ir.Model, tolerance: float, progress: Progress) -
         return
     reference, problems = Reference(found.model), list[Problem]()
     for shapes in found.ranges.corners:
-        where = ", ".join(f"{name}={as_text(shape)}" for name, shape in shapes.items())
+        where = as_arguments(shapes)
         progress(f"comparing with the model at {where}")
         try:
             _require_same(found, reference, shapes, tolerance)
@@ -72,3 +77,67 @@ def shapes_record(model: ir.Model) -> ShapesRecord | None:
 
 def _dims(value: ir.Value) -> tuple[int | str | None, ...]:
     return tuple(dim if isinstance(dim, int) else dim.value for dim in value.shape or ())
+
+
+@dataclasses.dataclass(frozen=True)
+class Room:
+    """Says which optimization profiles of a plan fit into a budget of memory, and what would.
+
+    Every figure is that of an engine: the target estimates each choice of profiles.
+
+    Attributes:
+        candidate: a plan for ranges of shapes that needs more than `limit`.
+        limit: bytes.
+    """
+
+    candidate: Candidate
+    device: Profile
+    limit: int
+
+    def problems(self) -> list[Problem]:
+        """Return what to say of each profile; nothing where shapes are static."""
+        found = dynamic_of(self.candidate.model)
+        if found is None:
+            return []
+        profiles = found.ranges.profiles
+        alone = [self._needs(found, found.ranges.only([k])) for k in range(len(profiles))]
+        small = [k for k, needed in enumerate(alone) if needed <= self.limit]
+        problems = []
+        for index, (profile, needed) in enumerate(zip(profiles, alone, strict=True)):
+            where = f"profile {index + 1} ({as_arguments(profile)})"
+            what = f"alone it needs {format_bytes(needed)} of {format_bytes(self.limit)}"
+            if index in small:
+                problems.append(Problem(where, f"fits: {what}"))
+            else:
+                fix = self._fix(found, small, index)
+                problems.append(Problem(where, f"is too large: {what}", fix))
+        return problems
+
+    def _fix(self, found: Dynamic, small: list[int], index: int) -> str:
+        """Return up to which size of its first dimension a profile fits, beside those that do."""
+        chosen = [*small, index]
+        ranges = found.ranges.only(sorted(chosen))
+        place = sorted(chosen).index(index)
+        varying = [item for item in ranges.dimensions if len(set(item.intervals[place])) > 1]
+        if not varying:
+            return "leave it out"
+        name, (least, _, most) = varying[0].name, varying[0].intervals[place]
+        step = found.steps.get(name, 1)
+        fits, fails = least - step, most
+        while fails - fits > step:
+            middle = fits + (fails - fits) // step // 2 * step
+            if self._needs(found, ranges.capped(place, name, middle)) <= self.limit:
+                fits = middle
+            else:
+                fails = middle
+        if fits < least:
+            return f"leave it out: {name}={least} alone is too much"
+        return f"with {name} up to {fits} it fits, not with {fails}"
+
+    def _needs(self, found: Dynamic, ranges: Ranges) -> int:
+        """Return the bytes of an engine for these ranges."""
+        candidate = self.candidate
+        model = candidate.model.clone()
+        attach(model, dataclasses.replace(found, ranges=ranges))
+        usage = candidate.target.estimate(model, self.device, candidate.plan)
+        return int(usage.memory.value)

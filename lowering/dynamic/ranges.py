@@ -116,10 +116,30 @@ class Ranges:
         """What the first profile is tuned for: the shapes of all that is static in the house."""
         return self.shapes({item.name: item.usual for item in self.dimensions})
 
-    @property
-    def largest(self) -> Sizes:
-        """The largest size of every dimension in any profile."""
-        return {item.name: item.most for item in self.dimensions}
+    def only(self, profiles: Sequence[int]) -> Ranges:
+        """Return the ranges of some of the profiles."""
+        chosen = (
+            dataclasses.replace(item, intervals=tuple(item.intervals[k] for k in profiles))
+            for item in self.dimensions
+        )
+        return dataclasses.replace(self, dimensions=tuple(chosen))
+
+    def capped(self, profile: int, name: str, most: int) -> Ranges:
+        """Return the ranges with one dimension no larger than `most` in one profile."""
+
+        def cap(intervals: tuple[Interval, ...]) -> tuple[Interval, ...]:
+            least, usual, _ = intervals[profile]
+            return (
+                *intervals[:profile],
+                (least, min(usual, most), most),
+                *intervals[profile + 1 :],
+            )
+
+        chosen = (
+            dataclasses.replace(item, intervals=cap(item.intervals)) if item.name == name else item
+            for item in self.dimensions
+        )
+        return dataclasses.replace(self, dimensions=tuple(chosen))
 
     @functools.cached_property
     def profiles(self) -> tuple[dict[str, ShapeRange], ...]:
@@ -270,6 +290,14 @@ class _Settling:
 def as_text(shape: Iterable[object]) -> str:
     """Return a shape as users write it: ``1x3x224x224``."""
     return "x".join(map(str, shape))
+
+
+def as_arguments(shapes: Mapping[str, Shape | ShapeRange]) -> str:
+    """Return shapes or ranges of inputs as users write them: ``x=1x8..4x8@2x8, y=1x3``."""
+    return ", ".join(
+        f"{name}={item if isinstance(item, ShapeRange) else as_text(item)}"
+        for name, item in shapes.items()
+    )
 
 
 def _ranges(item: Given) -> Sequence[ShapeRange]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
 
 import onnx_ir as ir
 
 from ...budget import Figure, Usage
 from ...lowering.analysis.tensors import bytes_of
 from ...lowering.dynamic.generalize import dynamic_of
+from ...lowering.dynamic.ranges import as_arguments
 from .builder import Ranges
 from .log import Memory
 
@@ -42,8 +43,16 @@ def interfaces(model: ir.Model) -> tuple[int, ...]:
     return tuple(sum(map(bytes_of, (*item.graph.inputs, *item.graph.outputs))) for item in models)
 
 
-def usage(memory: Memory, interface: Sequence[int], storage: Figure, latency: Figure) -> Usage:
-    """Return what an engine costs; one profile runs at a time, so the largest one counts."""
+def usage(model: ir.Model, memory: Memory, storage: Figure, latency: Figure) -> Usage:
+    """Return what an engine costs; one profile runs at a time, so the largest one counts.
+
+    Args:
+        model: lowered, static; `latency` is of its shapes.
+    """
+    found, interface = dynamic_of(model), interfaces(model)
+    if found is not None:
+        shapes = as_arguments(found.ranges.base)
+        latency = dataclasses.replace(latency, note=f"{latency.note}, at {shapes}")
     totals = [memory.needed(index) + size for index, size in enumerate(interface)]
     most = totals.index(max(totals))
     several = f", in profile {most + 1} of {len(totals)}" if len(totals) > 1 else ""
@@ -59,5 +68,10 @@ def usage(memory: Memory, interface: Sequence[int], storage: Figure, latency: Fi
         storage=storage,
         latency=latency,
         parts=tuple((name, Figure(size, "B", "exact")) for name, size in parts.items()),
-        profiles=tuple(Figure(total, "B", "exact", note) for total in totals) if several else (),
+        profiles=tuple(
+            Figure(total, "B", "exact", as_arguments(profile))
+            for total, profile in zip(totals, found.ranges.profiles, strict=True)
+        )
+        if found is not None and several
+        else (),
     )
