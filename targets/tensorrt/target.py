@@ -31,7 +31,7 @@ from .execute import cannot_run, execute
 from .glue import write_glue
 from .log import Memory
 from .network import onnx_of
-from .profiles import count, interfaces, network_of, profiles_of, usage
+from .profiles import count, network_of, profiles_of, usage
 from .run import header
 
 RUNTIME: Final = "tensorrt-rtx"
@@ -84,9 +84,9 @@ class RtxTarget(Target):
         memory = _memory(model, profile, plan)
         size = len(_engine(model, profile, plan).content)
         machine, texts = self.machine(profile, plan), _engine(model, profile, plan).log.layers
-        return usage(
+        found = usage(
+            model,
             memory,
-            interfaces(model),
             Figure(size, "B", "exact", ENGINE),
             sparsity.noted(layer_report.latency(texts, model, machine, self.sharing), plan),
         )
