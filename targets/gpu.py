@@ -6,19 +6,17 @@ over the peaks of the profiles. `benchmarks/results/gpu.md` sets estimates besid
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Final
 
 import onnx_ir as ir
 
-from ..budget import Figure
+from ..budget import Figure, Usage
 from ..lowering.analysis.operators import Kind
 from ..lowering.analysis.roofline import Cache, Machine, Offload
 from ..lowering.analysis.tensors import bytes_of
 from ..profiles.schema import Gpu, Profile
-
-#: The time of one inference, and its terms by name.
-Latency = tuple[Figure, tuple[tuple[str, Figure], ...]]
 
 #: Kinds that tensor cores compute, and the fraction of their dense peak that is reached in large
 #: batches: by BERT Large in batches of 128 on an A100 0.62 in float16 and 0.57 in int8
@@ -41,6 +39,9 @@ _CUDA: Final[Mapping[Kind, float]] = {
     "movement": 0.5,
     "other": 0.3,
 }
+
+#: Profiles have ONNX's names of dtypes, and steps of a program numpy's.
+_NUMPY: Final = {"float8e4m3fn": "float8_e4m3fn"}
 
 #: The fraction of the memory's peak bandwidth that long reads reach; assumed.
 _READ: Final = 0.85
@@ -77,6 +78,7 @@ def machine_of(profile: Profile, precision: str) -> Machine:
         for dtype, entry in profile.compute.items()
         if entry.peak is not None
     }
+    peaks |= {_NUMPY[dtype]: peak for dtype, peak in peaks.items() if dtype in _NUMPY}
     single = peaks["float32"]
     if precision == "tf32":
         peaks["float32"] = peaks["tfloat32"]
@@ -109,30 +111,27 @@ def transfer(model: ir.Model, profile: Profile) -> float:
     return len(moved) * _COPY + sum(moved) / (_LINK * link.bandwidth.value)
 
 
-def offload(model: ir.Model, profile: Profile) -> Offload | None:
+def copies(model: ir.Model, profile: Profile) -> Offload | None:
     """Return the copies as the roofline model counts them; None if there are none."""
     seconds = transfer(model, profile)
     return Offload({}, seconds) if seconds else None
 
 
-def with_transfer(on_gpu: Figure, model: ir.Model, profile: Profile) -> Latency:
-    """Return the time of one inference, with the copies, if there are any, as a term of its own.
+def with_copies(usage: Usage, model: ir.Model, profile: Profile) -> Usage:
+    """Return a usage whose latency has the copies, if there are any, as a term of its own.
 
     Args:
-        on_gpu: the time of its kernels.
+        usage: with the latency on the GPU alone.
         model: lowered, for its inputs and outputs.
     """
-    seconds, link = transfer(model, profile), _gpu(profile).pcie
-    if link is None:
-        return on_gpu, ()
+    link, on_gpu = _gpu(profile).pcie, usage.latency
+    if link is None or on_gpu is None:
+        return usage
     how = f"PCIe {link.generation.value} x{link.lanes.value}: inputs and outputs"
-    return (
-        Figure(on_gpu.value + seconds, "s", "estimated", f"{on_gpu.note} and copies"),
-        (
-            ("on the GPU", on_gpu),
-            ("copies over PCIe", Figure(seconds, "s", "estimated", how)),
-        ),
-    )
+    moving = Figure(transfer(model, profile), "s", "estimated", how)
+    whole = Figure(on_gpu.value + moving.value, "s", "estimated", f"{on_gpu.note} and copies")
+    parts = (("on the GPU", on_gpu), ("copies over PCIe", moving))
+    return dataclasses.replace(usage, latency=whole, latency_parts=parts)
 
 
 def _gpu(profile: Profile) -> Gpu:

@@ -17,13 +17,13 @@ from ...budget import Figure, Usage
 from ...errors import ModelError, Problem, TapeoutError
 from ...lowering.analysis.fixes import Lever
 from ...lowering.analysis.program import Sharing
-from ...lowering.analysis.roofline import Machine
+from ...lowering.analysis.roofline import Machine, Offload
 from ...lowering.canonical import canonical
 from ...lowering.pipeline import Pipeline
 from ...profiles.gpu_schema import Gpu
 from ...profiles.schema import Profile
 from ..base import Built, Execution, Plan, Precision, Progress, Target
-from ..gpu import machine_of
+from ..gpu import copies, machine_of, with_copies
 from ..memo import per_model
 from . import capabilities, layer_report, sparsity
 from .builder import Engine, Request, engine, unsupported
@@ -59,7 +59,7 @@ class RtxTarget(Target):
         return capabilities.refusals(profile, RUNTIME, precision)
 
     def scheme(self, profile: Profile, plan: Plan) -> str | None:
-        return capabilities.scheme(plan.precision)
+        return plan.pruned(capabilities.scheme(plan.precision))
 
     def pipeline(self, profile: Profile, plan: Plan) -> Pipeline:
         return canonical("nchw")
@@ -79,6 +79,9 @@ class RtxTarget(Target):
     def machine(self, profile: Profile, plan: Plan) -> Machine:
         return machine_of(profile, plan.precision)
 
+    def offload(self, model: ir.Model, profile: Profile, plan: Plan) -> Offload | None:
+        return copies(model, profile)
+
     def estimate(self, model: ir.Model, profile: Profile, plan: Plan) -> Usage:
         """Build it, in about a second: the figures are those of the engine."""
         memory = _memory(model, profile, plan)
@@ -90,6 +93,7 @@ class RtxTarget(Target):
             Figure(size, "B", "exact", ENGINE),
             sparsity.noted(layer_report.latency(texts, model, machine, self.sharing), plan),
         )
+        return with_copies(found, model, profile)
 
     def build(
         self, model: ir.Model, profile: Profile, plan: Plan, directory: Path, progress: Progress
