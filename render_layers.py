@@ -29,9 +29,10 @@ def show(console: Console, entry: dict[str, Any]) -> None:
     """Show the slowest layers, what they were made of, and in which types products are computed."""
     if "unreadable" in entry:
         console.print(f"layers: {entry['unreadable']}", soft_wrap=True)
-    for number, profile in enumerate(entry["profiles"]):
-        if len(entry["profiles"]) > 1:
-            console.print(f"optimization profile {number}:")
+    for number, profile in enumerate(entry["profiles"], 1):
+        if profile["shapes"]:
+            shapes = f"profile {number} of {len(entry['profiles'])}: {profile['shapes']}"
+            console.print(shapes, soft_wrap=True)
         console.print(_slowest(profile["rows"]))
         _sum_up(console, profile, entry["capability"])
 
@@ -56,7 +57,7 @@ def _slowest(rows: Sequence[dict[str, Any]]) -> Table:
             row["dtype"] if _as_asked(row) else f"{row['dtype']}, not {row['asked']}",
             ", ".join(_data(item) for item in row["outputs"]),
             f"{row['macs']:,}",
-            format_bytes(row["bytes"]),
+            ("" if row["bytes_exact"] else "~") + format_bytes(row["bytes"]),
             format_seconds(row["seconds"]),
             f"{row['share']:.1%}",
             row["limit"],
@@ -112,6 +113,8 @@ def _sum_up(console: Console, profile: dict[str, Any], capability: str) -> None:
     text += f", on {streams} streams" if streams > 1 else ""
     text += f": {format_seconds(profile['seconds'])} by the roofline over the layers (estimated)"
     console.print(text, soft_wrap=True)
+    if not all(row["bytes_exact"] for row in rows):
+        console.print("~ by the network's tensors, as the layer's own vary in size")
     if profile["apart"]:
         console.print(f"in no layer: {_some(profile['apart'])}", soft_wrap=True)
     _products(console, profile)

@@ -58,7 +58,13 @@ def _entry(*rows: dict[str, Any], **changes: Any) -> dict[str, Any]:
         if row["macs"]:
             macs[row["dtype"]] = macs.get(row["dtype"], 0) + row["macs"]
     seconds = sum(row["seconds"] for row in rows)
-    profile = {"rows": list(rows), "macs": macs, "seconds": seconds, "apart": []} | changes
+    profile = {
+        "rows": list(rows),
+        "macs": macs,
+        "seconds": seconds,
+        "apart": [],
+        "shapes": "",
+    } | changes
     return {"capability": "8.9", "profiles": [profile]}
 
 
@@ -107,12 +113,17 @@ def test_many_layers_and_many_nodes_are_summed_up(capsys: pytest.CaptureFixture[
 
 
 def test_each_optimization_profile(capsys: pytest.CaptureFixture[str]) -> None:
-    entry = _entry(_row())
-    shown = _shown(capsys, {**entry, "profiles": entry["profiles"] * 2})
-    assert [line for line in shown if line.startswith("optimization")] == [
-        "optimization profile 0:",
-        "optimization profile 1:",
+    vary = _row(bytes_exact=False)
+    several = ["x=1x8..4x8@2x8", "x=4x8..16x8@8x8"]
+    entries = [_entry(vary, shapes=shapes) for shapes in several]
+    profiles = [profile for entry in entries for profile in entry["profiles"]]
+    shown = _shown(capsys, {**entries[0], "profiles": profiles})
+    assert [line for line in shown if line.startswith("profile")] == [
+        "profile 1 of 2: x=1x8..4x8@2x8",
+        "profile 2 of 2: x=4x8..16x8@8x8",
     ]
+    assert "  ~2,048 B  " in shown[2]
+    assert "~ by the network's tensors, as the layer's own vary in size" in shown
 
 
 def test_layers_that_could_not_be_read(capsys: pytest.CaptureFixture[str]) -> None:

@@ -116,7 +116,10 @@ class Table:
 
 
 def report(
-    texts: Sequence[str], model: ir.Model, machine: Machine, capability: str
+    texts: Sequence[str],
+    profiles: Sequence[tuple[str, ir.Model]],
+    machine: Machine,
+    capability: str,
 ) -> dict[str, Any]:
     """Return the entry ``layers`` of a bundle's report: a table for each optimization profile.
 
@@ -124,41 +127,48 @@ def report(
 
     Args:
         texts: the builder's messages that list layers.
-        model: the network, with static shapes.
+        profiles: the shapes of each optimization profile, in words, and the network, static, where
+            the profile is tuned; one where all shapes are static.
         capability: the first one that the engine was built for, which the layers are of.
     """
+    entry = {"capability": capability, "profiles": []}
     try:
-        found = tables(texts, model, machine)
+        found = tables(texts, [model for _, model in profiles], machine)
     except UnreadableError as error:
-        return {"capability": capability, "profiles": [], "unreadable": str(error)}
-    return {"capability": capability, "profiles": [table.to_json() for table in found]}
+        return {**entry, "unreadable": str(error)}
+    told = zip(profiles, found, strict=True)
+    return {**entry, "profiles": [{"shapes": how} | table.to_json() for (how, _), table in told]}
 
 
 def latency(texts: Sequence[str], model: ir.Model, machine: Machine, sharing: Sharing) -> Figure:
-    """Return the estimate for one inference: over the layers, or the network where unreadable."""
+    """Return the estimate for one inference: over the layers, or the network where unreadable.
+
+    Args:
+        model: the network, static, where the first optimization profile is tuned.
+    """
     try:
-        first = tables(texts, model, machine)[0]
+        (first,) = tables(texts, [model], machine)
     except UnreadableError:
         seconds = estimate(model, machine, sharing).seconds
         return Figure(seconds, "s", "estimated", "roofline over the network")
     return Figure(first.estimate.seconds, "s", "estimated", "roofline over the builder's layers")
 
 
-def tables(texts: Sequence[str], model: ir.Model, machine: Machine) -> tuple[Table, ...]:
-    """Return the layers of each optimization profile; raises UnreadableError.
+def tables(texts: Sequence[str], models: Sequence[ir.Model], machine: Machine) -> tuple[Table, ...]:
+    """Return the layers of the first optimization profiles; raises UnreadableError.
 
     Args:
         texts: the builder's messages that list layers; there must be one.
-        model: the network, at the shapes that the first profile is tuned for: the arithmetic of
-            every profile is counted at these.
+        models: the network, with static shapes, for each of these profiles.
     """
     if len(texts) != 1:
         raise UnreadableError(f"the builder's log has {len(texts)} lists of layers, not one")
-    nodes = {str(node.name): node for node in model.graph}
-    found = by_profile(parse(texts[0], nodes))
-    if not found:
-        raise UnreadableError("the builder's list of layers is empty")
-    return tuple(_table(layers, nodes, machine) for layers in found)
+    nodes = [{str(node.name): node for node in model.graph} for model in models]
+    found = by_profile(parse(texts[0], nodes[0]))
+    if len(found) < len(models):
+        raise UnreadableError(f"the layers are of {len(found)} profiles, not {len(models)}")
+    pairs = zip(found, nodes, strict=False)  # the first ones
+    return tuple(_table(layers, named, machine) for layers, named in pairs)
 
 
 def _table(layers: Sequence[Layer], nodes: Mapping[str, ir.Node], machine: Machine) -> Table:

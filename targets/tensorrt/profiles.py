@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import onnx_ir as ir
 
@@ -75,3 +76,21 @@ def usage(model: ir.Model, memory: Memory, storage: Figure, latency: Figure) -> 
         if found is not None and several
         else (),
     )
+
+
+def tuned(
+    model: ir.Model, lower: Callable[[ir.Model], ir.Model]
+) -> tuple[tuple[str, ir.Model], ...]:
+    """Return each profile's shapes, in words, and the lowered model where the profile is tuned.
+
+    Args:
+        model: lowered, static.
+        lower: the passes from the model in the plan's numbers to the lowered one.
+    """
+    found = dynamic_of(model)
+    if found is None:
+        return (("", model),)
+    first, *others = found.ranges.profiles
+    usual = [{name: item.opt for name, item in profile.items()} for profile in others]
+    models = [model, *(lower(found.source(shapes)) for shapes in usual)]
+    return tuple(zip(map(as_arguments, (first, *others)), models, strict=True))

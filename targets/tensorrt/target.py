@@ -31,7 +31,7 @@ from .execute import cannot_run, execute
 from .glue import write_glue
 from .log import Memory
 from .network import onnx_of
-from .profiles import count, network_of, profiles_of, usage
+from .profiles import count, network_of, profiles_of, tuned, usage
 from .run import header
 
 RUNTIME: Final = "tensorrt-rtx"
@@ -113,8 +113,9 @@ class RtxTarget(Target):
     def _layers(self, model: ir.Model, profile: Profile, plan: Plan) -> dict[str, Any]:
         """Say what the engine's layers are, what they were made from, and what they cost."""
         texts = _engine(model, profile, plan).log.layers
-        machine = self.machine(profile, plan)
-        return layer_report.report(texts, model, machine, _gpu(profile).capabilities[0])
+        profiles = tuned(model, self.pipeline(profile, plan).run)
+        capability = _gpu(profile).capabilities[0]
+        return layer_report.report(texts, profiles, self.machine(profile, plan), capability)
 
     def cannot_run(self, profile: Profile) -> Problem | None:
         return cannot_run(profile)

@@ -36,18 +36,19 @@ MACHINE = Machine(
 )
 
 
-def attention() -> ir.Model:
-    """The network that `TWO_PROFILES` is of, for one image."""
+def attention(batch: int = 1) -> ir.Model:
+    """The network that `TWO_PROFILES` is of."""
     weights = np.zeros((64, 64), np.float32)
     return support.from_text(
-        """
-        attention (float[1,16,64] x, float[64,64] w, float[64,64] v) => (float[1,16,64] y)
-        { q = MatMul(x, w)
+        f"""
+        attention (float[{batch},16,64] x, float[64,64] w, float[64,64] v)
+        => (float[{batch},16,64] y)
+        {{ q = MatMul(x, w)
           k = MatMul(x, v)
           kt = Transpose <perm = [0, 2, 1]> (k)
           s = MatMul(q, kt)
           p = Softmax(s)
-          y = MatMul(p, x) }
+          y = MatMul(p, x) }}
         """,
         w=weights,
         v=weights + 1,
@@ -83,7 +84,7 @@ def test_nothing_of_a_network_is_lost(
     name: str, scheme: str, dtype: str, apart: set[str], otherwise: set[str], tmp_path: Path
 ) -> None:
     model = lowered(name, scheme, tmp_path)
-    (table,) = tables(engine(Request(onnx_of(model), ("8.9",))).log.layers, model, MACHINE)
+    (table,) = tables(engine(Request(onnx_of(model), ("8.9",))).log.layers, [model], MACHINE)
     operators = {str(node.name): node.op_type for node in model.graph}
     total = costs.of(model)
     assert sum(row.time.macs for row in table.rows) == total.macs == sum(table.macs.values())
@@ -107,7 +108,7 @@ def test_nothing_of_a_network_is_lost(
 
 def test_the_time_of_a_layer_is_that_of_its_bytes_or_its_arithmetic() -> None:
     machine = Machine({"float32": 1e9}, 1e9, (Cache(1 << 20, 4e9),), overhead=1e-6)
-    first, _ = tables([TWO_PROFILES], attention(), machine)
+    (first,) = tables([TWO_PROFILES], [attention()], machine)
     product, softmax, shapes = first.rows
     macs = 16 * 64 * 16
     moved = 2 * 16 * 64 * 4 + 16 * 16 * 4 + 8
@@ -122,25 +123,28 @@ def test_the_time_of_a_layer_is_that_of_its_bytes_or_its_arithmetic() -> None:
 
 
 def test_dimensions_that_are_known_when_it_runs_count_as_the_network_has_them() -> None:
-    _, second = tables([TWO_PROFILES], attention(), MACHINE)
+    _, second = tables([TWO_PROFILES], [attention(), attention(8)], MACHINE)
     moved, product, *_ = second.rows
     assert not moved.exact
     assert moved.time.bytes == 0  # the log does not say of which node it is
-    assert product.time.macs == 16 * 64 * 64
-    assert product.time.bytes == 2 * 16 * 64 * 4 + 64 * 64 * 4 + 8
+    assert product.time.macs == 8 * 16 * 64 * 64
+    assert product.time.bytes == 8 * 2 * 16 * 64 * 4 + 64 * 64 * 4 + 8
 
 
 def test_a_list_that_cannot_be_read_is_said_and_nothing_else() -> None:
     model = attention()
-    entry = report(["Layers:\nnews"], model, MACHINE, "8.9")
+    entry = report(["Layers:\nnews"], [("", model)], MACHINE, "8.9")
     assert entry["profiles"] == []
     assert "does not end before" in entry["unreadable"]
-    assert "2 lists" in report([TWO_PROFILES] * 2, model, MACHINE, "8.9")["unreadable"]
+    entry = report([TWO_PROFILES] * 2, [("", model)], MACHINE, "8.9")
+    assert "2 lists" in entry["unreadable"]
+    entry = report([TWO_PROFILES], [("x=1", model)] * 3, MACHINE, "8.9")
+    assert entry["unreadable"] == "the layers are of 2 profiles, not 3"
     figure = latency([], model, MACHINE, DEFAULT)
     assert figure.value == estimate(model, MACHINE).seconds
     assert figure.note == "roofline over the network"
     figure = latency([TWO_PROFILES], model, MACHINE, DEFAULT)
-    assert figure.value == tables([TWO_PROFILES], model, MACHINE)[0].estimate.seconds
+    assert figure.value == tables([TWO_PROFILES], [model], MACHINE)[0].estimate.seconds
     assert "layers" in figure.note
 
 
