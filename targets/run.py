@@ -85,13 +85,79 @@ class Tensor:
 
 
 @dataclasses.dataclass(frozen=True)
+class Varying:
+    """What varies in the shapes of an engine, as the manifest declares it.
+
+    Attributes:
+        dims: of each tensor its sizes, a name where one varies, None where it follows from those.
+        profiles: optimization profiles: the least and the largest shape of each input.
+        multiples: what the size of a dimension must be a multiple of.
+    """
+
+    dims: Mapping[str, Sequence[int | str | None]]
+    profiles: Sequence[Mapping[str, tuple[Sequence[int], Sequence[int]]]]
+    multiples: Mapping[str, int]
+
+    @classmethod
+    def read(cls, item: Mapping[str, Any]) -> Varying:
+        """Read the manifest's entry."""
+        profiles = [
+            {name: (limits["min"], limits["max"]) for name, limits in profile.items()}
+            for profile in item["profiles"]
+        ]
+        return cls({**item["inputs"], **item["outputs"]}, profiles, item["multiples"])
+
+    def problems(self, shapes: Mapping[str, tuple[int, ...]]) -> list[str]:
+        """Return why the engine does not take inputs of these shapes, or give such outputs."""
+        sizes: dict[str, int] = {}
+        found = []
+        for name, shape in shapes.items():
+            dims = self.dims[name]
+            if len(dims) != len(shape):
+                found.append(f"{name!r} is given as {list(shape)}, it has {len(dims)} dimensions")
+                continue
+            for dim, size in zip(dims, shape, strict=True):
+                known = sizes.setdefault(dim, size) if isinstance(dim, str) else dim
+                if known not in (None, size):
+                    found.append(f"{name!r} is given as {list(shape)}: {size} is not {known}")
+        found += [
+            f"{dim} is {sizes[dim]}, not a multiple of {step}"
+            for dim, step in self.multiples.items()
+            if sizes.get(dim, 0) % step
+        ]
+        return found
+
+    def holds(self, shapes: Mapping[str, tuple[int, ...]]) -> bool:
+        """Return whether one optimization profile holds inputs of these shapes."""
+        return any(
+            all(
+                low <= size <= high
+                for name, limits in profile.items()
+                for low, size, high in zip(limits[0], shapes[name], limits[1], strict=True)
+            )
+            for profile in self.profiles
+        )
+
+    def __str__(self) -> str:
+        return "; ".join(
+            ", ".join(f"{name!r} {low}..{high}" for name, (low, high) in profile.items())
+            for profile in self.profiles
+        )
+
+
+@dataclasses.dataclass(frozen=True)
 class Bundle:
-    """What the manifest says about running the engine; `threads` is None where it says nothing."""
+    """What the manifest says about running the engine.
+
+    `threads` is None where it says nothing, `varying` where all shapes are static. Where they are
+    not, inputs and outputs have the usual ones.
+    """
 
     engine: Path
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     threads: int | None
+    varying: Varying | None = None
 
     @classmethod
     def read(cls, directory: Path) -> Bundle:
@@ -112,6 +178,7 @@ class Bundle:
                 sides[0],
                 sides[1],
                 None if threads is None else int(threads),
+                Varying.read(manifest["shapes"]) if manifest.get("shapes") else None,
             )
         except OSError as error:
             raise RunError(1, f"{path}: {error.strerror}") from error
@@ -190,6 +257,28 @@ def count_pieces(inputs: Sequence[Tensor], feeds: Mapping[str, np.ndarray]) -> i
     return next(iter(counts.values()), 1)
 
 
+def require_fit(bundle: Bundle, feeds: Mapping[str, np.ndarray]) -> int:
+    """Return how many times the engine has to run; raises RunError listing all that is wrong.
+
+    Where shapes vary, once if one optimization profile holds the arrays as they are.
+    """
+    varying = bundle.varying
+    shapes = {
+        tensor.name: feeds[tensor.name].shape for tensor in bundle.inputs if tensor.name in feeds
+    }
+    if varying is None or len(shapes) < len(bundle.inputs):
+        return count_pieces(bundle.inputs, feeds)
+    problems = varying.problems(shapes)
+    if not problems and varying.holds(shapes):
+        asked = [dataclasses.replace(tensor, shape=shapes[tensor.name]) for tensor in bundle.inputs]
+        return count_pieces(asked, feeds)
+    try:
+        return count_pieces(bundle.inputs, feeds)
+    except RunError as error:
+        told = problems or [f"no optimization profile holds them all: {varying}"]
+        raise RunError(2, "the inputs do not fit the engine", told) from error
+
+
 class Engine(Protocol):
     """A loaded engine; engine.py has one as ``Engine(file, inputs, outputs, threads)``.
 
@@ -247,11 +336,26 @@ def load_engine(code: Path, bundle: Bundle) -> Engine:
 def run_engine(engine: Engine, bundle: Bundle, piece: Mapping[str, np.ndarray]) -> list[np.ndarray]:
     """Run one compiled batch; raises RunError if the outputs are not those of the manifest."""
     arrays = engine.run(piece)
-    given = [(array.shape, array.dtype) for array in arrays]
-    if given != [(tensor.shape, tensor.dtype) for tensor in bundle.outputs]:
+    if not is_declared(bundle, piece, arrays):
+        given = [(array.shape, array.dtype) for array in arrays]
         wanted = ", ".join(map(str, bundle.outputs))
         raise RunError(1, f"the engine returned {given}, the manifest declares {wanted}")
     return arrays
+
+
+def is_declared(
+    bundle: Bundle, piece: Mapping[str, np.ndarray], arrays: Sequence[np.ndarray]
+) -> bool:
+    """Return whether outputs are those that the manifest declares for a piece."""
+    if [array.dtype for array in arrays] != [tensor.dtype for tensor in bundle.outputs]:
+        return False
+    shapes = {
+        tensor.name: array.shape for tensor, array in zip(bundle.outputs, arrays, strict=True)
+    }
+    if bundle.varying is None:
+        return all(shapes[tensor.name] == tensor.shape for tensor in bundle.outputs)
+    fed = {tensor.name: piece[tensor.name].shape for tensor in bundle.inputs}
+    return not bundle.varying.problems({**fed, **shapes})
 
 
 def time_once(engine: Engine) -> Mapping[str, float]:
@@ -285,7 +389,8 @@ def run_pieces(
             for tensor in bundle.inputs
         }
 
-    results = [run_engine(engine, bundle, piece(index)) for index in reversed(range(count))][::-1]
+    pieces = [piece(index) for index in range(count)] if count > 1 else [feeds]
+    results = [run_engine(engine, bundle, item) for item in reversed(pieces)][::-1]
     columns = zip(*results, strict=True)
     return {
         # A scalar has no first dimension to stack along: its pieces become one.
@@ -339,7 +444,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         bundle = Bundle.read(options.bundle)
         feeds = bundle.stored(read_npz(options.input))
-        count = count_pieces(bundle.inputs, feeds)
+        count = require_fit(bundle, feeds)
         engine = load_engine(options.engine_code, bundle)
         try:
             outputs = run_pieces(engine, bundle, feeds, count)

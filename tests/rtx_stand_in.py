@@ -243,7 +243,18 @@ def _tensorrt(machine: Machine) -> types.ModuleType:
     return module  # type: ignore[no-any-return]
 
 
-def manifest(content: bytes, dtype: str = "float32") -> dict[str, Any]:
+def varying(profiles: Profiles, multiple: int = 1) -> dict[str, Any]:
+    """Return what a manifest says of shapes whose first dimension, `n`, varies."""
+    ranges = [dict(zip(("min", "opt", "max"), profile, strict=True)) for profile in profiles]
+    return {
+        "inputs": {"x": ["n", 3]},
+        "outputs": {"y": ["n", None]},
+        "profiles": [{"x": limits} for limits in ranges],
+        "multiples": {"n": multiple} if multiple > 1 else {},
+    }
+
+
+def manifest(content: bytes, dtype: str, shapes: dict[str, Any] | None) -> dict[str, Any]:
     """Return what a manifest says of a bundle with this engine, which is for an RTX 4090."""
     tensor = {"shape": [2, 3], "dtype": dtype, "quantization": None}
     artifact = {"path": "engine.trt", "size": len(content)}
@@ -258,13 +269,20 @@ def manifest(content: bytes, dtype: str = "float32") -> dict[str, Any]:
         "engine": "engine.trt",
         "inputs": [{"name": "x", **tensor}],
         "outputs": [{"name": "y", **tensor}],
+        "shapes": shapes,
         "artifacts": [{**artifact, "sha256": hashlib.sha256(content).hexdigest()}],
     }
 
 
-def bundle(folder: Path, content: bytes, dtype: str = "float32") -> Path:
+def bundle(
+    folder: Path,
+    content: bytes,
+    dtype: str = "float32",
+    shapes: dict[str, Any] | None = None,
+) -> Path:
     """Write engine and manifest of a bundle."""
     folder.mkdir()
     (folder / "engine.trt").write_bytes(content)
-    (folder / "manifest.json").write_text(json.dumps(manifest(content, dtype)), encoding="utf-8")
+    text = json.dumps(manifest(content, dtype, shapes))
+    (folder / "manifest.json").write_text(text, encoding="utf-8")
     return folder

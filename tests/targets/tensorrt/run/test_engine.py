@@ -6,11 +6,12 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import rtx_stand_in
-from rtx_stand_in import Machine, Number, engine_file
+from rtx_stand_in import Machine, Number, engine_file, varying
 
 from tapeout.targets import run
 from tapeout.targets.tensorrt.glue import write_glue
@@ -22,8 +23,14 @@ Put = Callable[..., Path]
 def put(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Put:
     """Writes a bundle with its ``run/``, and what lets a machine's libraries be found."""
 
-    def write(machine: Machine, content: bytes = b"", dtype: str = "float32") -> Path:
-        folder = rtx_stand_in.bundle(tmp_path / "bundle", content or engine_file(), dtype)
+    def write(
+        machine: Machine,
+        content: bytes = b"",
+        dtype: str = "float32",
+        shapes: dict[str, Any] | None = None,
+    ) -> Path:
+        given = content or engine_file()
+        folder = rtx_stand_in.bundle(tmp_path / "bundle", given, dtype, shapes)
         write_glue(folder)
         machine.install(monkeypatch)
         for name in [name for name in sys.modules if name.split(".")[0] == "engine"]:
@@ -105,30 +112,56 @@ def test_the_first_gpu_that_is_served_is_taken(put: Put) -> None:
     assert machine.calls[0] == "cudaSetDevice 1"
 
 
+#: Least, usual and largest shape of `x` in each optimization profile.
 RANGES = (((1, 3), (8, 3), (64, 3)), ((2, 3), (2, 3), (4, 3)))
 
 
 @pytest.mark.parametrize(("batch", "profile"), [(2, 1), (1, 0), (8, 0), (64, 0)])
 def test_the_narrowest_optimization_profile_is_set(put: Put, batch: int, profile: int) -> None:
     machine = Machine(shape=(-1, 3), profiles=RANGES)
-    file = put(machine) / "engine.trt"
-    tensors = [run.Tensor(name, (-1, 3), np.dtype("float32")) for name in "xy"]
-    bundle = run.Bundle(file, tuple(tensors[:1]), tuple(tensors[1:]), None)
-    engine = run.load_engine(file.parent / "run" / "engine.py", bundle)
-    for scale in (1, 2):  # what is bound already is not bound again
-        x = np.full((batch, 3), scale, np.float32)
-        np.testing.assert_array_equal(engine.run({"x": x})[0], 2 * x + 1)
-    start = machine.calls.index(f"set_optimization_profile_async {profile}")
-    assert machine.calls[start + 1] == f"set_input_shape x [{batch}, 3]"
+    folder = put(machine, shapes=varying(RANGES))
+    x = np.arange(3 * batch, dtype=np.float32).reshape(batch, 3)
+    assert start(folder, x, "--repeat", "1") == 0
+    np.testing.assert_array_equal(output(folder), 2 * x + 1)
+    set_at = machine.calls.index(f"set_optimization_profile_async {profile}")
+    assert machine.calls[set_at + 1] == f"set_input_shape x [{batch}, 3]"
+    memory = json.loads((folder / "stats.json").read_text())["device_memory"]
+    assert memory[f"activations (optimization profile {profile})"] == 4096 * (profile + 1)
+
+
+def test_what_no_profile_holds_is_run_in_pieces_of_the_usual_shape(put: Put) -> None:
+    machine = Machine(shape=(-1, 3), profiles=RANGES)
+    folder = put(machine, shapes=varying(RANGES))
+    x = np.ones((66, 3), np.float32)
+    assert start(folder, x) == 0  # the manifest's inputs have two rows
+    np.testing.assert_array_equal(output(folder), 2 * x + 1)
+    assert machine.calls.count("execute_async_v3") == 33
     assert sum("set_optimization_profile_async" in call for call in machine.calls) == 1
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ((65, 3), "no optimization profile holds them all: 'x' [1, 3]..[64, 3]; 'x' [2, 3].."),
+        ((9, 3), "n is 9, not a multiple of 2"),
+        ((2, 4), "'x' is given as [2, 4]: 4 is not 3"),
+        ((6,), "'x' is given as [6], it has 2 dimensions"),
+    ],
+)
+def test_shapes_that_it_does_not_take(
+    put: Put, capsys: pytest.CaptureFixture[str], shape: tuple[int, ...], message: str
+) -> None:
+    machine = Machine(shape=(-1, 3), profiles=RANGES)
+    folder = put(machine, shapes=varying(RANGES, multiple=1 if shape[0] == 65 else 2))
+    assert start(folder, np.zeros(shape, np.float32)) == 2
+    assert message in capsys.readouterr().err
+    assert machine.calls == []
 
 
 def test_shapes_may_change_and_memory_grows(put: Put) -> None:
     machine = Machine(shape=(-1, 3), profiles=RANGES)
-    file = put(machine) / "engine.trt"
-    tensors = [run.Tensor(name, (-1, 3), np.dtype("float32")) for name in "xy"]
-    bundle = run.Bundle(file, tuple(tensors[:1]), tuple(tensors[1:]), None)
-    engine = run.load_engine(file.parent / "run" / "engine.py", bundle)
+    folder = put(machine, shapes=varying(RANGES))
+    engine = run.load_engine(folder / "run" / "engine.py", run.Bundle.read(folder))
     for batch in (2, 9, 1):
         x = np.full((batch, 3), batch, np.float32)
         np.testing.assert_array_equal(engine.run({"x": x})[0], 2 * x + 1)
