@@ -23,7 +23,7 @@ from .lowering.pipeline import Check, Pipeline
 from .lowering.quantization.conversion import is_quantized
 from .profiles.schema import Profile
 from .quantizer import Converted, Converter
-from .targets.base import Io, Plan, Precision, Target, target_for
+from .targets.base import Io, Plan, Precision, Target, target_for, targets
 from .targets.placement import Placement
 
 
@@ -106,7 +106,8 @@ def plans(
         UsageError: `runtime` is none of the device's; integers at the border of a network in float;
             no plan has the options.
         MissingToolError: the toolchain of no runtime that offers a plan is installed.
-        ModelError: no runtime offers the precision, or the inputs and outputs.
+        ModelError: no runtime offers the precision, or the inputs and outputs; `runtime` says why
+            it is none of the device's.
     """
     if io == "int8" and precision not in ("auto", "int8"):
         raise UsageError(
@@ -115,12 +116,11 @@ def plans(
         )
     offered = [item.name for item in profile.runtimes]
     if runtime is not None and runtime not in offered:
-        raise UsageError(
-            f"{profile.name} cannot carry the runtime {runtime!r}; it carries: {', '.join(offered)}"
-        )
+        raise _not_carried(profile, precision, runtime, offered)
+    asked = [runtime] if runtime else offered
     found = [
         (target, plan)
-        for name in ([runtime] if runtime else offered)
+        for name in asked
         for target in [target_for(name)]
         for plan in target.plans(profile, precision)
         if plan.runtime == name
@@ -128,7 +128,7 @@ def plans(
     if not found:
         raise ModelError(
             f"no runtime of {profile.name} can be built in {precision}",
-            [problem for name in offered for problem in _without(name, profile, precision)],
+            [problem for name in asked for problem in _without(name, profile, precision)],
         )
     with_io = [(target, target.with_io(profile, plan, io)) for target, plan in found]
     wanted = [(target, plan) for target, plan in with_io if plan is not None]
@@ -144,6 +144,16 @@ def plans(
     if not left:
         raise next(iter(missing.values()))
     return left
+
+
+def _not_carried(
+    profile: Profile, precision: Precision, runtime: str, offered: Sequence[str]
+) -> TapeoutError:
+    """Return the error for a runtime that is none of a device's, with the runtime's own reasons."""
+    summary = f"{profile.name} cannot carry the runtime {runtime!r}; it carries: "
+    target = targets().get(runtime)
+    reasons = [] if target is None else target.refusals(profile, precision)
+    return (ModelError if reasons else UsageError)(summary + ", ".join(offered), reasons)
 
 
 def _with_options(

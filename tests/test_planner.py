@@ -11,7 +11,7 @@ import pytest
 
 from tapeout import compiler, planner, render
 from tapeout.budget import Budget
-from tapeout.errors import BudgetError
+from tapeout.errors import BudgetError, ModelError, TapeoutError, UsageError
 from tapeout.planner import Candidate
 from tapeout.targets.base import Execution, target_for
 
@@ -51,6 +51,25 @@ def test_rivals_differ_in_the_runtime_only() -> None:
     first = [item.plan for item in groups[0]]
     assert {plan.runtime for plan in first} == {"tvm", "tflite"}
     assert {(plan.precision, plan.threads) for plan in first} == {("fp32", 1)}
+
+
+@pytest.mark.parametrize(
+    ("runtime", "error", "why"),
+    [
+        (
+            "tensorrt-rtx",
+            ModelError,
+            r"9\.0 \(Hopper\): .* \(take --runtime tensorrt or tvm-cuda\)",
+        ),
+        ("tflite", UsageError, "it carries: tensorrt, tvm-cuda"),
+        ("no-such", UsageError, "it carries: tensorrt, tvm-cuda"),
+    ],
+)
+def test_a_runtime_that_a_device_does_not_carry(
+    runtime: str, error: type[TapeoutError], why: str
+) -> None:
+    with pytest.raises(error, match=why):
+        candidates("h100", compiler.Options(runtime=runtime))
 
 
 @pytest.mark.parametrize("fastest", ["tvm", "tflite"])
