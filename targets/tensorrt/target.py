@@ -29,6 +29,7 @@ from . import capabilities, layer_report, sparsity
 from .builder import Engine, Request, engine, unsupported
 from .execute import cannot_run, execute
 from .glue import write_glue
+from .host import elsewhere
 from .log import Memory
 from .network import onnx_of
 from .profiles import count, network_of, profiles_of, tuned, usage
@@ -50,13 +51,13 @@ class RtxTarget(Target):
     sharing: ClassVar[Sharing] = Sharing(fusion="elementwise")
 
     def plans(self, profile: Profile, precision: Precision) -> Sequence[Plan]:
-        if profile.gpu is None:
+        if profile.gpu is None or elsewhere(profile):
             return ()
         found = capabilities.offered(profile, RUNTIME, precision)
         return sparsity.with_sparse(profile, [Plan(RUNTIME, name) for name in found])
 
     def refusals(self, profile: Profile, precision: Precision) -> list[Problem]:
-        return capabilities.refusals(profile, RUNTIME, precision)
+        return [*capabilities.refusals(profile, RUNTIME, precision), *elsewhere(profile)]
 
     def scheme(self, profile: Profile, plan: Plan) -> str | None:
         return plan.pruned(capabilities.scheme(plan.precision))
