@@ -190,13 +190,16 @@ class Engine:
         The driver's count is that of all programs: others may change it at the same time.
         """
         return {
-            "weights": self._engine.get_engine_stat(self._trt.EngineStat.TOTAL_WEIGHTS_SIZE),
+            "weights": self._weights(),
             f"activations (optimization profile {self._profile})": (
                 self._engine.get_device_memory_size_for_profile_v2(self._profile)
             ),
             "inputs and outputs": sum(buffer.size for buffer in self._buffers.values()),
             "taken in all": self._free - self._cuda("cudaMemGetInfo"),
         }
+
+    def _weights(self) -> int:
+        return int(self._engine.get_engine_stat(self._trt.EngineStat.TOTAL_WEIGHTS_SIZE))
 
     def _require_tensors(self) -> None:
         """Raise RuntimeError where the engine's inputs and outputs are not the manifest's."""

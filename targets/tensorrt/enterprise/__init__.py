@@ -1,0 +1,1 @@
+"""TensorRT for data-centre cards and Jetson: prepared here, built on the device."""
