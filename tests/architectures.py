@@ -17,7 +17,7 @@ import networks
 class Net:
     """A graph in the making; values are names."""
 
-    def __init__(self, name: str, shape: tuple[int, ...], seed: int = 0) -> None:
+    def __init__(self, name: str, shape: tuple[int | str, ...], seed: int = 0) -> None:
         self.rng = np.random.default_rng(seed)
         self._name, self._shape = name, shape
         self._nodes: list[onnx.NodeProto] = []
@@ -78,7 +78,7 @@ class Net:
         weight = self.floats(count, channels, spread=channels**-0.5)
         return self.op("Gemm", flat, weight, self.floats(count, spread=0.1), transB=1)
 
-    def model(self, output: str, *shape: int) -> onnx.ModelProto:
+    def model(self, output: str, *shape: int | str) -> onnx.ModelProto:
         dtype = TensorProto.FLOAT
         self._nodes.append(helper.make_node("Identity", [output], ["scores"], name="result"))
         graph = helper.make_graph(
@@ -195,11 +195,23 @@ def mobilenet_v3(size: int = 96) -> onnx.ModelProto:
     return net.model(net.classes(net.conv(x, (channels, 96), activation="HardSwish"), 96), 1, 1000)
 
 
-def encoder(tokens: int = 32, width: int = 64, heads: int = 4, layers: int = 4) -> onnx.ModelProto:
-    """A transformer's encoder (Vaswani et al., 2017) on embedded tokens."""
-    net = Net("encoder", (1, tokens, width))
-    split = net.constant(np.array([1, tokens, heads, width // heads], np.int64))
-    joined = net.constant(np.array([1, tokens, width], np.int64))
+def encoder(
+    tokens: int = 32,
+    width: int = 64,
+    heads: int = 4,
+    layers: int = 4,
+    *,
+    batch: int | str = 1,
+    length: str = "",
+) -> onnx.ModelProto:
+    """A transformer's encoder (Vaswani et al., 2017) on embedded tokens.
+
+    `batch`, and `length` for the number of tokens, may be names of dimensions of any size.
+    """
+    net = Net("encoder", (batch, length or tokens, width))
+    rows = [batch if isinstance(batch, int) else 0, -1 if length else tokens]
+    split = net.constant(np.array([*rows, heads, width // heads], np.int64))
+    joined = net.constant(np.array([*rows, width], np.int64))
     scale = net.constant(np.array((width // heads) ** -0.5, np.float32))
 
     def normalized(x: str) -> str:
@@ -218,7 +230,17 @@ def encoder(tokens: int = 32, width: int = 64, heads: int = 4, layers: int = 4) 
         x = normalized(net.op("Add", x, net.linear(mixed, width, width)))
         hidden = net.op("Gelu", net.linear(x, width, 4 * width))
         x = normalized(net.op("Add", x, net.linear(hidden, 4 * width, width)))
-    return net.model(x, 1, tokens, width)
+    return net.model(x, batch, length or tokens, width)
+
+
+def of_any_size(model: onnx.ModelProto, *dims: int | str) -> onnx.ModelProto:
+    """Return a network whose input has dimensions of any size, by name."""
+    for dim, said in zip(model.graph.input[0].type.tensor_type.shape.dim, dims, strict=True):
+        if isinstance(said, str):
+            dim.dim_param = said
+    for value in model.graph.output:
+        value.type.tensor_type.ClearField("shape")
+    return model
 
 
 ARCHITECTURES: Mapping[str, Callable[[], onnx.ModelProto]] = {

@@ -12,11 +12,12 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Final
 
+import numpy as np
 import onnx_ir as ir
 
 from ...errors import ModelError, Problem
 from ..matching import array_of, is_op, shape_of
-from .comparing import Sighting, compare, shapes_of
+from .comparing import Sighting, Spot, compare, shapes_of
 from .fitting import Fitting, Seen
 from .probes import probes, sizes_text
 from .ranges import Ranges, Shapes, Sizes
@@ -70,18 +71,28 @@ def generalize(lower: Lower, ranges: Ranges) -> Dynamic:
 
     First of any sizes; where these do not work out (a network that halves a picture five times may
     take multiples of 32 only), of multiples of what all sizes that were asked for are multiples of.
+    Where the file has no names for the dimensions, these may be independent, or have to be equal.
 
     Raises:
         ModelError: the model cannot be said for all sizes at once: every finding.
     """
-    any_size = [1] * len(ranges.dimensions)
-    steps = [dimension.step for dimension in ranges.dimensions]
-    try:
-        return _Generalizer(lower, ranges, any_size).result()
-    except ModelError:
-        if steps == any_size:
-            raise
-    return _Generalizer(lower, ranges, steps).result()
+    tied = ranges.tied()
+    choices = (ranges,) if tied == ranges else (ranges, tied)
+    *attempts, last = ((some, steps) for some in choices for steps in _steps(some))
+    for some, steps in attempts:
+        try:
+            return _Generalizer(lower, some, steps).result()
+        except ModelError:
+            continue
+    return _Generalizer(lower, *last).result()
+
+
+def _steps(ranges: Ranges) -> list[tuple[int, ...]]:
+    """Return what sizes may be multiples of: of anything; all but batches of more; all of more."""
+    leading = {dims[0] for dims in ranges.inputs.values() if dims}
+    steps = tuple(item.step for item in ranges.dimensions)
+    inner = tuple(1 if item.name in leading else item.step for item in ranges.dimensions)
+    return list(dict.fromkeys([(1,) * len(steps), inner, steps]))
 
 
 class _Generalizer:
@@ -136,7 +147,16 @@ class _Generalizer:
         arrays = [first, *(other.constants.get(key, first) for other in self._others)]
         if is_op(node, "Reshape") and index == 1:
             return writer.reshape(node, arrays)
-        return writer.constant(node, index, arrays)
+        if len({array.shape for array in arrays}) > 1:
+            return writer.table(node, index, arrays, lambda: self._at_most.get(key))
+        return writer.numbers(node, index, arrays)
+
+    @functools.cached_property
+    def _at_most(self) -> dict[Spot, np.ndarray]:
+        """The constants that differ at the largest sizes."""
+        sizes = {name: max(self._seen(name)) for name in self._names}
+        largest = {item.name: max(item.most, sizes[item.name]) for item in self._ranges.dimensions}
+        return self._seen_at(largest).constants
 
     def _dims(self, value: ir.Value) -> tuple[Seen, ...]:
         """Return each dimension of a value as it was at the probes."""

@@ -116,6 +116,29 @@ class Ranges:
         """What the first profile is tuned for: the shapes of all that is static in the house."""
         return self.shapes({item.name: item.usual for item in self.dimensions})
 
+    def tied(self) -> Ranges:
+        """Return the ranges with those dimensions as one that stand at one axis of several inputs.
+
+        Their intervals have to be the same.
+        """
+        places = {
+            dim: axis
+            for dims in self.inputs.values()
+            for axis, dim in enumerate(dims)
+            if isinstance(dim, str)
+        }
+        firsts: dict[tuple[int, tuple[Interval, ...]], Dimension] = {}
+        for item in self.dimensions:
+            firsts.setdefault((places[item.name], item.intervals), item)
+        names = {
+            item.name: firsts[places[item.name], item.intervals].name for item in self.dimensions
+        }
+        inputs = {
+            name: tuple(names[dim] if isinstance(dim, str) else dim for dim in dims)
+            for name, dims in self.inputs.items()
+        }
+        return Ranges(inputs, tuple(firsts.values()))
+
     def only(self, profiles: Sequence[int]) -> Ranges:
         """Return the ranges of some of the profiles."""
         chosen = (

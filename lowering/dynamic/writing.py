@@ -12,6 +12,7 @@ import onnx_ir as ir
 from ...errors import Problem
 from ..editing import Editor
 from ..rules.places import place
+from .comparing import is_same
 from .fitting import Affine, Expression, Fitting, Inner, Product, Seen
 from .probes import sizes_text
 from .ranges import Ranges
@@ -71,17 +72,60 @@ class Writer:
         self._edit.set_input(node, 1, self._vector(node, parts))
         return []
 
-    def constant(self, node: ir.Node, index: int, arrays: Sequence[np.ndarray]) -> list[Problem]:
-        """Let a node read whole numbers that vary as it computes them."""
-        first = arrays[0]
-        if first.dtype.kind not in "iu" or len({array.shape for array in arrays}) > 1:
+    def table(
+        self,
+        node: ir.Node,
+        index: int,
+        arrays: Sequence[np.ndarray],
+        at_most: Callable[[], np.ndarray | None],
+    ) -> list[Problem]:
+        """Let a node read a constant whose shape varies: one number repeated, or part of a table.
+
+        A table of positions or a causal mask is the beginning, along every axis, of the same at
+        the largest sizes, which `at_most` returns.
+        """
+        shape = self._fitted([np.array(array.shape) for array in arrays])
+        if len({array.ndim for array in arrays}) > 1 or shape is None:
             return [self._unknown(node, index, arrays)]
+        if all(
+            is_same(array, np.broadcast_to(arrays[0].flat[:1], array.shape)) for array in arrays
+        ):
+            number = self._edit.constant(node, "number", arrays[0].reshape(-1)[:1])
+            value = self._insert(node, "Expand", [number, self._vector(node, shape)], number)
+        else:
+            most = at_most()
+            if most is None or not all(_begins(most, array) for array in arrays):
+                return [self._unknown(node, index, arrays)]
+            axes = [axis for axis, part in enumerate(shape) if not isinstance(part, int)]
+            table = self._edit.constant(node, "table", most)
+            starts = self._edit.constant(node, "starts", np.zeros(len(axes), np.int64))
+            ends = self._vector(node, [shape[axis] for axis in axes])
+            along = self._edit.constant(node, "axes", np.array(axes, np.int64))
+            value = self._insert(node, "Slice", [table, starts, ends, along], table)
+        self._edit.set_input(node, index, value)
+        return []
+
+    def _insert(
+        self, node: ir.Node, op: str, inputs: Sequence[ir.Value], like: ir.Value
+    ) -> ir.Value:
+        return self._edit.insert(node, op, inputs, name=op.lower(), dtype=like.dtype, shape=None)
+
+    def _fitted(self, arrays: Sequence[np.ndarray]) -> list[int | Expression] | None:
+        """Return a number or a function for each element; None if there is none for some."""
         parts: list[int | Expression] = []
         for seen in _elements(arrays):
             found = seen[0] if len(set(seen)) == 1 else self._fitting.fit(seen)
             if found is None:
-                return [self._unknown(node, index, arrays)]
+                return None
             parts.append(found)
+        return parts
+
+    def numbers(self, node: ir.Node, index: int, arrays: Sequence[np.ndarray]) -> list[Problem]:
+        """Let a node read whole numbers that vary as it computes them."""
+        first = arrays[0]
+        parts = self._fitted(arrays) if first.dtype.kind in "iu" else None
+        if parts is None:
+            return [self._unknown(node, index, arrays)]
         value = self._vector(node, parts)
         if first.ndim != 1:
             shape = self._edit.constant(node, "shape", np.array(first.shape, np.int64))
@@ -186,6 +230,11 @@ class Writer:
                 node, "Shape", [value], attributes, name="size", dtype=_INT64, shape=[1]
             )
         return self._known[key]
+
+
+def _begins(most: np.ndarray, array: np.ndarray) -> bool:
+    """Whether an array is the beginning of a larger one along every axis."""
+    return is_same(most[tuple(slice(size) for size in array.shape)], array)
 
 
 def _elements(arrays: Sequence[np.ndarray]) -> list[Seen]:
