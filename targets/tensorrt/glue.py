@@ -12,7 +12,16 @@ from ..process import RUN as PROGRAM
 #: The folder of this package, and the one in a bundle.
 RUN: Final = Path(__file__).resolve().parent / "run"
 
-_NAMES: Final = ("engine.py", "fit.py", "header.py")
+_NAMES: Final = (
+    "CMakeLists.txt",
+    "engine.py",
+    "fit.h",
+    "fit.py",
+    "header.py",
+    "json.h",
+    "main.cc",
+    "sha256.h",
+)
 
 _FILES: Final = (PROGRAM, HEADER, *(RUN / name for name in _NAMES))
 
