@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from .attempt import Compiled
-    from .bundle import Bundle
+    from .bundle import Bundle, Manifest
     from .job import Job
     from .lowering.quantization.report import Row
     from .planner import Candidate
@@ -217,9 +217,11 @@ def compiled(result: Compiled) -> None:
     plan = manifest.plan
     options = "".join(f", {name}={value}" for name, value in plan.options.items())
     console = _console()
+    done = "compiled" if manifest.status == "compiled" else "prepared"
     console.print(
-        f"{manifest.model.file} {manifest.status} for {manifest.device.name}: "
-        f"{plan.runtime}, {plan.precision}{options}"
+        f"{manifest.model.file} {done} for {manifest.device.name}: "
+        f"{plan.runtime}, {plan.precision}{options}{_deferred(manifest)}",
+        soft_wrap=True,
     )
     console.print(_usage(result.usage, result.verdict))
     if (conversion := manifest.conversion) is not None:
@@ -228,6 +230,14 @@ def compiled(result: Compiled) -> None:
     render_layers.show_products(console, manifest.report.get("layers"))
     _not_tried(console, result.not_tried)
     console.print(f"bundle: {result.bundle.directory}", soft_wrap=True)
+    if (build := manifest.report.get("build")) is not None:
+        console.print(f"on the device: {' or: '.join(build['commands'])}", soft_wrap=True)
+
+
+def _deferred(manifest: Manifest) -> str:
+    if manifest.status == "compiled":
+        return ""
+    return " (deferred: the engine is built on the device; see run/README.md)"
 
 
 def compiled_json(result: Compiled) -> dict[str, Any]:
@@ -244,7 +254,7 @@ def compiled_json(result: Compiled) -> dict[str, Any]:
         "budget": dict(manifest.budget),
         "verdict": result.verdict.to_json(),
         "not_tried": _problems(result.not_tried),
-        **{key: manifest.report[key] for key in ("layers",) if key in manifest.report},
+        **{key: manifest.report[key] for key in ("layers", "build") if key in manifest.report},
         "digest": manifest.digest,
     }
 
@@ -291,7 +301,8 @@ def explained(bundle: Bundle) -> None:
     console = _console()
     manifest = bundle.manifest
     console.print(
-        f"{manifest.model.file} on {manifest.device.name}: {manifest.passes}", soft_wrap=True
+        f"{manifest.model.file} on {manifest.device.name}{_deferred(manifest)}: {manifest.passes}",
+        soft_wrap=True,
     )
     console.print(_usage(bundle.usage, Verdict.of(bundle.usage, Budget.from_json(manifest.budget))))
     report = manifest.report
