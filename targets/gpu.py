@@ -129,7 +129,7 @@ def with_copies(usage: Usage, model: ir.Model, profile: Profile) -> Usage:
         return usage
     how = f"PCIe {link.generation.value} x{link.lanes.value}: inputs and outputs"
     moving = Figure(transfer(model, profile), "s", "estimated", how)
-    whole = Figure(on_gpu.value + moving.value, "s", "estimated", f"{on_gpu.note} and copies")
+    whole = Figure(on_gpu.value + moving.value, "s", "estimated", f"{on_gpu.note}; with copies")
     parts = (("on the GPU", on_gpu), ("copies over PCIe", moving))
     return dataclasses.replace(usage, latency=whole, latency_parts=parts)
 

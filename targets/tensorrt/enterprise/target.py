@@ -20,7 +20,7 @@ from ....budget import Figure, Usage
 from ....errors import Problem, UsageError
 from ....lowering.analysis.fixes import Lever
 from ....lowering.analysis.program import Sharing
-from ....lowering.analysis.roofline import Machine, estimate
+from ....lowering.analysis.roofline import Machine, Offload, estimate
 from ....lowering.canonical import canonical
 from ....lowering.passes.sink_quantize import SinkQuantize
 from ....lowering.pipeline import Pipeline
@@ -28,7 +28,7 @@ from ....profiles.gpu_schema import Gpu
 from ....profiles.schema import Profile
 from ...base import Built, Execution, Plan, Precision, Progress, Target
 from ...constraints import oversized
-from ...gpu import machine_of
+from ...gpu import copies, machine_of, with_copies
 from .. import capabilities
 from ..network import onnx_of
 from ..profiles import network_of, profiles_of
@@ -88,6 +88,9 @@ class EnterpriseTarget(Target):
     def machine(self, profile: Profile, plan: Plan) -> Machine:
         return machine_of(profile, plan.precision)
 
+    def offload(self, model: ir.Model, profile: Profile, plan: Plan) -> Offload | None:
+        return copies(model, profile)
+
     def estimate(self, model: ir.Model, profile: Profile, plan: Plan) -> Usage:
         spare = memory.workspace(_gpu(profile).capability)
         each = memory.needed(model)
@@ -101,13 +104,14 @@ class EnterpriseTarget(Target):
         note = "there is no engine yet"
         totals = tuple(Figure(item.total + spare, "B", "estimated", note) for item in each)
         seconds = estimate(model, self.machine(profile, plan), self.sharing).seconds
-        return Usage(
+        usage = Usage(
             memory=Figure(found.total + spare, "B", "estimated", note),
             storage=Figure(found.weights, "B", "estimated", f"the weights; {note}"),
             latency=Figure(seconds, "s", "estimated", "roofline"),
             parts=tuple((name, Figure(size, "B", "estimated", what)) for name, size, what in parts),
             profiles=totals if len(totals) > 1 else (),
         )
+        return with_copies(usage, model, profile)
 
     def build(
         self, model: ir.Model, profile: Profile, plan: Plan, directory: Path, progress: Progress
@@ -181,4 +185,5 @@ def _measured(usage: Usage, known: device.Known) -> Usage:
         storage=Figure(known.size, "B", "exact", ENGINE),
         latency=usage.latency,
         parts=parts,
+        latency_parts=usage.latency_parts,
     )

@@ -32,4 +32,4 @@ def machine_of(profile: Profile) -> Machine:
     """Return what one inference has of a GPU whose kernels compute in float32."""
     machine = gpu.machine_of(profile, "fp32")
     peaks = {**machine.peaks, **dict.fromkeys(_WIDENED, machine.peak("float32"))}
-    return dataclasses.replace(machine, peaks=peaks, efficiency=_EFFICIENCY)
+    return dataclasses.replace(machine, peaks=peaks, efficiency=_EFFICIENCY, special={})

@@ -18,13 +18,14 @@ from ....errors import Problem, TapeoutError
 from ....lowering.analysis import report
 from ....lowering.analysis.fixes import Lever
 from ....lowering.analysis.program import Sharing
-from ....lowering.analysis.roofline import Machine, estimate
+from ....lowering.analysis.roofline import Machine, Offload, estimate
 from ....lowering.canonical import canonical
 from ....lowering.passes.expand_functions import ExpandFunctions
 from ....lowering.passes.unroll_recurrent import UnrollRecurrent
 from ....lowering.pipeline import Pipeline
 from ....profiles.schema import Profile
 from ...base import Built, Execution, Plan, Precision, Progress, Target
+from ...gpu import copies, with_copies
 from ..build import ENGINE, make_engine
 from . import cubin, nvrtc
 from .build import CUDA
@@ -90,11 +91,14 @@ class CudaTarget(Target):
     def machine(self, profile: Profile, plan: Plan) -> Machine:
         return machine_of(profile)
 
+    def offload(self, model: ir.Model, profile: Profile, plan: Plan) -> Offload | None:
+        return copies(model, profile)
+
     def estimate(self, model: ir.Model, profile: Profile, plan: Plan) -> Usage:
         needed = report.explain_memory(model, None, self.sharing, levers=())
         seconds = estimate(model, self.machine(profile, plan), self.sharing).seconds
         size = needed.weights + _CODE * sum(1 for _ in model.graph)
-        return Usage(
+        usage = Usage(
             memory=Figure(needed.needed, "B", "estimated", "weights and a static arena"),
             storage=Figure(size, "B", "estimated", "weights, and 8 KiB of code for each node"),
             latency=Figure(seconds, "s", "estimated", f"roofline; {EXPERIMENTAL}"),
@@ -103,6 +107,7 @@ class CudaTarget(Target):
                 ("activations", Figure(needed.arena, "B", "estimated")),
             ),
         )
+        return with_copies(usage, model, profile)
 
     def build(
         self, model: ir.Model, profile: Profile, plan: Plan, directory: Path, progress: Progress
@@ -113,6 +118,7 @@ class CudaTarget(Target):
         content = (directory / ENGINE).read_bytes()
         require_binary(content, profile.toolchain.cpu)
         write_glue(directory)
+        expected = self.estimate(model, profile, plan)
         usage = Usage(
             memory=Figure(
                 sum(figure.value for _, figure in parts),
@@ -121,8 +127,9 @@ class CudaTarget(Target):
                 "TVM's memory plan, on the card",
             ),
             storage=Figure(len(content), "B", "exact", ENGINE),
-            latency=self.estimate(model, profile, plan).latency,
+            latency=expected.latency,
             parts=parts,
+            latency_parts=expected.latency_parts,
         )
         return Built(ENGINE, usage, versions)
 
