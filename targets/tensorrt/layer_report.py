@@ -3,7 +3,7 @@
 Arithmetic is the nodes': that of a node counts in one layer, where its product is computed, else in
 the first layer that names it. Bytes are those of the layer's own tensors, weights and padding
 included. Time is the roofline's, in the type that the layer really computes in; layers of several
-streams count as if they ran one after the other.
+streams count as if they ran one after the other, those of loops as if they ran once.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ...lowering.analysis.program import Sharing
 from ...lowering.analysis.roofline import Estimate, Limit, Machine, Reuse, StepTime, estimate
 from ...lowering.analysis.tensors import bytes_of, dtype_name, inputs_of, op_of, outputs_of
 from ...lowering.provenance import origins
-from .layers import Layer, Tensor, UnreadableError, by_profile, parse, width
+from .layers import Layer, Tensor, UnreadableError, by_profile, parse, sizes, width
 
 #: Operators of which the first two inputs are multiplied with each other.
 _PRODUCTS: Final[tuple[Kind, ...]] = ("convolution", "depthwise", "matmul", "attention")
@@ -214,10 +214,10 @@ def _row(
     moved = layer.moved
     if moved is None:
         # By the names of the nodes, for lack of the layer's own tensors.
-        reads, written, constants = _boundary(named), 0, _sum(layer.constants)
+        reads, written = _boundary(named), 0
     else:
-        reads = {item.name: item.bytes or 0 for item in layer.inputs}
-        written, constants = _sum(layer.outputs), _sum(layer.constants)
+        reads, written = sizes(layer.inputs), _sum(layer.outputs)
+    constants = _sum(layer.constants)
     written_names = [item.name for item in layer.outputs]
     memory = reuse.seconds(machine, reads, written_names, written, constants)
     compute = sum(
@@ -263,8 +263,7 @@ def _stored(value: ir.Value) -> str:
 
 
 def _sum(tensors: Sequence[Tensor]) -> int:
-    """Return the bytes of tensors, each once; those of unknown size are left out."""
-    return sum({item.name: item.bytes or 0 for item in tensors}.values())
+    return sum(sizes(tensors).values())
 
 
 def _boundary(named: Sequence[ir.Node]) -> dict[str, int]:
@@ -283,17 +282,16 @@ def _boundary(named: Sequence[ir.Node]) -> dict[str, int]:
 
 def _footprint(layers: Sequence[Layer]) -> int:
     """Return the bytes that a run touches: all constants, and the most data that lives at once."""
-    constants = {item.name: item.bytes or 0 for layer in layers for item in layer.constants}
-    sizes: dict[str, int] = {}
+    constants = sizes(item for layer in layers for item in layer.constants)
+    data = sizes(item for layer in layers for item in (*layer.inputs, *layer.outputs))
     first: dict[str, int] = {}
     last: dict[str, int] = {}
     for index, layer in enumerate(layers):
         for item in (*layer.inputs, *layer.outputs):
-            sizes[item.name] = max(sizes.get(item.name, 0), item.bytes or 0)
             first.setdefault(item.name, index)
             last[item.name] = index
     changes = [0] * (len(layers) + 1)
-    for name, size in sizes.items():
+    for name, size in data.items():
         changes[first[name]] += size
         changes[last[name] + 1] -= size
     live = peak = 0

@@ -14,7 +14,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Final
 
 from ...lowering.analysis.tensors import packed
@@ -44,11 +44,13 @@ _FAMILIES: Final = {
     "maxpool": "max pool",
     "avgpool": "average pool",
     "runtime_fusion": "fused product",
+    "cjmp": "branch",
+    "jmp": "jump",
     "shape_call": "shapes",
 }
 
-#: Layers that run no kernel: they order streams, or work out shapes on the CPU.
-_BOOKKEEPING: Final = ("signal", "wait", "shape_call")
+#: Layers that run no kernel: they order streams, choose what runs next, or work out shapes.
+_BOOKKEEPING: Final = ("signal", "wait", "jmp", "cjmp", "shape_call")
 
 #: Whose result comes from sums of products of two operands.
 _PRODUCTS: Final = ("correlation", "deconv", "gemm", "runtime_fusion")
@@ -154,10 +156,23 @@ class Layer:
 
     @property
     def moved(self) -> int | None:
-        """Bytes read and written, each tensor once; None where the size of one is not known."""
-        sizes = {item.name: item.bytes for item in (*self.inputs, *self.constants, *self.outputs)}
-        known = [size for size in sizes.values() if size is not None]
-        return sum(known) if len(known) == len(sizes) else None
+        """Bytes read and written; None where the size of a tensor is not known."""
+        groups = (self.inputs, self.constants, self.outputs)
+        if any(tensor.bytes is None for tensors in groups for tensor in tensors):
+            return None
+        return sum(sum(sizes(tensors).values()) for tensors in groups)
+
+
+def sizes(tensors: Iterable[Tensor]) -> dict[str, int]:
+    """Return the bytes of tensors, each once: one that is named again is a part of it, or a view.
+
+    Those of a size that is not known are left out.
+    """
+    found: dict[str, int] = {}
+    for tensor in tensors:
+        if tensor.bytes is not None:
+            found[tensor.name] = max(found.get(tensor.name, 0), tensor.bytes)
+    return found
 
 
 def width(dtype: str) -> tuple[bool, int]:
@@ -213,7 +228,8 @@ _TENSOR: Final = re.compile(
 _CONSTANTS: Final = re.compile(r"\], Constants: \[")
 _OUTPUTS: Final = re.compile(r"\], Outputs: \[")
 _END: Final = re.compile(
-    r"\], TacticName: (?P<kernel>[^\s,]*), StreamId: (?P<stream>\d+)(?:, \w+: \w*)*, "
+    r"\], TacticName: (?P<kernel>[^\s,]*), StreamId: (?P<stream>\d+)"
+    r"(?:(?!, Metadata: |\nName: ).)*, "  # events, targets of jumps
     r"Metadata: (?P<nodes>(?:(?!\nName: ).)*)(?:\n|\Z)",
     re.DOTALL,
 )

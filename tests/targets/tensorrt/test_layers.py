@@ -24,6 +24,9 @@ NAMES = (
 #: The layers of an encoder's attention for one image, and for one to sixteen.
 TWO_PROFILES = (_LOGS / "two_profiles.txt").read_text(encoding="utf-8")
 
+#: An If of two constants.
+BRANCH = (_LOGS / "branch.txt").read_text(encoding="utf-8")
+
 
 @pytest.fixture(scope="module")
 def kinds() -> tuple[Layer, ...]:
@@ -88,6 +91,16 @@ def test_each_optimization_profile_has_its_layers() -> None:
     assert second[0].inputs[0].shape == (-1, 16, 64)
     assert str(second[0].inputs[0]) == "?x16x64 float32"
     assert second[0].moved is None
+
+
+def test_branches_are_no_kernels() -> None:
+    layers = parse(BRANCH, ("choose",))
+    assert [(layer.type, layer.runs) for layer in layers] == [
+        ("memset", True), ("copy", True), ("cjmp", False), ("kgen", True), ("jmp", False),
+        ("kgen", True), ("jmp", False),
+    ]  # fmt: skip
+    assert layers[3].nodes == layers[5].nodes == ("choose",)
+    assert [layer.moved for layer in layers] == [1, 2, 2, 40, 0, 40, 0]
 
 
 @pytest.mark.parametrize(
