@@ -399,16 +399,19 @@ def run_pieces(
     }
 
 
-def peak_memory() -> int:
-    """Return the largest resident size of this process so far, in bytes.
+def peak_memory() -> int | None:
+    """Return the largest resident size of this process so far, in bytes; None without ``/proc``.
 
     ``VmHWM`` and not ``getrusage``: Linux hands the latter's maximum down from the process that
     started this one.
     """
-    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return None
+    for line in status.read_text(encoding="ascii").splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024
-    raise RunError(1, "/proc/self/status does not tell the peak memory (VmHWM)")
+    raise RunError(1, f"{status} does not tell the peak memory (VmHWM)")
 
 
 def report(stats: Mapping[str, Any]) -> None:
@@ -417,6 +420,8 @@ def report(stats: Mapping[str, Any]) -> None:
     def median(seconds: Sequence[float]) -> str:
         return f"{sorted(seconds)[len(seconds) // 2] * 1e3:.3f} ms"
 
+    if stats["peak_memory"] is not None:
+        print(f"peak memory {stats['peak_memory']:,} B")
     for what, size in stats.get("device_memory", {}).items():
         print(f"memory of the device, {what}: {size:,} B")
     if latencies := stats["latencies"]:
@@ -463,7 +468,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except RunError as error:
         print(f"run.py: {error}", file=sys.stderr)
         return error.code
-    print(f"{count} compiled batch(es) run, peak memory {stats['peak_memory']:,} B")
+    print(f"{count} compiled batch(es) run")
     report(stats)
     return 0
 

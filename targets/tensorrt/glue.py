@@ -14,6 +14,7 @@ RUN: Final = Path(__file__).resolve().parent / "run"
 
 _NAMES: Final = (
     "CMakeLists.txt",
+    "README.md",
     "engine.py",
     "fit.h",
     "fit.py",
