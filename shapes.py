@@ -122,16 +122,15 @@ class Room:
         if not varying:
             return "leave it out"
         name, (least, _, most) = varying[0].name, varying[0].intervals[place]
-        step = found.steps.get(name, 1)
-        fits, fails = least - step, most
+        if self._needs(found, ranges.capped(place, name, least)) > self.limit:
+            return f"leave it out: {name}={least} alone is too much"
+        step, fits, fails = found.steps.get(name, 1), least, most
         while fails - fits > step:
             middle = fits + (fails - fits) // step // 2 * step
             if self._needs(found, ranges.capped(place, name, middle)) <= self.limit:
                 fits = middle
             else:
                 fails = middle
-        if fits < least:
-            return f"leave it out: {name}={least} alone is too much"
         return f"with {name} up to {fits} it fits, not with {fails}"
 
     def _needs(self, found: Dynamic, ranges: Ranges) -> int:
