@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
+import onnx_ir as ir
 import pytest
 
 from tapeout.targets.tensorrt.builder import Request, engine
@@ -126,6 +128,23 @@ def test_unknown_types_are_kept() -> None:
     layer = parse(KINDS.replace("Datatype: Half", "Datatype: Posit8"), NAMES)[5]
     assert layer.dtype == "posit8"
     assert layer.moved is None
+
+
+@pytest.mark.parametrize(
+    ("spelled", "dtype"),
+    [
+        ("BFloat16", ir.DataType.BFLOAT16),
+        ("FP8", ir.DataType.FLOAT8E4M3FN),
+        ("FP4", ir.DataType.FLOAT4E2M1),
+        ("Int4", ir.DataType.INT4),
+        ("Int64", ir.DataType.INT64),
+        ("Bool", ir.DataType.BOOL),
+    ],
+)
+def test_types_are_called_as_in_the_network(spelled: str, dtype: ir.DataType) -> None:
+    tensor = parse(KINDS.replace("Datatype: Half", f"Datatype: {spelled}"), NAMES)[5].outputs[0]
+    assert tensor.dtype == dtype.numpy().name
+    assert tensor.bytes == math.prod(tensor.shape) * dtype.bitwidth // 8
 
 
 def test_names_that_look_like_the_list() -> None:
