@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +16,7 @@ import rtx_stand_in
 from rtx_stand_in import Machine, Number, engine_file, varying
 
 from tapeout.targets import run
+from tapeout.targets.tensorrt.execute import ENGINE_CODE
 from tapeout.targets.tensorrt.glue import write_glue
 
 Put = Callable[..., Path]
@@ -292,3 +295,36 @@ def test_the_bundle_stays_as_it_was_written(put: Put) -> None:
     before = sorted(path.name for path in (folder / "run").iterdir())
     assert start(folder, X[:2]) == 0
     assert sorted(path.name for path in (folder / "run").iterdir()) == before
+
+
+def used(code: str) -> dict[str, set[str]]:
+    """Return the attributes that a file uses of what it names by a class of the library."""
+    of = {"_engine": "ICudaEngine", "_context": "IExecutionContext", "_runtime": "Runtime"}
+    found: dict[str, set[str]] = {}
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Attribute):
+            owner = node.value
+            name = owner.id if isinstance(owner, ast.Name) else getattr(owner, "attr", "")
+            if name in ("trt", "_trt"):
+                found.setdefault("", set()).add(node.attr)
+            elif name in of:
+                found.setdefault(of[name], set()).add(node.attr)
+    return found
+
+
+def test_what_is_used_of_the_library_is_there() -> None:
+    """The stand-in may be wrong of what the library has; the library itself is not."""
+    wanted = {
+        name: sorted(attributes) for name, attributes in used(ENGINE_CODE.read_text()).items()
+    }
+    assert {"deserialize_cuda_engine"} == set(wanted["Runtime"])
+    program = (
+        "import json, sys, tensorrt_rtx as library\n"
+        "for name, attributes in json.load(sys.stdin).items():\n"
+        "    owner = getattr(library, name) if name else library\n"
+        "    print([item for item in attributes if not hasattr(owner, item)], file=sys.stderr)\n"
+    )
+    command = [sys.executable, "-I", "-c", program]
+    given = json.dumps(wanted)
+    done = subprocess.run(command, input=given, capture_output=True, text=True, check=True)
+    assert done.stderr.splitlines() == ["[]"] * 4
