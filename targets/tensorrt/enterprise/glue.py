@@ -47,7 +47,8 @@ def write_glue(directory: Path, order: Order) -> tuple[str, ...]:
         _BLANK.sub(lambda blank: values[blank[1]], text), encoding="utf-8"
     )
     write_engine_code(target)
-    shutil.copyfile(PROGRAM, target / PROGRAM.name)
+    for file in (PROGRAM, RUN / "compare.py"):
+        shutil.copyfile(file, target / file.name)
     return ("python3 run/build.py", line)
 
 
