@@ -93,12 +93,18 @@ def _say(node: ir.Node, table: Table) -> Iterator[Problem]:
     if table.opset < _CHANGED.get(node.op_type, 0):
         yield _problem(node, f"means another thing before opset {_CHANGED[node.op_type]}", table)
         return
+    if unknown := list(_strip(node, old, new)):
+        yield from (_problem(node, f"{said} is not known there", table) for said in unknown)
+    else:
+        yield from (_problem(node, what, table) for what in _not_typed(node, old))
+
+
+def _strip(node: ir.Node, old: onnx.defs.OpSchema, new: onnx.defs.OpSchema) -> Iterator[str]:
+    """Remove the attributes that the old schema lacks; yield those that mean something."""
     for name in [name for name in node.attributes if name not in old.attributes]:
         if not _is_implied(node, node.attributes[name], new):
-            value = node.attributes[name].value
-            yield _problem(node, f"{name} = {value!r} is not known there", table)
+            yield f"{name} = {node.attributes[name].value!r}"
         del node.attributes[name]
-    yield from (_problem(node, what, table) for what in _not_typed(node, old))
 
 
 def _problem(node: ir.Node, what: str, table: Table) -> Problem:
