@@ -122,10 +122,13 @@ def _sum_up(console: Console, profile: dict[str, Any], capability: str) -> None:
 
 def _products(console: Console, profile: dict[str, Any]) -> None:
     """Say which part of all products is computed in which type, and what is not as asked for."""
-    total = sum(profile["macs"].values())
+    lost = profile["apart_macs"]
+    total = sum(profile["macs"].values()) + lost
     if not total:
         return
-    shares = ", ".join(f"{count / total:.1%} in {name}" for name, count in profile["macs"].items())
+    counts = [(count, f"in {name}") for name, count in profile["macs"].items()]
+    counts += [(lost, "in no layer, and in no time")] if lost else []
+    shares = ", ".join(f"{count / total:.1%} {where}" for count, where in counts)
     console.print(f"MACs: {shares}", soft_wrap=True)
     other = [row for row in profile["rows"] if not _as_asked(row)]
     if other:

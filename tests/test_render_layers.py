@@ -63,6 +63,7 @@ def _entry(*rows: dict[str, Any], **changes: Any) -> dict[str, Any]:
         "macs": macs,
         "seconds": seconds,
         "apart": [],
+        "apart_macs": 0,
         "shapes": "",
     } | changes
     return {"capability": "8.9", "profiles": [profile]}
@@ -100,6 +101,12 @@ def test_what_is_not_computed_as_asked(capsys: pytest.CaptureFixture[str]) -> No
     assert shown[-1] == "not in the type asked for, 25.0% of the MACs: deconv_1 in float32"
     render_layers.show_products(Console(width=200), entry)
     assert capsys.readouterr().out.splitlines() == shown[-2:]
+
+
+def test_products_that_no_layer_names(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = _shown(capsys, _entry(_row(), apart=["lost"], apart_macs=100))
+    assert "in no layer: lost" in shown
+    assert shown[-1] == "MACs: 75.0% in int8, 25.0% in no layer, and in no time"
 
 
 def test_many_layers_and_many_nodes_are_summed_up(capsys: pytest.CaptureFixture[str]) -> None:
