@@ -46,6 +46,10 @@ def test_bundle_has_the_engine_and_its_figures(tmp_path: Path) -> None:
     assert usage["memory"]["known"] == usage["storage"]["known"] == "exact"
     assert usage["memory"]["value"] == sum(part["value"] for part in usage["parts"].values())
     assert usage["storage"]["value"] == len(one["engine.trt"])
+    assert "copies over PCIe" in done.output
+    terms = {name: figure["value"] for name, figure in usage["latency_parts"].items()}
+    assert usage["latency"]["value"] == pytest.approx(sum(terms.values()))
+    assert manifest["report"]["by_limit"]["transfer"] == terms["copies over PCIe"] > 0
     found = header.parse(one["engine.trt"])
     version = manifest["runtime"]["version"]
     assert header.unfit(found, len(one["engine.trt"]), version, ["8.9"]) == []
