@@ -106,6 +106,13 @@ def _answer(folder: Path, onnx: bytes, request: dict[str, Any]) -> dict[str, Any
     """Run the program on a network; return what it answered."""
     (folder / "network.onnx").write_bytes(onnx)
     (folder / "request.json").write_text(json.dumps(request), encoding="utf-8")
+    run(folder)
+    answer: dict[str, Any] = json.loads((folder / "answer.json").read_bytes())
+    return answer
+
+
+def run(folder: Path) -> None:
+    """Run the program on what lies in a folder; raises TapeoutError if it does not finish."""
     command = [sys.executable, "-I", "-B", str(_PROGRAM), "."]
     try:
         done = subprocess.run(
@@ -124,8 +131,6 @@ def _answer(folder: Path, onnx: bytes, request: dict[str, Any]) -> dict[str, Any
         how = f"crashed with {signal.Signals(-code).name}" if code < 0 else f"failed with {code}"
         lines = done.stderr.decode(errors="replace").strip().splitlines()[-_TAIL:]
         raise TapeoutError(f"TensorRT-RTX {how}", [Problem("", line) for line in lines])
-    answer: dict[str, Any] = json.loads((folder / "answer.json").read_bytes())
-    return answer
 
 
 def _problems(findings: list[dict[str, str]]) -> list[Problem]:

@@ -19,6 +19,7 @@ from ...lowering.analysis.fixes import Lever
 from ...lowering.analysis.program import Sharing
 from ...lowering.analysis.roofline import Machine, Offload
 from ...lowering.canonical import canonical
+from ...lowering.passes.expand_functions import ExpandFunctions
 from ...lowering.pipeline import Pipeline
 from ...profiles.gpu_schema import Gpu
 from ...profiles.schema import Profile
@@ -38,6 +39,10 @@ from .run import header
 RUNTIME: Final = "tensorrt-rtx"
 
 ENGINE: Final = "engine.trt"
+
+#: What the parser or the builder does not take, or only in some forms. Attention has no kernel in
+#: float32, nor for every attribute; taken apart it is fused again in half precision.
+_EXPANDED: Final = "Attention+CenterCropPad+NegativeLogLikelihoodLoss+SoftmaxCrossEntropyLoss"
 
 
 class RtxTarget(Target):
@@ -63,7 +68,7 @@ class RtxTarget(Target):
         return plan.pruned(capabilities.scheme(plan.precision))
 
     def pipeline(self, profile: Profile, plan: Plan) -> Pipeline:
-        return canonical("nchw")
+        return Pipeline((ExpandFunctions(_EXPANDED),)) + canonical("nchw")
 
     def untaken(self, lowered: Callable[[], ir.Model]) -> list[Problem]:
         return _unsupported(lowered())
