@@ -36,9 +36,22 @@ def requantized(node: ir.Node) -> ir.Value | None:
     if dtypes[0] != dtypes[1] or dtypes[0] not in _EXACT:
         return None
     before, after = _scales(real), _scales(node)
-    if before is None or after is None:
+    if before is None or after is None or not _is_exact(real, before):
         return None
     return integers if _is_same(before, after) else None
+
+
+def _is_exact(real: ir.Node, scales: Scales) -> bool:
+    """Whether integers survive in the dtype that a DequantizeLinear gives.
+
+    Half precision, too, holds those of up to 8 bits, by a scale for which all are normal numbers.
+    """
+    integers, dtype = real.inputs[0], real.outputs[0].dtype
+    if dtype == ir.DataType.FLOAT or integers is None or integers.dtype is None:
+        return True
+    low, high = scales.scale.min(), scales.scale.max()
+    half = dtype == ir.DataType.FLOAT16 and integers.dtype.bitwidth <= 8
+    return half and bool(low >= 2.0**-14 and high <= 2.0**7)
 
 
 def _scales(node: ir.Node) -> Scales | None:

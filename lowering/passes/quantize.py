@@ -161,7 +161,8 @@ class _Writer:
             if use.node.name in self.integer and use.idx in data_inputs(use.node)
         ]
         producer = value.producer()
-        if producer is None or producer.name not in self.integer:
+        given = producer is not None and producer.name in self.integer
+        if producer is None or not given or not self._recipe.scheme.shared:
             rounded = self._pair(value, producer or readers[0].node, found, "dequantized")
             self._read(rounded, readers)
             return

@@ -26,7 +26,8 @@ class QuantizeWeights(ir.passes.InPlacePass):
     too: no calibration is needed.
 
     Stay float: weights of fewer than `minimum` numbers, sums shorter than a block, a weight that
-    other nodes read as well or along another axis, one with NaN or infinities, and nodes to keep.
+    other nodes read as well or along another axis, one with NaN or infinities, and nodes to keep;
+    where the rest is in half precision, a weight whose scales are not.
 
     Requires: float32 constants; a model as after import. Ensures: a valid model that computes the
     same with weights rounded; the nodes keep their names.
@@ -35,7 +36,9 @@ class QuantizeWeights(ir.passes.InPlacePass):
         UsageError: an option is wrong; names the nodes that are not there.
 
     Attributes:
-        scheme: ``weights-int8``, ``int8-dynamic`` (the same weights) or ``weights-int4``.
+        scheme: ``weights-int8``, ``int8-dynamic`` (the same weights), ``weights-int4`` or
+            ``weights-int4-fp16``: the fewest bits, of matrix products alone, in whole blocks and
+            with scales of half precision.
         keep: the names of nodes whose weights stay float, as `names.joined` puts them.
         minimum: how many numbers a weight has at least: below, a scale and a node cost more than
             they save.
@@ -69,7 +72,8 @@ class QuantizeWeights(ir.passes.InPlacePass):
                 blocks = in_blocks(array, axis, scheme.block, scheme.weights)
             else:
                 blocks = in_channels(array, axis, scheme.weights)
-            _dequantize(edit, node, weight, blocks)
+            if scheme.rest == ir.DataType.FLOAT or blocks.scales.dtype == scheme.rest.numpy():
+                _dequantize(edit, node, weight, blocks)
         return edit.result(model)
 
     def _is_worth(self, weight: ir.Value, scheme: WeightScheme, kept: set[str]) -> bool:
@@ -82,7 +86,8 @@ class QuantizeWeights(ir.passes.InPlacePass):
         [axis, *others] = axes
         if axis is None or others or any(use.node.name in kept for use in uses):
             return False
-        is_long = array.shape[axis] >= scheme.block
+        summed = array.shape[axis]
+        is_long = summed >= scheme.block and not (scheme.whole and summed % scheme.block)
         return is_long and array.size >= self.minimum and bool(np.isfinite(array).all())
 
 
@@ -92,6 +97,8 @@ def _axis(node: ir.Node, scheme: WeightScheme) -> int | None:
     None if the node is not a product, or the scheme does not fit it.
     """
     rank = len(shape_of(node.inputs[1]) or ())
+    if not is_op(node, *scheme.operators):
+        return None
     if is_op(node, "Conv"):
         return int(bool(scheme.block))
     if is_op(node, "MatMul") and rank == 2:

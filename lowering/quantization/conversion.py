@@ -25,6 +25,7 @@ from ..passes.multiply_by_reciprocals import MultiplyByReciprocals
 from ..passes.quantize import Quantize
 from ..passes.quantize_at_run_time import QuantizeAtRunTime
 from ..passes.quantize_weights import QuantizeWeights
+from ..passes.sparsify_weights import SparsifyWeights
 from ..pipeline import Pipeline
 from .averages import in_reach
 from .fallbacks import in_float
@@ -99,7 +100,7 @@ def conversion(
     if isinstance(scheme, SparseScheme):
         return Sparse(model, scheme, batches)
     if isinstance(scheme, WeightScheme):
-        return WeightsAlone(model, scheme)
+        return WeightsAlone(model, scheme, batches)
     return ShorterFloats(model, scheme, batches)
 
 
@@ -146,10 +147,7 @@ class Integers(Conversion):
 
     def passes(self, kept: Kept) -> Pipeline:
         passes = self._equalize + Pipeline((Quantize(self.recipe(kept)),))
-        if self.scheme.rest == ir.DataType.FLOAT:
-            return passes
-        rest = ConvertPrecision(NAMES[self.scheme.rest], joined(self.wide), quantized=True)
-        return passes + Pipeline((rest,))
+        return passes + _rest(self.scheme.rest, self.wide)
 
     def alone(self, name: str) -> ir.Model:
         # Other operators in integers, such as a residual Add, cost accuracy of their own.
@@ -161,6 +159,8 @@ def _equalized(
     model: ir.Model, placement: Placement, scheme: Scheme, batches: Batches
 ) -> tuple[Pipeline, Calibration]:
     """Return the pass that scales channels, if it changes anything, and what is known after it."""
+    if scheme.is_float:  # as fine for small channels as for large ones
+        return Pipeline(()), calibrate(model, batches, placement.values)
     before = calibrate(model, batches, placement.values, histograms=False)
     equalize = EqualizeLayers(
         before,
@@ -170,6 +170,13 @@ def _equalized(
     result = equalize(model.clone())
     passes = Pipeline((equalize,) if result.modified else ())
     return passes, calibrate(result.model, batches, placement.values)
+
+
+def _rest(dtype: ir.DataType, wide: Kept) -> Pipeline:
+    """Return the passes that put what is not rounded in a format, but for some nodes."""
+    if dtype == ir.DataType.FLOAT:
+        return Pipeline(())
+    return Pipeline((ConvertPrecision(NAMES[dtype], joined(wide), quantized=True),))
 
 
 def _wide(model: ir.Model, dtype: ir.DataType, batches: Batches) -> Kept:
@@ -207,11 +214,12 @@ class WeightsAlone(Conversion):
     Or are rounded as they come, where the scheme says so: no samples are needed for that.
     """
 
-    def __init__(self, model: ir.Model, scheme: WeightScheme) -> None:
+    def __init__(self, model: ir.Model, scheme: WeightScheme, batches: Batches) -> None:
         self.scheme: WeightScheme = scheme
         self.model = model
+        self._wide = _wide(model, scheme.rest, batches)
         self._halves = scheme.weights == ir.DataType.FLOAT16
-        self.fixed = halve_weights.unfit(model) if self._halves else {}
+        self.fixed = halve_weights.unfit(model) if self._halves else self._wide
         self.nodes = tuple(
             str(node.name)
             for node in self.converted({}).graph
@@ -226,6 +234,7 @@ class WeightsAlone(Conversion):
         if self._halves:
             return Pipeline((halve_weights.HalveWeights(joined((*self.fixed, *kept))),))
         passes = Pipeline((QuantizeWeights(self.scheme.name, joined(kept)),))
+        passes += _rest(self.scheme.rest, self._wide)
         return passes + Pipeline((QuantizeAtRunTime(),)) if self.scheme.data else passes
 
 

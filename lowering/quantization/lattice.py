@@ -20,7 +20,12 @@ shape (groups, columns, outputs). Gram matrices are (groups, columns, columns).
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
+
+#: Gives each number its nearest on a grid: the integers, or the numbers of a format.
+Grid = Callable[[np.ndarray], np.ndarray]
 
 #: Columns whose errors are handed on one by one; further columns get them by matrix products.
 _BLOCK = 32
@@ -29,9 +34,9 @@ _BLOCK = 32
 _SWEEPS = 4
 
 
-def nearest(u: np.ndarray, most: int | np.ndarray) -> np.ndarray:
-    """Return the nearest integers, at most `most` in magnitude."""
-    found: np.ndarray = np.clip(np.rint(u), -most, most)
+def nearest(u: np.ndarray, most: int | np.ndarray, grid: Grid = np.rint) -> np.ndarray:
+    """Return the nearest integers, or numbers of a grid, at most `most` in magnitude."""
+    found: np.ndarray = np.clip(grid(u), -most, most)
     return found
 
 
@@ -42,13 +47,18 @@ def errors(difference: np.ndarray, gram: np.ndarray) -> np.ndarray:
 
 
 def closest(
-    u: np.ndarray, gram: np.ndarray, most: int, free: np.ndarray | None = None
+    u: np.ndarray,
+    gram: np.ndarray,
+    most: int,
+    free: np.ndarray | None = None,
+    grid: Grid = np.rint,
 ) -> np.ndarray:
-    """Return the integers, float32, that give the least error found.
+    """Return the integers, or numbers of a grid, float32, that give the least error found.
 
     Args:
         gram: float64, positive definite.
         most: the largest magnitude of an integer.
+        grid: has zero and `most` on it.
         free: of the shape of `u`: where an integer may be other than zero; None: everywhere.
     """
     u = u.astype(np.float32)
@@ -64,11 +74,11 @@ def closest(
     turned_u, turned_limit = (
         np.take_along_axis(array, order[:, :, None], axis=1) for array in (u, limit)
     )
-    integers = _nearest_plane(turned_u, factor, turned_limit)
+    integers = _nearest_plane(turned_u, factor, turned_limit, grid)
     del factor
     back = np.argsort(order, axis=1, kind="stable")
     integers = np.take_along_axis(integers, back[:, :, None], axis=1)
-    return _descended(u, _by_pivot(gram), limit, integers)
+    return _descended(u, _by_pivot(gram), limit, integers, grid)
 
 
 def _by_pivot(matrix: np.ndarray) -> np.ndarray:
@@ -78,7 +88,7 @@ def _by_pivot(matrix: np.ndarray) -> np.ndarray:
     return divided
 
 
-def _nearest_plane(u: np.ndarray, factor: np.ndarray, limit: np.ndarray) -> np.ndarray:
+def _nearest_plane(u: np.ndarray, factor: np.ndarray, limit: np.ndarray, grid: Grid) -> np.ndarray:
     target = u.copy()  # under the errors of the later blocks
     integers = np.empty_like(u)
     error = np.zeros_like(u)
@@ -86,18 +96,19 @@ def _nearest_plane(u: np.ndarray, factor: np.ndarray, limit: np.ndarray) -> np.n
         end = min(start + _BLOCK, u.shape[1])
         for k in reversed(range(start, end)):
             made = factor[:, k, None, k + 1 : end] @ error[:, k + 1 : end]
-            integers[:, k] = nearest(target[:, k] + made[:, 0], limit[:, k])
+            integers[:, k] = nearest(target[:, k] + made[:, 0], limit[:, k], grid)
             error[:, k] = u[:, k] - integers[:, k]
         target[:, :start] += factor[:, :start, start:end] @ error[:, start:end]
     return integers
 
 
 def _descended(
-    u: np.ndarray, gram: np.ndarray, limit: np.ndarray, integers: np.ndarray
+    u: np.ndarray, gram: np.ndarray, limit: np.ndarray, integers: np.ndarray, grid: Grid
 ) -> np.ndarray:
     """Give each weight its best integer, others as they are, until none changes.
 
-    The slope along a column, over its curvature, says how many steps away its minimum lies.
+    The slope along a column, over its curvature, says how many steps away its minimum lies; the
+    error is the same on both sides of it, so that the nearest number is the best.
     """
     slope = gram @ (integers - u)
     lowest, highest = -limit - integers, limit - integers  # the changes that are allowed
@@ -108,7 +119,11 @@ def _descended(
             near = slope[:, block].copy()
             change = np.empty_like(near)
             for k in range(near.shape[1]):
-                step = np.rint(-near[:, k])
+                if grid is np.rint:  # steps between integers are integers
+                    step = np.rint(-near[:, k])
+                else:
+                    here = limit[:, start + k] - highest[:, start + k]
+                    step = grid(here - near[:, k]) - here
                 np.maximum(step, lowest[:, start + k], out=step)
                 np.minimum(step, highest[:, start + k], out=step)
                 change[:, k] = step

@@ -25,7 +25,8 @@ class Parameters:
     Attributes:
         scale: float32, of shape () or, along `axis`, (channels,); positive and finite.
         zero_point: of the integers' dtype, of the scale's shape.
-        dtype: of the integers: INT8, UINT8, INT4 or INT32.
+        dtype: of the integers: INT8, UINT8, INT4 or INT32; or FLOAT8E4M3FN, whose numbers take
+            their place.
         axis: the axis along which the scales lie; None for one scale.
         narrow: whether the least integer is left out.
     """
@@ -42,11 +43,8 @@ class Parameters:
 
     def integers(self, array: np.ndarray) -> np.ndarray:
         """Return the integers for real numbers, saturated, of the numpy dtype of `dtype`."""
-        low, high = limits(self.dtype, narrow=self.narrow)
-        scale, zero = self._aligned(array.ndim)
-        rounded = np.rint(array / scale) + zero
-        integers: np.ndarray = np.clip(rounded, low, high).astype(self.dtype.numpy())
-        return integers
+        integers: np.ndarray = self.steps(array) + self._aligned(array.ndim)[1]
+        return integers.astype(self.dtype.numpy())
 
     def reals(self, integers: np.ndarray) -> np.ndarray:
         """Return the float32 numbers that integers stand for."""
@@ -59,6 +57,8 @@ class Parameters:
         low, high = limits(self.dtype, narrow=self.narrow)
         scale, zero = self._aligned(array.ndim)
         result = np.asarray(array / scale)  # of rank 0, too
+        if self.dtype == ir.DataType.FLOAT8E4M3FN:
+            return nearest_float8(result)
         np.rint(result, out=result)
         np.clip(result, low - zero, high - zero, out=result)
         return result
@@ -78,6 +78,13 @@ class Parameters:
             return scale, zero
         shape = [-1 if axis == self.axis % rank else 1 for axis in range(rank)]
         return scale.reshape(shape), zero.reshape(shape)
+
+
+def nearest_float8(array: np.ndarray) -> np.ndarray:
+    """Return the nearest numbers that FLOAT8E4M3FN has, saturated, in the array's dtype."""
+    low, high = limits(ir.DataType.FLOAT8E4M3FN)
+    kept = np.clip(array, low, high).astype(ir.DataType.FLOAT8E4M3FN.numpy())
+    return np.asarray(kept.astype(array.dtype))
 
 
 def of_range(low: float, high: float, scheme: Scheme) -> Parameters:

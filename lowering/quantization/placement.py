@@ -127,7 +127,7 @@ def is_inner(value: ir.Value, integer: Collection[str | None], scheme: Scheme) -
 def refusal(node: ir.Node, scheme: Scheme) -> str | None:
     """Return why no integer kernel can do the node's work; None if one can."""
     if node.domain or node.op_type not in scheme.operators or has_body(node):
-        return f"no int8 kernel in {scheme.kernels or f'the scheme {scheme.name!r}'}"
+        return f"no {scheme.format} kernel in {scheme.kernels or f'the scheme {scheme.name!r}'}"
     data = [node.inputs[index] for index in data_inputs(node)]
     if not all(_is_real(value) for value in (*data, *node.outputs)):
         return "its numbers are not all finite float32"
@@ -135,7 +135,7 @@ def refusal(node: ir.Node, scheme: Scheme) -> str | None:
         return "all that it reads is constant"
     special = _SPECIAL.get(node.op_type)
     if special is not None and not special(node):
-        return f"no int8 kernel for it as it is: {special.__doc__}"
+        return f"no {scheme.format} kernel for it as it is: {special.__doc__}"
     return None
 
 

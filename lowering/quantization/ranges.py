@@ -68,7 +68,8 @@ def choose(
             not beyond the bounds of an activation; where scales are powers of two, it is not. A
             graph input whose samples all lie on a grid (an image, as `Statistics.step` tells)
             gets the grid's step as its scale if the scheme's integers reach as far, and so loses
-            nothing.
+            nothing. Floating-point numbers are as fine relative to a number whatever the range:
+            theirs is always that of all numbers seen, and widened.
 
     Raises:
         UsageError: there is no such method.
@@ -89,7 +90,7 @@ def choose(
         joint = _joined(members)
         step = calibration.values[root].step
         grid = None
-        if method == "auto" and step is not None:
+        if method == "auto" and step is not None and not scheme.is_float:
             grid = on_grid(step, joint.minimum, joint.maximum, scheme)
         found[root] = grid or of_histogram(joint, scheme, method)
         if method == "auto" and grid is None and not scheme.power_of_two:
@@ -102,8 +103,9 @@ def of_histogram(histogram: Histogram, scheme: Scheme, method: str) -> Parameter
     """Return the parameters that a method (of METHODS, or ``auto``) finds for one tensor."""
     if not histogram.count:
         return of_range(0.0, 0.0, scheme)
-    if method != "auto":
-        return of_range(*METHODS[method](histogram, scheme), scheme)
+    if method != "auto" or scheme.is_float:
+        find = minmax if scheme.is_float else METHODS[method]
+        return of_range(*find(histogram, scheme), scheme)
     error = _Error(histogram)
     found = [of_range(*find(histogram, scheme), scheme) for find in METHODS.values()]
     return min(found, key=error.of)

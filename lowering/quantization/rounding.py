@@ -29,7 +29,7 @@ from ..analysis.probe import Batches
 from . import lattice
 from .gram import Moments, for_each, parameters_of
 from .linear import Linear
-from .parameters import Parameters, of_weights
+from .parameters import Parameters, nearest_float8, of_weights
 from .recipe import Weights
 from .scheme import Scheme, limits, next_power_of_two
 from .sparsity import is_sparse
@@ -148,10 +148,11 @@ def _adapted(
     damped = _damped(gram)
     first = _by_output(start.parameters.scale, weights)
     least = _by_output(_least_scale(linear, activations, scheme), weights)
-    scale = _best_scale(weights, first, least, damped, scheme)
+    grid = nearest_float8 if scheme.is_float else np.rint
+    scale = first if scheme.is_float else _best_scale(weights, first, least, damped, scheme)
     pieces = (weights / scale).reshape(len(gram), -1, weights.shape[2])
     free = pieces != 0 if is_sparse(linear) else None
-    integers = lattice.closest(pieces, damped, most, free)
+    integers = lattice.closest(pieces, damped, most, free, grid)
     integers = integers.reshape(weights.shape).astype(np.float64)
     after = _errors(weights - integers * scale, gram)
     before = _errors(weights - plain * first, gram)

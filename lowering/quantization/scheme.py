@@ -60,13 +60,13 @@ _FIXED: Final = MappingProxyType(
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Scheme:
-    """Static integer quantization.
+    """Static quantization to integers, or to floating-point numbers of 8 bits.
 
     Attributes:
-        activations: INT8 or UINT8.
+        activations: INT8, UINT8 or FLOAT8E4M3FN.
         symmetric: whether the zero point of activations is 0 (of unsigned ones: 128).
-        weights: INT8 or INT4; always symmetric, and narrow (-127..127), so that no product of two
-            of the least numbers occurs.
+        weights: INT8, INT4 or FLOAT8E4M3FN; always symmetric, and integers narrow (-127..127), so
+            that no product of two of the least numbers occurs.
         per_channel: one scale of weights for each output channel, else one for the tensor.
         power_of_two: whether every scale is a power of two, so that requantization is a shift.
         integer_bias: whether a bias is int32 with scale = input scale x weight scale, else float.
@@ -80,6 +80,8 @@ class Scheme:
         kernels: whose integer kernels they are, for messages.
         inner: operators that take a sum in as it is, before it is rounded: they compute in the
             kernel that gives it, or in one that reads it and rounds what comes of it.
+        shared: whether all that reads what is rounded reads it rounded, which saves memory; else
+            only the operators of the scheme do.
         rest: what numbers are in that are not rounded: FLOAT, or FLOAT16 where it can hold them.
     """
 
@@ -99,7 +101,18 @@ class Scheme:
     one_scale: frozenset[str] = frozenset()
     kernels: str = ""
     inner: frozenset[str] = frozenset({"Clip", "Relu"})
+    shared: bool = True
     rest: ir.DataType = ir.DataType.FLOAT
+
+    @property
+    def is_float(self) -> bool:
+        """Whether the numbers of 8 bits are floating-point numbers."""
+        return self.activations == ir.DataType.FLOAT8E4M3FN
+
+    @property
+    def format(self) -> str:
+        """What to call the numbers in messages."""
+        return "fp8" if self.is_float else "int8"
 
     def of(self, operator: str) -> Scheme:
         """Return the scheme as it holds for the weights of one operator."""
@@ -110,13 +123,16 @@ class Scheme:
 
 @dataclasses.dataclass(frozen=True)
 class WeightScheme:
-    """Only constant weights are shorter: of MatMul, Gemm and Conv, in FLOAT16 of all that have any.
+    """Only constant weights are shorter: of `operators`, in FLOAT16 of all that have any.
 
     Attributes:
         weights: INT8 or INT4, symmetric, or FLOAT16.
         block: how many weights along the summed axis (of Conv: the input channels) share a scale;
             0: one scale for each output channel.
         data: whether kernels round the other factor to 8 bits as they run.
+        operators: whose weights.
+        whole: whether the summed axis must be a whole number of blocks.
+        rest: what all numbers but the weights are in: FLOAT, or FLOAT16 where it can hold them.
     """
 
     name: str
@@ -124,6 +140,9 @@ class WeightScheme:
     weights: ir.DataType
     block: int
     data: bool = False
+    operators: frozenset[str] = frozenset({"Conv", "Gemm", "MatMul"})
+    whole: bool = False
+    rest: ir.DataType = ir.DataType.FLOAT
 
 
 @dataclasses.dataclass(frozen=True)
@@ -186,6 +205,17 @@ _ALL: Final[tuple[AnyScheme, ...]] = (
         rest=ir.DataType.FLOAT16,
     ),
     Scheme(
+        "fp8",
+        "factors of sums with 4 bits of exponent and 3 of mantissa, the rest in half precision",
+        activations=ir.DataType.FLOAT8E4M3FN,
+        weights=ir.DataType.FLOAT8E4M3FN,
+        symmetric=True,
+        integer_bias=False,
+        operators=LINEAR,
+        shared=False,
+        rest=ir.DataType.FLOAT16,
+    ),
+    Scheme(
         "power-of-two",
         "symmetric, every scale a power of two, for hardware that shifts",
         symmetric=True,
@@ -202,6 +232,15 @@ _ALL: Final[tuple[AnyScheme, ...]] = (
         data=True,
     ),
     WeightScheme("weights-int4", "weights alone, in blocks of 32", ir.DataType.INT4, 32),
+    WeightScheme(
+        "weights-int4-fp16",
+        "weights of matrix products in whole blocks of 32, the rest in half precision",
+        ir.DataType.INT4,
+        32,
+        operators=frozenset({"Gemm", "MatMul"}),
+        whole=True,
+        rest=ir.DataType.FLOAT16,
+    ),
     FloatScheme("fp16", "IEEE half precision", ir.DataType.FLOAT16),
     FloatScheme("bf16", "bfloat16", ir.DataType.BFLOAT16),
     SparseScheme("sparse-2:4", "two of every four weights zero, the smaller ones", "magnitude"),
@@ -216,13 +255,13 @@ SCHEMES: Final[Mapping[str, AnyScheme]] = MappingProxyType({item.name: item for 
 
 
 def limits(dtype: ir.DataType, *, narrow: bool = False) -> tuple[int, int]:
-    """Return the least and the greatest integer of INT4, INT8, UINT8 or INT32.
+    """Return the least and the greatest number of INT4, INT8, UINT8, INT32 or FLOAT8E4M3FN.
 
     Args:
-        narrow: leave out the least, so that the range is symmetric.
+        narrow: leave out the least integer, so that the range is symmetric.
     """
     low, high = _LIMITS[dtype]
-    return (low + 1 if narrow else low), high
+    return (low + 1 if narrow and dtype != ir.DataType.FLOAT8E4M3FN else low), high
 
 
 _LIMITS: Final = {
@@ -230,6 +269,7 @@ _LIMITS: Final = {
     ir.DataType.INT8: (-128, 127),
     ir.DataType.UINT8: (0, 255),
     ir.DataType.INT32: (-(1 << 31), (1 << 31) - 1),
+    ir.DataType.FLOAT8E4M3FN: (-448, 448),
 }
 
 

@@ -62,6 +62,8 @@ PRECISIONS: Final[dict[Precision, Numbers]] = {
     "fp16": Numbers("fp16", "7.5", "fp32"),
     "bf16": Numbers("bf16", "8.0", "fp16"),
     "int8": Numbers("tensorrt-fp16", "7.5", "fp16"),
+    "fp8": Numbers("fp8", "8.9", "int8"),
+    "int4": Numbers("weights-int4-fp16", "8.0", "int8"),
 }
 
 #: Those tried where it is left open. The others lose accuracy for no speed that these have not, or

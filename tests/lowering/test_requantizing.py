@@ -43,6 +43,20 @@ def test_same_parameters(before: str, after: str, wanted: bool) -> None:
     assert undone("uint8", before, after) == wanted
 
 
+@pytest.mark.parametrize(("scale", "wanted"), [(0.1, True), (1e-8, False), (600.0, False)])
+def test_by_way_of_half_precision_where_that_holds_them(scale: float, wanted: bool) -> None:
+    model = support.from_text(
+        f"""g (int8[256] x) => (int8[256] y) <float s = {{{scale}}}, int8 z = {{0}}> {{
+            a = DequantizeLinear<output_dtype = {int(ir.DataType.FLOAT16)}>(x, s, z)
+            y = QuantizeLinear(a, s, z)
+        }}"""
+    )
+    assert (requantized(model.graph[1]) is not None) == wanted
+    x = np.arange(-128, 128, dtype=np.int8)
+    [y] = Reference(model).run({"x": x}).values()
+    assert np.array_equal(x, y) == wanted
+
+
 def test_the_axis_counts() -> None:
     model = support.from_text(
         """g (int8[3,3] x) => (int8[3,3] y) <float[3] v = {1,2,3}, int8[3] w = {0,0,0}> {

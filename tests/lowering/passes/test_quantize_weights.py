@@ -198,3 +198,28 @@ def test_same_bytes_twice() -> None:
         for _ in range(2)
     ]
     assert texts[0].SerializeToString() == texts[1].SerializeToString()
+
+
+def test_whole_blocks_of_matrices_with_scales_of_half_precision() -> None:
+    weights = np.random.default_rng(0).standard_normal((64, 4000)).astype(np.float32)
+    model = support.from_text(
+        """g (float[1,64,5,5] x, float[6,64,3,3] w, float[2,64] a, float[64,40] m, float[40,50] n,
+            float[50,64] o, float[50,64] p) => (float[1,6,3,3] y, float[2,50] z, float[2,50] k) {
+            y = Conv(x, w)
+            b = MatMul(a, m)
+            z = MatMul(b, n)
+            c = Gemm<transB = 1>(a, o)
+            d = Gemm<transB = 1>(a, p)
+            k = Add(c, d)
+        }""",
+        w=weights[:6, :576].reshape(6, 64, 3, 3),
+        m=weights[:, :40],
+        n=weights[:40, :50],
+        o=weights[:50, :64],
+        p=weights[:50, :64] * np.float32(1e-7),
+    )
+    after = run(model, "weights-int4-fp16")
+    stored = {node.name for node in after.graph if node.op_type == "DequantizeLinear"}
+    # Not of the convolution, nor of 40 rows, nor where a scale is too small.
+    assert stored == {"b/dequantized", "c/dequantized"}
+    assert after.graph.initializers["b/scales"].dtype == ir.DataType.FLOAT16

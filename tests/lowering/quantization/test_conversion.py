@@ -47,9 +47,10 @@ def test_every_scheme_gives_a_model_that_is_checked_runs_and_is_close(
     want = np.concatenate([Reference(found.model).run(b)[name] for b in digits[1]])
     have = np.concatenate([Reference(model).run(b)[name] for b in digits[1]])
     assert want.dtype == have.dtype == np.float32
-    # Measured: 29.6 (weights-int4) to 60 (fp16); 8.3 with half of the weights.
-    assert sqnr(want, have) > (7 if isinstance(found, Sparse) else 27)
-    assert found.nodes
+    # Measured: 29.6 (weights-int4) to 60 (fp16); 21.5 in fp8; 8.3 with half of the weights.
+    assert sqnr(want, have) > (7 if isinstance(found, Sparse) else 19 if scheme == "fp8" else 27)
+    # The one matrix of the network is too small to be stored in blocks.
+    assert bool(found.nodes) == (scheme != "weights-int4-fp16")
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)

@@ -51,6 +51,23 @@ def test_is_never_worse_than_to_the_nearest(columns: int) -> None:
         assert error <= lattice.errors(u - lattice.nearest(u, 7), gram).sum() * (1 + 1e-6)
 
 
+def test_numbers_of_a_grid_are_found_as_integers_are() -> None:
+    def grid(array: np.ndarray) -> np.ndarray:  # 0, and powers of two with half steps between
+        exponent = np.floor(np.log2(np.maximum(np.abs(array), 1e-3)))
+        return np.rint(array / 2.0 ** (exponent - 1)) * 2.0 ** (exponent - 1)
+
+    u, gram = problem(0, 2, 40, 16)
+    found = lattice.closest(u, gram, 8, grid=grid)
+    np.testing.assert_array_equal(found, grid(found))
+    error = lattice.errors(u - found, gram).sum()
+    assert error < 0.6 * lattice.errors(u - lattice.nearest(u, 8, grid), gram).sum()
+    for k in range(u.shape[1]):  # no number beside one of them is better
+        for factor in (0.75, 1.25, 1.5):
+            other = found.copy()
+            other[:, k] = np.clip(grid(found[:, k] * factor), -8, 8)
+            assert lattice.errors(u - other, gram).sum() > error * (1 - 1e-5)
+
+
 def test_is_much_better_where_inputs_are_alike() -> None:
     u, gram = problem(0, 1, 64, 64)
     found = lattice.closest(u, gram, 7)

@@ -22,7 +22,9 @@ from tapeout.lowering.quantization.scheme import SCHEMES, Scheme, limits
 
 import support
 
-STATIC = {name: item for name, item in SCHEMES.items() if isinstance(item, Scheme)}
+STATIC = {
+    name: item for name, item in SCHEMES.items() if isinstance(item, Scheme) and not item.is_float
+}
 INT8, SYMMETRIC, POWERS = STATIC["int8"], STATIC["tensorrt"], STATIC["power-of-two"]
 UINT8 = dataclasses.replace(INT8, activations=ir.DataType.UINT8)
 EVERY = [*STATIC.values(), UINT8]
