@@ -44,6 +44,7 @@ _FAMILIES: Final = {
     "maxpool": "max pool",
     "avgpool": "average pool",
     "runtime_fusion": "fused product",
+    "ShapeHostToDevice": "shape to the GPU",
     "cjmp": "branch",
     "jmp": "jump",
     "shape_call": "shapes",
@@ -72,7 +73,8 @@ class Tensor:
     Attributes:
         shape: as it lies in memory, padding of channels included; -1 where it is known when it
             runs.
-        strides: elements from one index to the next, dimension by dimension.
+        strides: elements from one index to the next, dimension by dimension; empty where the log
+            does not tell.
         dtype: as numpy spells it; as the library does, in lower case, where we know no such type.
         format: the library's words for the order of the dimensions.
     """
@@ -219,20 +221,21 @@ _HEADER: Final = re.compile(
     re.DOTALL,
 )
 _TENSOR: Final = re.compile(
-    r" \{ Name: (?P<name>(?:(?!, Dimensions: |, Datatype: ).)*), "
-    r"Dimensions: \[(?P<shape>[-\d,]*)\], Strides: \[(?P<strides>[-\d,]*)\], "
-    r"StrideOrder: \[[-\d,]*\], "
+    r" \{ Name: (?P<name>(?:(?!, Location: |, Dimensions: |, Datatype: ).)*), "
+    r"(?:Location: \w+, )?Dimensions: \[(?P<shape>[-\d,]*)\], "
+    r"(?:Strides: \[(?P<strides>[-\d,]*)\], StrideOrder: \[[-\d,]*\], )?"
     r"Datatype: (?P<dtype>\w+), Format: (?P<format>[^{}]*?) \}(?P<more>,?)",
     re.DOTALL,
 )
 _CONSTANTS: Final = re.compile(r"\], Constants: \[")
 _OUTPUTS: Final = re.compile(r"\], Outputs: \[")
 _END: Final = re.compile(
-    r"\], TacticName: (?P<kernel>[^\s,]*), StreamId: (?P<stream>\d+)"
-    r"(?:(?!, Metadata: |\nName: ).)*, "  # events, targets of jumps
+    r"\](?P<fields>(?:(?!, Metadata: |\nName: ).)*), "
     r"Metadata: (?P<nodes>(?:(?!\nName: ).)*)(?:\n|\Z)",
     re.DOTALL,
 )
+_KERNEL: Final = re.compile(r", TacticName: ([^\s,]*)")
+_STREAM: Final = re.compile(r", StreamId: (\d+)")
 
 #: Where a layer comes from; a word after it says how the compiler rewrote the node.
 _ORIGIN: Final = re.compile(r"\[ONNX Layer: (.*)\]\w*", re.DOTALL)
@@ -246,20 +249,25 @@ def _layer(text: str, start: int, names: frozenset[str]) -> tuple[Layer, int]:
     """Return the layer that begins at `start`, and where the next one does."""
     head = _expect(_HEADER, text, start, start)
     inputs, position = _tensors(text, head.end(), start)
-    constants, position = _tensors(text, _expect(_CONSTANTS, text, position, start).end(), start)
+    constants: tuple[Tensor, ...] = ()
+    if listed := _CONSTANTS.match(text, position):
+        constants, position = _tensors(text, listed.end(), start)
     outputs, position = _tensors(text, _expect(_OUTPUTS, text, position, start).end(), start)
     end = _expect(_END, text, position, start)
+    kernel, stream = _KERNEL.search(end["fields"]), _STREAM.search(end["fields"])
+    if stream is None:
+        raise _unknown(text, start, position)
     origins = tuple(dict.fromkeys(_origins(end["nodes"])))
     layer = Layer(
         head["name"],
         head["type"],
-        end["kernel"],
+        kernel[1] if kernel else "",
         inputs,
         constants,
         outputs,
         tuple(name for name in origins if name in names),
         tuple(name for name in origins if name not in names),
-        int(end["stream"]),
+        int(stream[1]),
         0,
     )
     return layer, end.end()
@@ -268,11 +276,14 @@ def _layer(text: str, start: int, names: frozenset[str]) -> tuple[Layer, int]:
 def _expect(pattern: re.Pattern[str], text: str, position: int, start: int) -> re.Match[str]:
     found = pattern.match(text, position)
     if found is None:
-        raise UnreadableError(
-            f"the layer {_quoted(text[start:])} goes on as we do not know: "
-            f"{_quoted(text[position:])}"
-        )
+        raise _unknown(text, start, position)
     return found
+
+
+def _unknown(text: str, start: int, position: int) -> UnreadableError:
+    return UnreadableError(
+        f"the layer {_quoted(text[start:])} goes on as we do not know: {_quoted(text[position:])}"
+    )
 
 
 def _quoted(text: str) -> str:
@@ -287,7 +298,7 @@ def _tensors(text: str, position: int, start: int) -> tuple[tuple[Tensor, ...], 
     while more:
         match = _expect(_TENSOR, text, position, start)
         dtype, _ = _DTYPES.get(match["dtype"], (match["dtype"].lower(), 0))
-        shape, strides = _numbers(match["shape"]), _numbers(match["strides"])
+        shape, strides = _numbers(match["shape"]), _numbers(match["strides"] or "")
         found.append(Tensor(match["name"], shape, strides, dtype, match["format"]))
         position, more = match.end(), bool(match["more"])
     return tuple(found), position

@@ -95,6 +95,18 @@ def test_each_optimization_profile_has_its_layers() -> None:
     assert second[0].moved is None
 
 
+def test_a_shape_that_is_copied_to_the_gpu() -> None:
+    line = (
+        "Name: [ShapeHostToDeviceCopy 0], LayerType: ShapeHostToDevice, Inputs: [], Outputs: [ { "
+        "Name: g, Location: Device, Dimensions: [1], Datatype: Int64, "
+        "Format: Format not available due to dynamic shapes }], ParameterType: ShapeH2D, "
+        "shapeValues0: [-4], TacticValue: 0x0000000000000000, StreamId: 0, Metadata: \n"
+    )
+    layer = parse(BRANCH.replace("Layers:\n", f"Layers:\n{line}"), ())[0]
+    assert (layer.name, layer.kernel, layer.moved) == ("[ShapeHostToDeviceCopy 0]", "", 8)
+    assert [(item.name, item.strides) for item in layer.outputs] == [("g", ())]
+
+
 def test_branches_are_no_kernels() -> None:
     layers = parse(BRANCH, ("choose",))
     assert [(layer.type, layer.runs) for layer in layers] == [
