@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -42,6 +42,10 @@ class InputSpec(Protocol):
     def dtype(self) -> str: ...
     @property
     def quantization(self) -> Meaning | None: ...
+
+
+#: Gives inputs their shapes, from those of the arrays that are there, by name.
+Shaped = Callable[[Sequence[InputSpec], Mapping[str, tuple[int, ...]]], Sequence[InputSpec]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,7 +114,13 @@ def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
                 np.lib.format.write_array(stream, np.asanyarray(array), allow_pickle=False)
 
 
-def read_data(argument: str, inputs: Sequence[InputSpec], *, labelled: bool = True) -> Data:
+def read_data(
+    argument: str,
+    inputs: Sequence[InputSpec],
+    *,
+    labelled: bool = True,
+    shaped: Shaped = lambda inputs, shapes: inputs,
+) -> Data:
     """Read ``FILE.npz`` or ``FILE.npz:KEY`` as data for a model.
 
     Without a key the arrays are named as the inputs; with one, the array of that name feeds the
@@ -120,6 +130,7 @@ def read_data(argument: str, inputs: Sequence[InputSpec], *, labelled: bool = Tr
 
     Args:
         labelled: whether labels are wanted; else they are ignored, whatever they belong to.
+        shaped: gives the inputs their shapes for a file, where these vary.
 
     Raises:
         UsageError: names every array that is missing, or has the wrong shape, dtype or values.
@@ -138,7 +149,8 @@ def read_data(argument: str, inputs: Sequence[InputSpec], *, labelled: bool = Tr
                 f"{', '.join(item.name for item in inputs)}"
             )
         arrays = {inputs[0].name: arrays[key]}
-    feeds = match_inputs(arrays, inputs, path.name)
+    shapes = {name: array.shape for name, array in arrays.items()}
+    feeds = match_inputs(arrays, shaped(inputs, shapes), path.name)
     samples = next(iter(feeds.values())).shape[0] if feeds else 0
     if labels is not None and labels.shape[:1] != (samples,):
         raise UsageError(

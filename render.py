@@ -291,6 +291,11 @@ def measured(found: Measured) -> None:
     console = _console()
     shown = ", ".join(f"{name} {format_seconds(value)}" for name, value in found.latency.items())
     console.print(f"latency (measured, {found.runs} runs): {shown}")
+    if found.card is not None:
+        steps = ", ".join(f"{name} {format_seconds(value)}" for name, value in found.steps.items())
+        parts = ", ".join(f"{of} {format_bytes(size)}" for of, size in found.card.memory.items())
+        console.print(f"of these (measured, medians): {steps}", soft_wrap=True)
+        console.print(f"memory of the card (measured): {parts}", soft_wrap=True)
     console.print(f"peak memory of the process (measured): {format_bytes(found.peak_memory)}")
     if found.stand_in is not None:
         console.print(f"{found.stand_in}; the figures are this machine's", soft_wrap=True)

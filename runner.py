@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +11,15 @@ import numpy as np
 
 from . import numerics
 from .bundle import MANIFEST, VECTORS, Bundle
-from .data import pieces, read_data, read_npz, write_npz
+from .data import Data, InputSpec, pieces, read_data, read_npz, write_npz
 from .errors import Problem, UsageError
 from .lowering.importers.onnx import load
 from .lowering.reference import Reference
 from .numerics import Accuracy, Difference, Vectors
 from .profiles import catalog
 from .profiles.schema import Profile
-from .targets.base import Execution, target_for
+from .targets.base import Execution, OnCard, target_for
+from .targets.run import Varying
 
 #: The percentiles of the latency that `bench` reports.
 PERCENTILES = (50, 90, 99)
@@ -62,18 +63,33 @@ class Measured:
 
     Attributes:
         stand_in: what computed in place of the device, whose figures these are; None: the device.
+        card: what the graphics card told, if it ran on one.
     """
 
     latency: dict[str, float]
     runs: int
     peak_memory: int
     stand_in: str | None = None
+    card: OnCard | None = None
+
+    @property
+    def steps(self) -> dict[str, float]:
+        """Return the median seconds of each step on a graphics card."""
+        of = self.card.steps if self.card else {}
+        return {step: float(np.median(seconds)) for step, seconds in of.items()}
 
     def to_json(self) -> dict[str, Any]:
         return {
             "latency": {"unit": "s", "known": "measured", "runs": self.runs, **self.latency},
             "peak_memory": {"unit": "B", "known": "measured", "value": self.peak_memory},
             "stand_in": self.stand_in,
+            **(self._on_card(self.card) if self.card else {}),
+        }
+
+    def _on_card(self, card: OnCard) -> dict[str, Any]:
+        return {
+            "steps": {"unit": "s", "known": "measured", "p50": self.steps},
+            "card_memory": {"unit": "B", "known": "measured", "parts": dict(card.memory)},
         }
 
 
@@ -94,7 +110,24 @@ def run(bundle: Bundle, data: str) -> dict[str, np.ndarray]:
 def execute(bundle: Bundle, data: str) -> Execution:
     """Run a bundle as `run` does, and say also where it ran."""
     bundle.require_digests()
-    return _execute(bundle, read_data(data, bundle.manifest.inputs).feeds)
+    return _execute(bundle, _read(bundle, data).feeds)
+
+
+def _read(bundle: Bundle, data: str) -> Data:
+    """Read data for a bundle, of every shape that it takes."""
+    manifest = bundle.manifest
+
+    def shaped(
+        inputs: Sequence[InputSpec], shapes: Mapping[str, tuple[int, ...]]
+    ) -> Sequence[InputSpec]:
+        given = {item.name: shapes[item.name] for item in inputs if item.name in shapes}
+        if manifest.shapes is None or len(given) < len(inputs):
+            return inputs
+        if not Varying.read(manifest.shapes.model_dump()).takes(given):
+            return inputs
+        return [item.model_copy(update={"shape": given[item.name]}) for item in manifest.inputs]
+
+    return read_data(data, manifest.inputs, shaped=shaped)
 
 
 def stand_in(bundle: Bundle, execution: Execution) -> str | None:
@@ -184,6 +217,7 @@ def bench(bundle: Bundle, runs: int) -> Measured:
         runs,
         execution.peak_memory,
         stand_in(bundle, execution),
+        execution.card,
     )
 
 

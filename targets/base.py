@@ -106,6 +106,19 @@ class Built:
 
 
 @dataclasses.dataclass(frozen=True)
+class OnCard:
+    """What a graphics card told of the inferences on it.
+
+    Attributes:
+        memory: bytes of its memory, by what they hold.
+        steps: seconds of each step of every timed inference: the copies, and what lies between.
+    """
+
+    memory: Mapping[str, int]
+    steps: Mapping[str, tuple[float, ...]]
+
+
+@dataclasses.dataclass(frozen=True)
 class Execution:
     """What one execution of a bundle gave.
 
@@ -115,12 +128,14 @@ class Execution:
         peak_memory: bytes, the largest resident size of the process that ran it.
         where: on the device's own kind of machine; by the runtime's kernels for this one, whose
             times are this machine's; or in an emulator, whose times mean nothing.
+        card: what the graphics card told, if it ran on one.
     """
 
     outputs: dict[str, np.ndarray]
     latencies: tuple[float, ...]
     peak_memory: int
     where: Where
+    card: OnCard | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,12 +14,12 @@ import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 import numpy as np
 
 from ..errors import MissingToolError, Problem, TapeoutError, UsageError, VerificationError
-from .base import Execution, Where
+from .base import Execution, OnCard, Where
 from .run import write_npz
 
 #: The program that every bundle carries.
@@ -75,7 +75,15 @@ def execute(
         stats = json.loads((directory / "stats.json").read_text())
         with np.load(directory / "output.npz", allow_pickle=False) as arrays:
             outputs = {name: arrays[name] for name in arrays.files}
-    return Execution(outputs, tuple(stats["latencies"]), stats["peak_memory"], where)
+    latencies = tuple(stats["latencies"])
+    return Execution(outputs, latencies, stats["peak_memory"], where, _on_card(stats))
+
+
+def _on_card(stats: Mapping[str, Any]) -> OnCard | None:
+    if "device_memory" not in stats:
+        return None
+    steps = {step: tuple(seconds) for step, seconds in stats["steps"].items()}
+    return OnCard(stats["device_memory"], steps)
 
 
 def planned_threads(bundle: Path, default: int) -> int:

@@ -127,6 +127,10 @@ class Varying:
         ]
         return found
 
+    def takes(self, shapes: Mapping[str, tuple[int, ...]]) -> bool:
+        """Return whether it takes inputs of these shapes, which are those of all inputs."""
+        return not self.problems(shapes) and self.holds(shapes)
+
     def holds(self, shapes: Mapping[str, tuple[int, ...]]) -> bool:
         """Return whether one optimization profile holds inputs of these shapes."""
         return any(
@@ -268,14 +272,13 @@ def require_fit(bundle: Bundle, feeds: Mapping[str, np.ndarray]) -> int:
     }
     if varying is None or len(shapes) < len(bundle.inputs):
         return count_pieces(bundle.inputs, feeds)
-    problems = varying.problems(shapes)
-    if not problems and varying.holds(shapes):
+    if varying.takes(shapes):
         asked = [dataclasses.replace(tensor, shape=shapes[tensor.name]) for tensor in bundle.inputs]
         return count_pieces(asked, feeds)
     try:
         return count_pieces(bundle.inputs, feeds)
     except RunError as error:
-        told = problems or [f"no optimization profile holds them all: {varying}"]
+        told = varying.problems(shapes) or [f"no optimization profile holds them all: {varying}"]
         raise RunError(2, "the inputs do not fit the engine", told) from error
 
 
