@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Final
 
 import onnx_ir as ir
 
@@ -79,6 +80,10 @@ def _dims(value: ir.Value) -> tuple[int | str | None, ...]:
     return tuple(dim if isinstance(dim, int) else dim.value for dim in value.shape or ())
 
 
+#: How many engines are built at most to find what size fits; memory grows almost linearly.
+_GUESSES: Final = 8
+
+
 @dataclasses.dataclass(frozen=True)
 class Room:
     """Says which optimization profiles of a plan fit into a budget of memory, and what would.
@@ -122,16 +127,23 @@ class Room:
         if not varying:
             return "leave it out"
         name, (least, _, most) = varying[0].name, varying[0].intervals[place]
-        if self._needs(found, ranges.capped(place, name, least)) > self.limit:
+        step = found.steps.get(name, 1)
+
+        def needed(size: int) -> int:
+            return self._needs(found, ranges.capped(place, name, size))
+
+        fits, fails = (least, needed(least)), (most, needed(most))
+        if fits[1] > self.limit:
             return f"leave it out: {name}={least} alone is too much"
-        step, fits, fails = found.steps.get(name, 1), least, most
-        while fails - fits > step:
-            middle = fits + (fails - fits) // step // 2 * step
-            if self._needs(found, ranges.capped(place, name, middle)) <= self.limit:
-                fits = middle
+        for _ in range(_GUESSES):
+            if fails[0] - fits[0] <= step:
+                break
+            guess = _between(fits, fails, self.limit, step)
+            if (size := needed(guess)) <= self.limit:
+                fits = guess, size
             else:
-                fails = middle
-        return f"with {name} up to {fits} it fits, not with {fails}"
+                fails = guess, size
+        return f"with {name} up to {fits[0]} it fits, not with {fails[0]}"
 
     def _needs(self, found: Dynamic, ranges: Ranges) -> int:
         """Return the bytes of an engine for these ranges."""
@@ -140,3 +152,11 @@ class Room:
         attach(model, dataclasses.replace(found, ranges=ranges))
         usage = candidate.target.estimate(model, self.device, candidate.plan)
         return int(usage.memory.value)
+
+
+def _between(fits: tuple[int, int], fails: tuple[int, int], limit: int, step: int) -> int:
+    """Return the size, between two of known needs, that would need `limit` on a straight line."""
+    (small, low), (large, high) = fits, fails
+    steps = (large - small) // step
+    guess = int((limit - low) / max(1, high - low) * steps)
+    return small + min(max(guess, 1), steps - 1) * step

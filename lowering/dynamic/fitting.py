@@ -63,12 +63,12 @@ class Fitting:
 
     Attributes:
         inner: dimensions of tensors inside of the graph, by what they were at the probes.
-        fractions: whether factors may be fractions, since sizes are multiples of some step.
+        steps: what the sizes of each dimension are multiples of: so may the factors be fractions.
     """
 
     probes: Sequence[Sizes]
     inner: Mapping[Seen, tuple[ir.Value, int]]
-    fractions: bool
+    steps: Mapping[str, int]
 
     def fit(self, seen: Seen) -> Expression | None:
         """Return the simplest function that gives what was seen; None if there is none."""
@@ -76,7 +76,11 @@ class Fitting:
         if affine is not None and all(f.denominator == 1 for _, f in affine.terms):
             return affine
         found = self._product(seen) or self._inside(seen)
-        return found or (affine if self.fractions else None)
+        return found or (affine if affine is not None and self._is_exact(affine) else None)
+
+    def _is_exact(self, found: Affine) -> bool:
+        """Whether every term is a whole number, whatever the sizes."""
+        return all(self.steps[name] % factor.denominator == 0 for name, factor in found.terms)
 
     def _affine(self, seen: Seen) -> Affine | None:
         base, names = self.probes[0], list(self.probes[0])

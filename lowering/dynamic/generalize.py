@@ -20,7 +20,7 @@ from ..matching import array_of, is_op, shape_of
 from .comparing import Sighting, Spot, compare, shapes_of
 from .fitting import Fitting, Seen
 from .probes import probes, sizes_text
-from .ranges import Ranges, Shapes, Sizes
+from .ranges import Ranges, Shape, Shapes, Sizes
 from .writing import Writer
 
 #: Lowers the model at single shapes of its inputs.
@@ -53,6 +53,22 @@ class Dynamic:
             self.source({name: item.max for name, item in profile.items()})
             for profile in self.ranges.profiles
         )
+
+    def interface(self, profile: int) -> list[tuple[Shape, ir.DataType]]:
+        """Return the largest shapes of all inputs and outputs in one profile, and their dtypes."""
+        sizes: dict[object, int] = {
+            item.name: item.intervals[profile][2] for item in self.ranges.dimensions
+        }
+        found = []
+        for value in (*self.model.graph.inputs, *self.model.graph.outputs):
+            dims = [
+                dim if isinstance(dim, int) else sizes.get(dim.value) for dim in value.shape or ()
+            ]
+            known = tuple(dim for dim in dims if dim is not None)
+            if len(known) < len(dims):  # an output that follows from what varies
+                known = shapes_of(self.largest[profile])[str(value.name)]
+            found.append((known, value.dtype or ir.DataType.FLOAT))
+        return found
 
 
 def attach(model: ir.Model, dynamic: Dynamic) -> None:
@@ -119,7 +135,8 @@ class _Generalizer:
 
     def result(self) -> Dynamic:
         inner: dict[Seen, tuple[ir.Value, int]] = {}
-        fitting = Fitting(self._probes, inner, any(step > 1 for step in self._steps))
+        steps = dict(zip(self._names, self._steps, strict=True))
+        fitting = Fitting(self._probes, inner, steps)
         writer = Writer(self._model, self._ranges, fitting, self._dims)
         problems: list[Problem] = []
         for node in tuple(self._model.graph):
@@ -134,8 +151,7 @@ class _Generalizer:
         if problems:
             raise _refused(problems)
         self._name_dimensions()
-        steps = zip(self._names, self._steps, strict=True)
-        kept = {name: step for name, step in steps if step > 1}
+        kept = {name: step for name, step in steps.items() if step > 1}
         return Dynamic(self._model, self._ranges, kept, self._lower)
 
     def _settle(self, writer: Writer, node: ir.Node, index: int, value: ir.Value) -> list[Problem]:

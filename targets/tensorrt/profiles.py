@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 
 import onnx_ir as ir
 
 from ...budget import Figure, Usage
-from ...lowering.analysis.tensors import bytes_of
+from ...lowering.analysis.tensors import bytes_of, packed
 from ...lowering.dynamic.generalize import dynamic_of
 from ...lowering.dynamic.ranges import as_arguments
 from .builder import Ranges
@@ -40,8 +41,12 @@ def count(model: ir.Model) -> int:
 def interfaces(model: ir.Model) -> tuple[int, ...]:
     """Return the bytes of inputs and outputs at the largest shapes of each profile."""
     found = dynamic_of(model)
-    models = (model,) if found is None else found.largest
-    return tuple(sum(map(bytes_of, (*item.graph.inputs, *item.graph.outputs))) for item in models)
+    if found is None:
+        return (sum(map(bytes_of, (*model.graph.inputs, *model.graph.outputs))),)
+    return tuple(
+        sum(packed(math.prod(shape), dtype.bitwidth) for shape, dtype in found.interface(profile))
+        for profile in range(len(found.ranges.profiles))
+    )
 
 
 def usage(model: ir.Model, memory: Memory, storage: Figure, latency: Figure) -> Usage:

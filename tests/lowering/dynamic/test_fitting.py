@@ -14,6 +14,8 @@ PROBES = (
     {"b": 10, "s": 19},
 )
 
+ANY = {"b": 1, "s": 1}
+
 
 def seen(function: Callable[[int, int], int]) -> tuple[int, ...]:
     return tuple(function(sizes["b"], sizes["s"]) for sizes in PROBES)
@@ -30,7 +32,7 @@ def seen(function: Callable[[int, int], int]) -> tuple[int, ...]:
     ],
 )
 def test_sums_and_products_are_found(function: Callable[[int, int], int]) -> None:
-    found = Fitting(PROBES, {}, fractions=False).fit(seen(function))
+    found = Fitting(PROBES, {}, ANY).fit(seen(function))
     assert found is not None
     assert not isinstance(found, Inner)
     assert all(found.at({"b": b, "s": s}) == function(b, s) for b in (1, 2, 9) for s in (1, 4, 33))
@@ -39,7 +41,7 @@ def test_sums_and_products_are_found(function: Callable[[int, int], int]) -> Non
 def test_what_is_rounded_is_read_off_a_tensor_inside() -> None:
     value = ir.val("pooled")
     half = seen(lambda b, s: (s + 1) // 2)
-    fitting = Fitting(PROBES, {half: (value, 2)}, fractions=False)
+    fitting = Fitting(PROBES, {half: (value, 2)}, ANY)
     found = fitting.fit(seen(lambda b, s: 6 * ((s + 1) // 2)))
     assert isinstance(found, Inner)
     assert (found.value, found.axis, found.factor) == (value, 2, 6)
@@ -47,12 +49,13 @@ def test_what_is_rounded_is_read_off_a_tensor_inside() -> None:
 
 def test_fractions_only_where_sizes_are_multiples() -> None:
     probes = ({"h": 64}, {"h": 96}, {"h": 160})
-    assert Fitting(probes, {}, fractions=False).fit((4, 6, 10)) is None
-    found = Fitting(probes, {}, fractions=True).fit((4, 6, 10))
+    assert Fitting(probes, {}, {"h": 1}).fit((4, 6, 10)) is None
+    assert Fitting(probes, {}, {"h": 8}).fit((4, 6, 10)) is None
+    found = Fitting(probes, {}, {"h": 32}).fit((4, 6, 10))
     assert found is not None
     assert not isinstance(found, Inner)
     assert found.at({"h": 512}) == 32
 
 
 def test_nothing_is_found_for_anything_else() -> None:
-    assert Fitting(PROBES, {}, fractions=True).fit(seen(lambda b, s: s * s)) is None
+    assert Fitting(PROBES, {}, ANY).fit(seen(lambda b, s: s * s)) is None
