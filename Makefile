@@ -35,6 +35,7 @@ bench: $(VENV)/.test
 	$(BIN)/python benchmarks/cpu.py
 	$(BIN)/python benchmarks/quantization.py -o benchmarks/results/quantization.md
 	$(BIN)/python benchmarks/mobile.py -o benchmarks/results/mobile.md
+	$(BIN)/python benchmarks/gpu.py -o benchmarks/results/gpu.md
 
 # The packages of Debian that are missing are installed when root, and named otherwise.
 define install

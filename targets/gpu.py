@@ -52,10 +52,10 @@ _L2_WIDE: Final = 32
 _L2_BYTES: Final = 16
 _WIDE: Final = ("8.0", "9.0")
 
-#: Seconds that a kernel takes however little it computes: its start, and threads that wait for one
-#: another. ResNet-50 in int8, one image at a time, takes 0.46 ms on an A100 in some 58 of them,
-#: BERT Base in float16 0.67 ms in fewer than its 182 steps here; between the two, one for all GPUs.
-_KERNEL: Final = 4e-6
+#: Cycles that a kernel takes however little it computes: its start, and threads that wait for one
+#: another. ResNet-50 in int8, one image at a time, takes 0.46 ms on an A100, BERT Base in float16
+#: 0.67 ms: with 4 us for each kernel of their engines, at 1.41 GHz, the roofline says so too.
+_KERNEL: Final = 5600
 
 #: Seconds to start one copy between host and device and to learn of its end, and the fraction of
 #: the link's bandwidth that a copy from pinned memory reaches; assumed.
@@ -90,7 +90,7 @@ def machine_of(profile: Profile, precision: str) -> Machine:
         bandwidth=bandwidth,
         caches=(Cache(gpu.l2.value, max(near, bandwidth)),),
         efficiency={**_TENSOR, **_CUDA},
-        overhead=_KERNEL,
+        overhead=_KERNEL / gpu.clock.value,
         special={
             dtype: {kind: part * single / peak for kind, part in _CUDA.items()}
             for dtype, peak in peaks.items()

@@ -51,6 +51,12 @@ def test_each_dtype_has_the_peak_of_what_computes_it(name: str):
         assert machine.rate("depthwise", dtype) == pytest.approx(single * 0.3)
 
 
+def test_a_kernel_takes_cycles():
+    slow, fast = machine_of(catalog.load("a100"), "fp16"), machine_of(catalog.load("l4"), "fp16")
+    assert slow.overhead == pytest.approx(4e-6, rel=0.01)
+    assert slow.overhead * 1.41 == pytest.approx(fast.overhead * 2.04)
+
+
 def test_tf32_is_for_products_in_float32_alone():
     profile = catalog.load("a100")
     exact, rounded = machine_of(profile, "fp32"), machine_of(profile, "tf32")
