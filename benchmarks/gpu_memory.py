@@ -139,19 +139,19 @@ outputs, and the workspace that the builder is told it may give to a layer ({spa
 {hopper:,}). TensorRT for RTX 1.7.1 plans the same networks here, for compute capability 8.9, and
 tells its figures: weights, and activations with what layers use while they run. That is another
 library for another card: the errors on this page are those of the method, and not of the devices
-that it is for. Bytes; "planned" is the builder's figure for what stands before it, "in all" the
-builder's sum with inputs and outputs, "bare" and "whole" our estimate over that sum, without the
-workspace and with it.
+that it is for. Bytes; "planned" is the builder's figure for what stands before it, "io" inputs and
+outputs, "in all" the builder's sum with them, "bare" and "whole" our estimate over that sum,
+without the workspace and with it.
 
-| network | precision | weights | planned | activations | planned | in, out | in all | bare | whole |
+| network | precision | weights | planned | activations | planned | io | in all | bare | whole |
 |---|---|---|---|---|---|---|---|---|---|
 """
 
 FOOT = """
 
 With the workspace the estimate is {least:.2f} to {most:.2f} of the builder's figure, {median:.2f}
-in the median, and below it for {below} of {count}. In float, weights and what lies between layers
-agree within some percent: what the activations lack is one block of 8,192,000 B that the builder
+in the median, and below it for {below} of {count}. In float, weights agree within 15%, most within
+5%, and what the activations lack is one block of 8,192,000 B, mostly, that the builder
 keeps where a layer takes a kernel that needs it, so small networks are over-estimated by the
 larger workspace. In int8 this builder computes some layers in float, the depthwise convolutions of
 mobilenet_v2 among them, with their weights and activations in float: there the estimate is too low
