@@ -21,7 +21,6 @@ from __future__ import annotations
 import dataclasses
 import struct
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Final
 
 MAGIC: Final = b"vtrt"
@@ -74,12 +73,6 @@ def parse(content: bytes) -> Header:
     if magic != MAGIC or again != MAGIC:
         raise HeaderError(f"is no engine of TensorRT-RTX: it starts with {content[:4]!r}")
     return Header(size, ".".join(map(str, version)), mask)
-
-
-def read(path: Path) -> Header:
-    """Read the header of a file; raises HeaderError if it is no engine, OSError if unreadable."""
-    with path.open("rb") as file:
-        return parse(file.read(SIZE))
 
 
 def unfit(header: Header, size: int, version: str, capabilities: Iterable[str]) -> list[str]:
