@@ -205,7 +205,7 @@ def _nothing_fits(job: Job, missed: list[tuple[Candidate, Usage, Verdict]]) -> B
         limit = job.budget.memory
         if limit is None or usage.memory.value <= limit:
             continue
-        room = Room(candidate, job.profile, limit).problems()
+        room = Room(candidate, job.profile, limit, job.progress).problems()
         if not room:
             explained = candidate.explain_memory(limit, usage)
             room = [Problem("", line) for line in explained.lines()]

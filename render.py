@@ -14,6 +14,7 @@ from rich.text import Text
 from . import render_layers, render_placement
 from .budget import LINES, Budget, Usage, Verdict
 from .errors import Problem, TapeoutError
+from .lowering.dynamic.ranges import as_text
 from .tables import console as _console
 from .tables import table as _table
 from .units import format_bytes, format_seconds
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from .attempt import Compiled
-    from .bundle import Bundle, Manifest
+    from .bundle import Bundle, Manifest, ShapesRecord
     from .job import Job
     from .lowering.quantization.report import Row
     from .planner import Candidate
@@ -158,6 +159,20 @@ def _usage(usage: Usage, verdict: Verdict) -> Table:
     return table
 
 
+def _shapes(console: Console, shapes: ShapesRecord | None) -> None:
+    """Show for which shapes of its inputs an engine is, if these may vary."""
+    if shapes is None:
+        return
+    for number, profile in enumerate(shapes.profiles, 1):
+        said = ", ".join(
+            f"{name}={as_text(item.min)}..{as_text(item.max)}@{as_text(item.opt)}"
+            for name, item in profile.items()
+        )
+        console.print(f"shapes in profile {number}: {said}", soft_wrap=True)
+    for name, step in shapes.multiples.items():
+        console.print(f"sizes of {name}: multiples of {step}", soft_wrap=True)
+
+
 def _kept(
     console: Console, in_float: Mapping[str, str], dense: Mapping[str, str] | None = None
 ) -> None:
@@ -224,6 +239,7 @@ def compiled(result: Compiled) -> None:
         soft_wrap=True,
     )
     console.print(_usage(result.usage, result.verdict))
+    _shapes(console, manifest.shapes)
     if (conversion := manifest.conversion) is not None:
         _kept(console, conversion.kept, conversion.dense)
     render_placement.show_planned(console, manifest.report.get("placement"))
@@ -251,6 +267,7 @@ def compiled_json(result: Compiled) -> dict[str, Any]:
         "kept": manifest.conversion.kept if manifest.conversion else {},
         "dense": manifest.conversion.dense if manifest.conversion else {},
         "usage": result.usage.to_json(),
+        **({"shapes": manifest.shapes.model_dump(mode="json")} if manifest.shapes else {}),
         "budget": dict(manifest.budget),
         "verdict": result.verdict.to_json(),
         "not_tried": _problems(result.not_tried),
@@ -310,6 +327,7 @@ def explained(bundle: Bundle) -> None:
         soft_wrap=True,
     )
     console.print(_usage(bundle.usage, Verdict.of(bundle.usage, Budget.from_json(manifest.budget))))
+    _shapes(console, manifest.shapes)
     report = manifest.report
     for line in report["memory"]["lines"]:
         console.print(line, soft_wrap=True)

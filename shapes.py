@@ -98,6 +98,7 @@ class Room:
     candidate: Candidate
     device: Profile
     limit: int
+    progress: Progress
 
     def problems(self) -> list[Problem]:
         """Return what to say of each profile; nothing where shapes are static."""
@@ -105,6 +106,7 @@ class Room:
         if found is None:
             return []
         profiles = found.ranges.profiles
+        self.progress("looking for the shapes that fit")
         alone = [self._needs(found, found.ranges.only([k])) for k in range(len(profiles))]
         small = [k for k, needed in enumerate(alone) if needed <= self.limit]
         problems = []

@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 import onnx_ir as ir
 
-from ...errors import ModelError, Problem
+from ...errors import ModelError, Problem, UsageError
 from ..matching import array_of, is_op, shape_of
 from .comparing import Sighting, Spot, compare, shapes_of
 from .fitting import Fitting, Seen
@@ -120,18 +120,26 @@ class _Generalizer:
         self._names = [dimension.name for dimension in ranges.dimensions]
         self._probes: list[dict[str, int]] = probes(ranges, steps)
         self._lower = lower
-        self._model = lower(ranges.shapes(self._probes[0]))
+        self._model = self._lowered(self._probes[0])
         self._base = shapes_of(self._model)
         self._others = [self._seen_at(sizes) for sizes in self._probes[1:]]
         problems = [problem for other in self._others for problem in other.problems]
         if problems:
             raise _refused(list(dict.fromkeys(problems)))
 
+    def _lowered(self, sizes: Sizes) -> ir.Model:
+        """Return the model at single sizes; an error says that it is one of these only."""
+        try:
+            return self._lower(self._ranges.shapes(sizes))
+        except (ModelError, UsageError) as error:
+            where = f"{error.summary}, where {sizes_text(sizes)}"
+            raise ModelError(where, error.problems) from error
+
     def _seen_at(self, sizes: Sizes) -> Sighting:
         base = self._probes[0]
         changed = [name for name in self._names if sizes[name] != base[name]]
         cause = f"{', '.join(changed)} ({sizes_text(base)} or {sizes_text(sizes)})"
-        return compare(self._model, self._lower(self._ranges.shapes(sizes)), cause)
+        return compare(self._model, self._lowered(sizes), cause)
 
     def result(self) -> Dynamic:
         inner: dict[Seen, tuple[ir.Value, int]] = {}

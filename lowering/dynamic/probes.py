@@ -21,40 +21,50 @@ def probes(ranges: Ranges, steps: Sequence[int]) -> list[dict[str, int]]:
     Args:
         steps: for each dimension, what its sizes are multiples of.
     """
-    taken = {dim for dims in ranges.inputs.values() for dim in dims if isinstance(dim, int)} | {1}
+    fixed = {dim for dims in ranges.inputs.values() for dim in dims if isinstance(dim, int)} | {1}
     picked: list[tuple[int, int, int]] = []
     for dimension, step in zip(ranges.dimensions, steps, strict=True):
-        found = _three(dimension, step, taken)
-        taken |= set(found)
-        picked.append(found)
+        base = {first for first, _, _ in picked}
+        second, third = {item for _, item, _ in picked}, {item for _, _, item in picked}
+        picked.append(_three(dimension, step, fixed | base | second, fixed | base, fixed | third))
     names = [dimension.name for dimension in ranges.dimensions]
-    base = dict(zip(names, (first for first, _, _ in picked), strict=True))
-    alone = [base | {name: found[1]} for name, found in zip(names, picked, strict=True)]
-    return [base, *alone, dict(zip(names, (last for _, _, last in picked), strict=True))]
+    sizes = dict(zip(names, (first for first, _, _ in picked), strict=True))
+    alone = [sizes | {name: found[1]} for name, found in zip(names, picked, strict=True)]
+    return [sizes, *alone, dict(zip(names, (last for _, _, last in picked), strict=True))]
 
 
-def _three(dimension: Dimension, step: int, taken: set[int]) -> tuple[int, int, int]:
-    """Return three sizes, the nearest to the usual one first, whose distances differ.
+def _three(dimension: Dimension, step: int, *taken: set[int]) -> tuple[int, int, int]:
+    """Return the size nearest to the usual one, its neighbour, and one far away.
 
-    At equal distances a rounded fraction of a size can look like a whole multiple of it.
+    So what rounds a fraction of the size changes between the first two by another slope than it
+    does up to the third, and is not taken for a whole multiple, or for a constant.
+
+    Args:
+        taken: what the first, the second and the third must not be.
     """
-    usual, chosen = dimension.usual, list[int]()
-    for size in _candidates(dimension, step, usual):
-        if size in taken:
-            continue
-        if len(chosen) == 2 and abs(size - chosen[1]) == abs(chosen[1] - chosen[0]):
-            continue
-        chosen.append(size)
-        if len(chosen) == 3:
-            break
-    first, second, third = chosen
-    return first, second, third
+    first = next(size for size in _candidates(dimension, step) if size not in taken[0])
+    near = _some(dimension, step, taken[1] | {first})
+    second = min(near, key=lambda size: (size > dimension.most, abs(size - first)))
+    far = _some(dimension, step, taken[2] | {first, second})
+    inside = [size for size in far if size <= dimension.most] or far[:1]
+    return first, second, max(inside, key=lambda size: abs(size - first))
 
 
-def _candidates(dimension: Dimension, step: int, usual: int) -> Iterator[int]:
+def _some(dimension: Dimension, step: int, taken: set[int]) -> list[int]:
+    """Return the sizes of the range that are not taken, and one beyond it."""
+    found = []
+    for size in _candidates(dimension, step):
+        if size not in taken:
+            found.append(size)
+            if size > dimension.most:
+                break
+    return found
+
+
+def _candidates(dimension: Dimension, step: int) -> Iterator[int]:
     """Yield the sizes in the range, from the usual one outwards, then those beyond it, no end."""
     inside = range(-(-dimension.least // step) * step, dimension.most + 1, step)
-    yield from sorted(inside, key=lambda size: (abs(size - usual), size))
+    yield from sorted(inside, key=lambda size: (abs(size - dimension.usual), size))
     size = (dimension.most // step + 1) * step
     while True:
         yield size

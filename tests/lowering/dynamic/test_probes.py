@@ -22,12 +22,22 @@ def test_probes_are_generic(interval: tuple[int, int, int]) -> None:
     inside = [size for size in seen if least <= size <= most]
     assert len(inside) == min(3, len(set(range(least, most + 1)) - {1, 8}))
     first, second, third = seen
-    assert abs(third - second) != abs(second - first)
+    assert abs(second - first) <= 1 + len({1, 8} & set(range(*sorted((first, second)))))
+    assert abs(third - first) >= abs(second - first)
 
 
 def test_one_changes_at_a_time_and_all_at_last() -> None:
     height, width = Dimension("h", ((64, 96, 128),)), Dimension("w", ((64, 96, 128),))
     base, only_h, only_w, both = probes(ranges(height, width), [32, 32])
     assert [only_h["w"], only_w["h"]] == [base["w"], base["h"]]
-    assert len({*base.values(), only_h["h"], only_w["w"], *both.values()}) == 6
-    assert all(size % 32 == 0 for sizes in (base, only_h, only_w, both) for size in sizes.values())
+    for sizes in (base, only_h, only_w, both):
+        assert sizes["h"] != sizes["w"]
+        assert all(size in (64, 96, 128) for size in sizes.values())
+    assert base["h"] != only_h["h"] != both["h"] != base["h"]
+    assert base["w"] != only_w["w"] != both["w"] != base["w"]
+
+
+def test_a_rounded_fraction_differs_between_the_probes() -> None:
+    """All near to 70, a size over 32, rounded up, would be taken for the constant 3."""
+    seen = [sizes["n"] for sizes in probes(ranges(Dimension("n", ((33, 70, 200),))), [1])]
+    assert len({-(-size // 32) for size in seen}) > 1
