@@ -295,8 +295,8 @@ def candidates(
 ) -> list[Candidate]:
     """Lower the imported `model` for every plan; those whose estimate fits the budget come first.
 
-    Of these the device's preferred numbers, then the fewest threads, then the least latency: more
-    bits are given up, and more cores taken, only where the budget asks for it.
+    Of these the device's preferred numbers (on a GPU its preferred runtime, too), then the fewest
+    threads, then the least latency: more bits are given up, and more cores taken, only where the budget asks for it.
 
     With ``auto``, a plan in fewer bits is only a candidate if there are samples to calibrate with:
     nobody's accuracy is put at stake unasked, unless all plans that there are do.
@@ -359,14 +359,24 @@ def candidates(
     if not found:
         raise ModelError(f"the model cannot be compiled for {profile.name}", refused)
     preferred = list(dict.fromkeys(plan.precision for _, plan in offered))
-    return sorted(found, key=lambda candidate: _rank(candidate, preferred))
+    runtimes = [item.name for item in profile.runtimes] if profile.gpu is not None else []
+    return sorted(found, key=lambda candidate: _rank(candidate, preferred, runtimes))
 
 
-def _rank(candidate: Candidate, preferred: Sequence[str]) -> tuple[float, ...]:
+def _rank(
+    candidate: Candidate, preferred: Sequence[str], runtimes: Sequence[str]
+) -> tuple[float, ...]:
+    """Return what sorts candidates, the best first.
+
+    Args:
+        runtimes: in the device's order, where that counts more than an estimate: on GPUs, whose
+            runtimes compute alike, but are not all compiled for.
+    """
     plan, latency = candidate.plan, candidate.usage.latency
     return (
         len(candidate.verdict.missed),
         preferred.index(plan.precision),
+        runtimes.index(plan.runtime) if runtimes else 0,
         plan.threads,
         latency.value if latency is not None else math.inf,
     )

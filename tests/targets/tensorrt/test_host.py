@@ -6,8 +6,15 @@ import platform
 
 import pytest
 
+from tapeout import compiler
+from tapeout.budget import Budget
+from tapeout.job import Options
 from tapeout.profiles import catalog
 from tapeout.targets.tensorrt.target import RtxTarget
+
+import support
+
+MODEL = support.MODELS / "digits_cnn.onnx"
 
 
 @pytest.mark.parametrize(
@@ -36,3 +43,10 @@ def test_what_to_do_is_told(monkeypatch: pytest.MonkeyPatch):
         "dgx-spark, whose CPU is aarch64: a TensorRT-RTX engine runs on the platform that built "
         "it, and this one is x86_64 (compile on aarch64, or take --runtime tensorrt)"
     )
+
+
+def test_what_is_compiled_here_comes_before_what_is_not():
+    """Their estimates are of the same kernels, and differ by how these are counted."""
+    options = Options(precision="fp16")
+    found = compiler.check(compiler.prepare(MODEL, "a100", Budget(), options))
+    assert [item.plan.runtime for item in found] == ["tensorrt-rtx", "tensorrt"]
