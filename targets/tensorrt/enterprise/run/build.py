@@ -18,8 +18,10 @@ installed, and 6 when a file is not what was prepared.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import hashlib
+import importlib
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -170,36 +172,33 @@ def require_prepared(bundle: Path, order: Order) -> None:
 # ---- library and GPU
 
 
+#: Modules, of which one is needed, and how to get it. That of CUDA had another name before 12.6.
+_TENSORRT = (("tensorrt",), "pip install tensorrt=={version}, or on a Jetson its JetPack")
+_CUDA = (
+    ("cuda.bindings.runtime", "cuda.cudart"),
+    "pip install cuda-python, in the version of the driver's CUDA",
+)
+
+
 def libraries(order: Order) -> tuple[ModuleType, ModuleType]:
     """Return the modules of TensorRT and of the CUDA runtime; raises BuildError without them."""
     missing, found = [], []
-    for load, fix in (
-        (_tensorrt, f"pip install tensorrt=={order.version}, or on a Jetson its JetPack"),
-        (_cudart, "pip install cuda-python, in the version of the driver's CUDA"),
-    ):
+    for names, fix in (_TENSORRT, _CUDA):
         try:
-            found.append(load())
+            found.append(_imported(names))
         except ImportError as error:
-            missing.append(f"{error}: {fix}")
+            missing.append(f"{error}: {fix.format(version=order.version)}")
     if missing:
         raise BuildError(MISSING, "packages are not installed", missing)
     return found[0], found[1]
 
 
-def _tensorrt() -> ModuleType:
-    import tensorrt
-
-    module: ModuleType = tensorrt
-    return module
-
-
-def _cudart() -> ModuleType:
-    try:
-        from cuda.bindings import runtime
-    except ImportError:  # cuda-python before 12.6
-        from cuda import cudart as runtime
-    module: ModuleType = runtime
-    return module
+def _imported(names: Sequence[str]) -> ModuleType:
+    """Return the first module that there is; raises ImportError, that of the last, without any."""
+    for name in names[:-1]:
+        with contextlib.suppress(ImportError):
+            return importlib.import_module(name)
+    return importlib.import_module(names[-1])
 
 
 def cuda(runtime: ModuleType, name: str, *arguments: Any) -> Any:
