@@ -329,11 +329,13 @@ def load_engine(code: Path, bundle: Bundle) -> Engine:
         readme = HERE / "README.md"
         raise RunError(5, f"the runtime does not load: {error}; see {readme}") from error
     except RuntimeError as error:
-        summary = f"{bundle.engine} does not load: {error}"
-        raise RunError(
-            getattr(error, "code", 1), summary, getattr(error, "problems", ())
-        ) from error
+        raise failure(f"{bundle.engine} does not load: {error}", error) from error
     return engine
+
+
+def failure(summary: str, error: RuntimeError) -> RunError:
+    """Return what an engine's error means: see `Engine`."""
+    return RunError(getattr(error, "code", 1), summary, getattr(error, "problems", ()))
 
 
 def run_engine(engine: Engine, bundle: Bundle, piece: Mapping[str, np.ndarray]) -> list[np.ndarray]:
@@ -458,7 +460,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             outputs = run_pieces(engine, bundle, feeds, count)
             times = time_engine(engine, options.repeat)
         except RuntimeError as error:
-            raise RunError(1, f"{bundle.engine} fails: {error}") from error
+            raise failure(f"{bundle.engine} fails: {error}", error) from error
         stats: dict[str, Any] = {"latencies": times.pop("latency"), "peak_memory": peak_memory()}
         if isinstance(engine, Offloaded):
             stats |= {"steps": times, "device_memory": dict(engine.memory())}

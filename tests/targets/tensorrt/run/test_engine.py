@@ -176,6 +176,14 @@ def test_shapes_may_change_and_memory_grows(put: Put) -> None:
         engine.run({"x": np.zeros((65, 3), np.float32)})
 
 
+def test_an_engine_that_holds_less_than_the_manifest_says(
+    put: Put, capsys: pytest.CaptureFixture[str]
+) -> None:
+    machine = Machine(shape=(-1, 3), profiles=(((4, 3), (4, 3), (4, 3)),))
+    assert start(put(machine), X[:2]) == 2
+    assert "fails: no optimization profile holds 'x' [2, 3]" in capsys.readouterr().err
+
+
 REBUILD = "rebuild it: tapeout compile 'it'\"'\"'s a net.onnx' --device {} --precision fp16 -o "
 
 
