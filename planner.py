@@ -296,7 +296,8 @@ def candidates(
     """Lower the imported `model` for every plan; those whose estimate fits the budget come first.
 
     Of these the device's preferred numbers (on a GPU its preferred runtime, too), then the fewest
-    threads, then the least latency: more bits are given up, and more cores taken, only where the budget asks for it.
+    threads, then the least latency: more bits are given up, and more cores taken, only where the
+    budget asks for it.
 
     With ``auto``, a plan in fewer bits is only a candidate if there are samples to calibrate with:
     nobody's accuracy is put at stake unasked, unless all plans that there are do.
