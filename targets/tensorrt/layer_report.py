@@ -36,6 +36,7 @@ class Row:
 
     Attributes:
         asked: the type that the network has the layer's product computed in; empty without one.
+        dtype: what it computes in.
         operators: those of `Layer.nodes`.
         time: of the layer; its MACs and other operations are those of the nodes that count here.
         exact: whether its bytes are those of its own tensors; else those of its nodes' tensors in
@@ -44,6 +45,7 @@ class Row:
 
     layer: Layer
     asked: str
+    dtype: str
     operators: tuple[str, ...]
     time: StepTime
     exact: bool
@@ -56,7 +58,7 @@ class Row:
             "family": layer.family,
             "kernel": layer.kernel,
             "stream": layer.stream,
-            "dtype": layer.dtype,
+            "dtype": self.dtype,
             "asked": self.asked,
             "inputs": list(map(_described, layer.inputs)),
             "outputs": list(map(_described, layer.outputs)),
@@ -99,7 +101,7 @@ class Table:
         found: Counter[str] = Counter()
         for row in self.rows:
             if row.time.macs:
-                found[row.layer.dtype] += row.time.macs
+                found[row.dtype] += row.time.macs
         return dict(found.most_common())
 
     def to_json(self) -> dict[str, Any]:
@@ -220,8 +222,11 @@ def _row(
     constants = _sum(layer.constants)
     written_names = [item.name for item in layer.outputs]
     memory = reuse.seconds(machine, reads, written_names, written, constants)
+    main = max(counted, key=lambda node: counted[node].macs, default=None)
+    asked = _asked(main)
+    dtype = layer.dtype(asked)
     compute = sum(
-        (2 * work.macs + work.ops) / machine.rate(kind_of(node), layer.dtype)
+        (2 * work.macs + work.ops) / machine.rate(kind_of(node), dtype)
         for node, work in counted.items()
     )
     parts: dict[Limit, float] = {
@@ -229,7 +234,6 @@ def _row(
         "memory": memory,
         "overhead": machine.overhead,
     }
-    main = max(counted, key=lambda node: counted[node].macs, default=None)
     operators = tuple(map(op_of, named))
     time = StepTime(
         layer.name,
@@ -244,7 +248,7 @@ def _row(
         max(compute, memory) + machine.overhead if layer.runs else 0.0,
         max(parts, key=lambda name: parts[name]) if layer.runs else "none",
     )
-    return Row(layer, _asked(main), operators, time, moved is not None)
+    return Row(layer, asked, dtype, operators, time, moved is not None)
 
 
 def _asked(node: ir.Node | None) -> str:

@@ -53,8 +53,9 @@ _FAMILIES: Final = {
 #: Layers that run no kernel: they order streams, choose what runs next, or work out shapes.
 _BOOKKEEPING: Final = ("signal", "wait", "jmp", "cjmp", "shape_call")
 
-#: Whose result comes from sums of products of two operands.
-_PRODUCTS: Final = ("correlation", "deconv", "gemm", "runtime_fusion")
+#: Kernels that multiply two operands as they are and sum up; and those that may convert them first.
+_PLAIN_PRODUCTS: Final = ("correlation", "deconv", "gemm")
+_PRODUCTS: Final = (*_PLAIN_PRODUCTS, "runtime_fusion")
 
 _HEAD: Final = "Layers:\n"
 _TAIL: Final = "\n\nI/O Tensors:"
@@ -135,14 +136,22 @@ class Layer:
         """Whether it is a kernel for sums of products."""
         return self.type in _PRODUCTS
 
-    @property
-    def dtype(self) -> str:
-        """What it computes in: the widest type of a product's operands, or of all its tensors.
+    def dtype(self, asked: str = "") -> str:
+        """Return what it computes in: the widest type of a product's operands, or of all tensors.
 
         The operands of a product are its data and the largest of its weights; scales and biases
         beside them are of other types. Weights in fewer bits than the data are widened first.
         Empty without tensors.
+
+        Args:
+            asked: the type that the network has a product of it computed in. A kernel that is made
+                for several nodes may convert what it multiplies, which the log does not show: it is
+                this type if the kernel reads something in it.
         """
+        if self.type not in _PLAIN_PRODUCTS and asked in {
+            tensor.dtype for tensor in (*self.inputs, *self.constants)
+        }:
+            return asked
         tensors = self._operands if self.multiplies else (*self.inputs, *self.constants)
         found = [tensor.dtype for tensor in tensors or self.outputs]
         if not self.multiplies:

@@ -99,7 +99,7 @@ def test_nothing_of_a_network_is_lost(
             assert costs.is_view(node) or all(
                 value.name in weights for value in node.inputs if value
             )
-    wrong = [row for row in table.rows if row.asked not in ("", row.layer.dtype)]
+    wrong = [row for row in table.rows if row.asked not in ("", row.dtype)]
     found = {operators[node] for row in wrong for node in row.layer.nodes}
     assert found == otherwise
     assert all(row.exact for row in table.rows)

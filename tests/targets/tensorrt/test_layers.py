@@ -72,7 +72,7 @@ def test_the_nodes_that_a_layer_was_made_from(kinds: tuple[Layer, ...]) -> None:
 
 
 def test_what_a_layer_computes_in(kinds: tuple[Layer, ...]) -> None:
-    assert [layer.dtype for layer in kinds] == [
+    assert [layer.dtype() for layer in kinds] == [
         "float32",  # rounds float32 to int8
         "int8",  # whatever its scales and its result are
         "",
@@ -81,6 +81,12 @@ def test_what_a_layer_computes_in(kinds: tuple[Layer, ...]) -> None:
         "float16",
         "float32",
     ]
+
+
+def test_what_a_generated_kernel_converts_is_not_seen(kinds: tuple[Layer, ...]) -> None:
+    assert kinds[0].dtype("int8") == "int8"  # it has int8 among its constants
+    assert kinds[0].dtype("float16") == "float32"
+    assert kinds[4].dtype("int8") == "float32"  # a kernel of the library multiplies what it reads
 
 
 def test_each_optimization_profile_has_its_layers() -> None:
@@ -138,7 +144,7 @@ def test_unknown_types_are_kept() -> None:
     layer = parse(KINDS.replace("LayerType: deconv", "LayerType: novel"), NAMES)[4]
     assert (layer.family, layer.runs) == ("novel", True)
     layer = parse(KINDS.replace("Datatype: Half", "Datatype: Posit8"), NAMES)[5]
-    assert layer.dtype == "posit8"
+    assert layer.dtype() == "posit8"
     assert layer.moved is None
 
 
