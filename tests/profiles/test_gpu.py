@@ -59,7 +59,7 @@ RATES = {
     "rtx-portable": GEFORCE,
     "rtx-pro-6000": PRO_FP8,
 }
-#: Hopper clocks its tensor cores lower than its CUDA cores (H100 whitepaper, table 2).
+#: Hopper clocks its tensor cores lower than its CUDA cores (H100 whitepaper).
 TENSOR_CLOCK = {"h100": 1.83e9, "h200": 1.83e9}
 #: What TensorRT for RTX 1.7 builds engines for.
 RTX = {"7.5", "8.0", "8.6", "8.9", "12.0", "12.1"}
