@@ -68,7 +68,7 @@ class Log:
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """The texts that list an engine's layers, one for each optimization profile."""
+        """The texts that list an engine's layers: one, for all optimization profiles."""
         return tuple(item.text for item in self.messages if item.text.startswith(WANTED))
 
     def memory(self, profiles: int) -> Memory:
