@@ -44,7 +44,7 @@ class Writer:
         values = {str(value.name): value for value in model.graph.inputs}
         self._places = {
             dim: (values[name], axis)
-            for name, row in reversed(ranges.inputs.items())
+            for name, row in reversed(list(ranges.inputs.items()))
             for axis, dim in reversed(list(enumerate(row)))
             if isinstance(dim, str)
         }

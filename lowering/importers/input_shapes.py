@@ -61,7 +61,7 @@ def declared_dims(model: onnx.ModelProto) -> dict[str, tuple[_Dim, ...] | None]:
 
 
 def _has_shape(value: onnx.ValueInfoProto) -> bool:
-    return value.type.HasField("tensor_type") and value.type.tensor_type.HasField("shape")
+    return bool(value.type.HasField("tensor_type") and value.type.tensor_type.HasField("shape"))
 
 
 def _dim(dim: onnx.TensorShapeProto.Dimension) -> _Dim:
