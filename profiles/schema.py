@@ -143,6 +143,9 @@ class Profile(Block):
             found.append((("gpu",), f"{kind} {needs}"))
         if self.gpu is not None:
             found += self.gpu.against(self.dtypes, self.toolchain)
+            if "float32" not in self.compute:
+                lacking = "is missing: tensor cores do not compute all; give the CUDA cores' peak"
+                found.append((("compute", "float32"), lacking))
         if self.kind != "mobile":
             given = {"android": self.android, "accelerators": self.accelerators}
             found += [((key,), f"{kind} has no {key}") for key in given if given[key]]

@@ -65,6 +65,7 @@ TENSOR_CLOCK = {"h100": 1.83e9, "h200": 1.83e9}
 RTX = {"7.5", "8.0", "8.6", "8.9", "12.0", "12.1"}
 
 CARD = catalog.load("rtx-4090").to_json()
+SINGLE = {"float32": CARD["compute"]["float32"]}
 MODULE = {**copy.deepcopy(CARD["gpu"]), "integrated": True, "pcie": None}
 
 
@@ -175,7 +176,7 @@ def test_a_module_has_no_link_of_its_own():
             "gpu.also[0]: '8.9' is there twice; keep one",
         ),
         (
-            {"gpu__also": ["7.5"], "dtypes": ["float32", "float16", "int8"], "compute": {}},
+            {"gpu__also": ["7.5"], "dtypes": ["float32"], "compute": SINGLE},
             "gpu.sparse: tensor cores are sparse from compute capability 8.0 on, not in 7.5;"
             " write false",
         ),
@@ -198,6 +199,11 @@ def test_a_module_has_no_link_of_its_own():
             {"gpu__also": ["8.6"]},
             "dtypes[4]: 'float8e4m3fn' is computed from compute capability 8.9 on, not in 8.6;"
             " remove it",
+        ),
+        (
+            {"compute": {}},
+            "compute.float32: is missing: tensor cores do not compute all;"
+            " give the CUDA cores' peak",
         ),
         (
             {"toolchain__cpu": "sm_86"},
