@@ -267,7 +267,7 @@ class _Lowering:
 
     def _converted(self, target: Target, plan: Plan, scheme: str) -> Converted:
         """Convert the model, which takes long: only if the target takes all of its operators."""
-        if problems := target.untaken(lambda: self.of(target, plan, None).model):
+        if problems := target.untaken(self._profile, lambda: self.of(target, plan, None).model):
             raise ModelError(f"{plan.runtime} does not take all operators", problems)
         return self._converter.to(scheme)
 

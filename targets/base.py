@@ -229,8 +229,10 @@ class Target(abc.ABC):
     def check(self, model: ir.Model, profile: Profile, plan: Plan) -> list[Problem]:
         """Return every reason why the lowered `model` cannot be built; builds nothing."""
 
-    def untaken(self, lowered: Callable[[], ir.Model]) -> list[Problem]:
-        """Return every node that no plan can take, whatever its numbers; before any conversion.
+    def untaken(self, profile: Profile, lowered: Callable[[], ir.Model]) -> list[Problem]:
+        """Return every node that no plan for a device can take, whatever its numbers.
+
+        It is asked before any conversion.
 
         Args:
             lowered: gives the network in its own numbers, after `pipeline`.

@@ -70,7 +70,7 @@ class RtxTarget(Target):
     def pipeline(self, profile: Profile, plan: Plan) -> Pipeline:
         return Pipeline((ExpandFunctions(_EXPANDED),)) + canonical("nchw")
 
-    def untaken(self, lowered: Callable[[], ir.Model]) -> list[Problem]:
+    def untaken(self, profile: Profile, lowered: Callable[[], ir.Model]) -> list[Problem]:
         return _unsupported(lowered())
 
     def check(self, model: ir.Model, profile: Profile, plan: Plan) -> list[Problem]:

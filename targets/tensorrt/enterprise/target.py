@@ -8,7 +8,7 @@ a fitting GPU are at hand, that same program builds it at once.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import ClassVar, Final
@@ -70,20 +70,20 @@ class EnterpriseTarget(Target):
 
     def scheme(self, profile: Profile, plan: Plan) -> str | None:
         found = capabilities.scheme(plan.precision)
-        if plan.precision == "int8" and self._table(profile, plan).opset < MIXED_SCALES:
+        if plan.precision == "int8" and self._table(profile).opset < MIXED_SCALES:
             found = _INT8
         return plan.pruned(found)
 
     def pipeline(self, profile: Profile, plan: Plan) -> Pipeline:
-        last = (SinkQuantize(), expanded(self._table(profile, plan)))
+        last = (SinkQuantize(), expanded(self._table(profile)))
         return canonical("nchw") + Pipeline(last)
 
     def check(self, model: ir.Model, profile: Profile, plan: Plan) -> list[Problem]:
-        table = self._table(profile, plan)
-        network = network_of(model)
-        problems = [*unsupported(network, table), *converted(network, table).problems]
         found = capabilities.problems(model, profile, plan)
-        return [*oversized(model, _MOST), *found, *problems]
+        return [*oversized(model, _MOST), *found, *_untaken(model, self._table(profile))]
+
+    def untaken(self, profile: Profile, lowered: Callable[[], ir.Model]) -> list[Problem]:
+        return _untaken(lowered(), self._table(profile))
 
     def machine(self, profile: Profile, plan: Plan) -> Machine:
         return machine_of(profile, plan.precision)
@@ -133,8 +133,7 @@ class EnterpriseTarget(Target):
 
     def cannot_run(self, profile: Profile) -> Problem | None:
         """Return why an engine that was built at once cannot run here; untested, as the build."""
-        version = next(item.version for item in profile.runtimes if item.name == RUNTIME)
-        return device.unfit(version, _gpu(profile).capabilities)
+        return device.unfit(_version(profile), _gpu(profile).capabilities)
 
     def execute(
         self,
@@ -150,16 +149,16 @@ class EnterpriseTarget(Target):
     def network(self, model: ir.Model, profile: Profile, plan: Plan) -> ir.Model:
         return self._converted(model, profile, plan).model
 
-    def _table(self, profile: Profile, plan: Plan) -> Table:
-        return table_for(self.version(profile, plan))
+    def _table(self, profile: Profile) -> Table:
+        return table_for(_version(profile))
 
     def _converted(self, model: ir.Model, profile: Profile, plan: Plan) -> Converted:
-        return converted(network_of(model), self._table(profile, plan))
+        return converted(network_of(model), self._table(profile))
 
     def _order(self, content: bytes, model: ir.Model, profile: Profile, plan: Plan) -> Order:
         gpu = _gpu(profile)
         return Order(
-            version=self.version(profile, plan),
+            version=_version(profile),
             model=MODEL,
             sha256=hashlib.sha256(content).hexdigest(),
             capabilities=gpu.capabilities,
@@ -169,6 +168,15 @@ class EnterpriseTarget(Target):
             interface=max(item.interface for item in memory.needed(model)),
             profiles=tuple(map(dict, profiles_of(model))),
         )
+
+
+def _untaken(model: ir.Model, table: Table) -> list[Problem]:
+    network = network_of(model)
+    return [*unsupported(network, table), *converted(network, table).problems]
+
+
+def _version(profile: Profile) -> str:
+    return next(item.version for item in profile.runtimes if item.name == RUNTIME)
 
 
 def _gpu(profile: Profile) -> Gpu:

@@ -143,6 +143,28 @@ def test_every_node_that_the_version_does_not_take_is_told(tmp_path: Path) -> No
     assert "'z' (AveragePool): the input has 3 dimensions" in told
 
 
+@pytest.mark.parametrize(
+    ("name", "precision"), [("digits_cnn", "bf16"), ("ad_autoencoder", "int4")]
+)
+def test_numbers_that_the_version_s_opset_lacks_are_refused(
+    name: str, precision: str, tmp_path: Path
+) -> None:
+    model = str(support.MODELS / f"{name}.onnx")
+    words = ["compile", model, "--device", "jetson-orin-nano", "-o", str(tmp_path / "b")]
+    code, output = command(*words, "--precision", precision)
+    assert code == 3
+    assert output.count("TensorRT 10.3 reads ONNX up to opset 20") > 5
+
+
+def test_operators_are_told_before_a_conversion_is_asked_for(tmp_path: Path) -> None:
+    model = support.from_text("m (float[1,2,2] x) => (float[1] y) { y = Det (x) }")
+    onnx.save(ir.to_proto(model), tmp_path / "m.onnx")
+    with pytest.raises(ModelError, match="does not take all operators|cannot be compiled"):
+        tapeout.compile(
+            tmp_path / "m.onnx", "jetson-orin-nano", tmp_path / "b", None, Options(precision="int8")
+        )
+
+
 def test_ranges_of_shapes_become_optimization_profiles(tmp_path: Path) -> None:
     shape = "image=1x1x8x8..8x1x8x8@4x1x8x8"
     words = ["compile", str(MODEL), "--device", "jetson-orin-nano", "--precision", "fp32"]
