@@ -23,7 +23,9 @@ import support
 
 Feeds = Mapping[str, np.ndarray]
 
-INTEGER_SCHEMES = tuple(item for item in SCHEMES.values() if isinstance(item, Scheme))
+INTEGER_SCHEMES = tuple(
+    item for item in SCHEMES.values() if isinstance(item, Scheme) and not item.is_float
+)
 
 
 def real_model(name: str) -> ir.Model:

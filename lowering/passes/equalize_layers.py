@@ -52,7 +52,7 @@ class EqualizeLayers(ir.passes.InPlacePass):
     Attributes:
         calibration: the statistics of the values that will be quantized; others do not count.
         per_channel: whether every output channel's weights have their own scale;
-        per_column: and those of Gemm and MatMul do, too.
+        per_column: whether those of Gemm and MatMul do.
         growth: bytes; how much the pass may add to the model's constants.
     """
 
@@ -99,7 +99,7 @@ class EqualizeLayers(ir.passes.InPlacePass):
     def _has_scales(self, node: ir.Node) -> bool:
         """Whether each output channel of a node's weights has a scale."""
         is_matrix = node.op_type in ("Gemm", "MatMul")
-        return self.per_channel and (self.per_column or not is_matrix)
+        return self.per_column if is_matrix else self.per_channel
 
     def _activations(self, group: Group) -> np.ndarray | None:
         """Return how large each channel is, relative to the largest of its tensor."""

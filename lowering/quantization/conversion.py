@@ -164,7 +164,7 @@ def _equalized(
     before = calibrate(model, batches, placement.values, histograms=False)
     equalize = EqualizeLayers(
         before,
-        per_channel=scheme.per_channel,
+        per_channel=scheme.of("Conv").per_channel,
         per_column=scheme.of("Gemm").per_channel,
     )
     result = equalize(model.clone())

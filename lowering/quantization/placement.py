@@ -133,10 +133,19 @@ def refusal(node: ir.Node, scheme: Scheme) -> str | None:
         return "its numbers are not all finite float32"
     if all(tensor_of(value) is not None for value in data):
         return "all that it reads is constant"
+    if "Conv" in node.op_type and (group := _group(node)) < scheme.group:
+        return f"its groups have {group} channels; {scheme.format} kernels fill to {scheme.group}"
     special = _SPECIAL.get(node.op_type)
     if special is not None and not special(node):
         return f"no {scheme.format} kernel for it as it is: {special.__doc__}"
     return None
+
+
+def _group(node: ir.Node) -> float:
+    """Return how many input channels a group of a grouped convolution has; else infinity."""
+    groups = node.attributes.get_int("group", 1)
+    channels = (shape_of(node.inputs[0]) or (0, 0))[1]
+    return channels // groups if groups > 1 else math.inf
 
 
 def _is_real(value: ir.Value | None) -> bool:

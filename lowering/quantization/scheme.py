@@ -80,6 +80,8 @@ class Scheme:
         kernels: whose integer kernels they are, for messages.
         inner: operators that take a sum in as it is, before it is rounded: they compute in the
             kernel that gives it, or in one that reads it and rounds what comes of it.
+        group: how many input channels one group of a grouped convolution has at least: kernels
+            fill smaller groups up with zeros, which takes more memory and time than float.
         shared: whether all that reads what is rounded reads it rounded, which saves memory; else
             only the operators of the scheme do.
         rest: what numbers are in that are not rounded: FLOAT, or FLOAT16 where it can hold them.
@@ -101,6 +103,7 @@ class Scheme:
     one_scale: frozenset[str] = frozenset()
     kernels: str = ""
     inner: frozenset[str] = frozenset({"Clip", "Relu"})
+    group: int = 1
     shared: bool = True
     rest: ir.DataType = ir.DataType.FLOAT
 
@@ -202,6 +205,18 @@ _ALL: Final[tuple[AnyScheme, ...]] = (
         symmetric=True,
         integer_bias=False,
         inner=_ELEMENTWISE,
+        group=4,
+        rest=ir.DataType.FLOAT16,
+    ),
+    Scheme(
+        "tensorrt-rtx",
+        "as tensorrt-fp16, with one scale for all weights of a convolution",
+        symmetric=True,
+        integer_bias=False,
+        # Else its kernels write float32, and others multiply by the scales.
+        one_scale=frozenset({"Conv", "ConvTranspose"}),
+        inner=_ELEMENTWISE,
+        group=4,
         rest=ir.DataType.FLOAT16,
     ),
     Scheme(
@@ -212,6 +227,8 @@ _ALL: Final[tuple[AnyScheme, ...]] = (
         symmetric=True,
         integer_bias=False,
         operators=LINEAR,
+        per_channel=False,
+        group=4,
         shared=False,
         rest=ir.DataType.FLOAT16,
     ),

@@ -42,7 +42,7 @@ class Numbers:
     """What a precision is in a network, and what a GPU needs for it.
 
     Attributes:
-        scheme: what the network is converted to; None: its own numbers.
+        scheme: what the network is converted to (see `scheme`); None: its own numbers.
         since: the least compute capability that has it.
         instead: the precision to take where it is not there.
         peak: the dtype whose peak a profile must have; empty: it is computed wherever `since` is
@@ -86,8 +86,10 @@ _CONVOLUTIONS: Final = ("Conv", "ConvTranspose")
 _NO_PRODUCTS: Final = "7.5"
 
 
-def scheme(precision: str) -> str | None:
+def scheme(precision: str, runtime: str = "tensorrt") -> str | None:
     """Return the quantization scheme of one of `PRECISIONS`; None: the model's own numbers."""
+    if (precision, runtime) == ("int8", RTX):
+        return "tensorrt-rtx"
     return next(item.scheme for name, item in PRECISIONS.items() if name == precision)
 
 

@@ -65,7 +65,7 @@ class RtxTarget(Target):
         return [*capabilities.refusals(profile, RUNTIME, precision), *elsewhere(profile)]
 
     def scheme(self, profile: Profile, plan: Plan) -> str | None:
-        return plan.pruned(capabilities.scheme(plan.precision))
+        return plan.pruned(capabilities.scheme(plan.precision, RUNTIME))
 
     def pipeline(self, profile: Profile, plan: Plan) -> Pipeline:
         return Pipeline((ExpandFunctions(_EXPANDED),)) + canonical("nchw")

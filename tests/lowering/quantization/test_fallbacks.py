@@ -56,6 +56,21 @@ def test_every_node_in_float_is_named(nodes: str) -> None:
     assert found == {node: f"{why}; {AFTER}" for node, why in expected.items()}
 
 
+def test_groups_of_few_channels_stay_in_float() -> None:
+    scheme = SCHEMES["tensorrt-rtx"]
+    assert isinstance(scheme, Scheme)
+    model = support.from_text(
+        """g (float[1,8,4,4] x, float[8,1,1,1] w, float[8,4,1,1] v) => (float[1,8,4,4] y)
+        { a = Conv<group = 8>(x, w) y = Conv<group = 2>(a, v) }""",
+        w=np.ones((8, 1, 1, 1), np.float32),
+        v=np.ones((8, 4, 1, 1), np.float32),
+    )
+    assert in_float(model, scheme, place(model, scheme), {}) == {
+        "a": "Conv: its groups have 1 channels; int8 kernels fill to 4; computed in float16 "
+        "between dequantization and quantization"
+    }
+
+
 def test_what_the_rest_is_in_is_said_and_what_it_cannot_hold() -> None:
     scheme = SCHEMES["tensorrt-fp16"]
     assert isinstance(scheme, Scheme)

@@ -116,6 +116,13 @@ PLACES: Mapping[str, tuple[str, str, tuple[str, ...], tuple[str, ...], dict[str,
         ("a", "b", "y"),
         {"x": OWN, "t": OWN},
     ),
+    "but for sums that others read, and what is not a sum": (
+        "a = Conv(x, w) s = Add(a, x) r = LeakyRelu(a) t = Mul(s, r) y = Conv(t, v)",
+        "tensorrt",
+        (),
+        ("a", "y"),
+        {"x": OWN, "a": OWN, "r": OWN, "t": OWN},
+    ),
     "softmax in float": (
         "s = Softmax(x) y = Conv(s, w)",
         "int8",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import get_args
 
 import numpy as np
@@ -147,6 +146,7 @@ def test_tf32_needs_a_peak_to_be_estimated_by() -> None:
 def test_tables_know_each_other() -> None:
     names = {*capabilities.PRECISIONS, "auto", "int8-dynamic"}
     assert names == set(get_args(Precision))
-    for numbers in capabilities.PRECISIONS.values():
-        assert numbers.scheme is None or numbers.scheme in SCHEMES
-        assert dataclasses.replace(numbers).since in capabilities.ARCHITECTURES
+    for precision, numbers in capabilities.PRECISIONS.items():
+        for runtime in (RTX, "tensorrt"):
+            assert capabilities.scheme(precision, runtime) in (None, *SCHEMES)
+        assert numbers.since in capabilities.ARCHITECTURES
