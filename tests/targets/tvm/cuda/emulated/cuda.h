@@ -1,0 +1,1 @@
+// In the place of CUDA's header: kernels need nothing of it.
