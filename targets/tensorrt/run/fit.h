@@ -169,15 +169,16 @@ struct Record {
     const bool fits = gpus.empty() || ServesOneOf(gpus);
     const std::string name = fits ? device : "NAME";
     const std::string output = fs::path(model).stem().string() + "-" + name + ".bundle";
-    const std::string command = "rebuild it: tapeout compile " + Quoted(model) + " --device " +
-                                Quoted(name) + " --precision " + Quoted(precision) + " -o " +
-                                Quoted(output);
-    if (fits) return command;
+    const std::string rebuild =
+        "rebuild it, with the same data, shapes and budget: tapeout compile " + Quoted(model) +
+        " --device " + Quoted(name) + " --precision " + Quoted(precision) + " -o " +
+        Quoted(output);
+    if (fits) return rebuild;
     Lines own;
     for (const Gpu& gpu : gpus) {
       if (std::count(own.begin(), own.end(), gpu.capability) == 0) own.push_back(gpu.capability);
     }
-    return command + " (NAME is a device of compute capability " + Join(own, " or ") +
+    return rebuild + " (NAME is a device of compute capability " + Join(own, " or ") +
            ": `tapeout devices --kind gpu`)";
   }
 };

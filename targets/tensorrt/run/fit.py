@@ -110,8 +110,9 @@ class Record:
         output = f"{PurePath(self.model).stem}-{device}.bundle"
         words = ["tapeout", "compile", self.model, "--device", device]
         command = shlex.join([*words, "--precision", self.precision, "-o", output])
+        rebuild = f"rebuild it, with the same data, shapes and budget: {command}"
         if fits:
-            return f"rebuild it: {command}"
+            return rebuild
         capabilities = " or ".join(dict.fromkeys(gpu.capability for gpu in gpus))
         told = f"NAME is a device of compute capability {capabilities}"
-        return f"rebuild it: {command} ({told}: `tapeout devices --kind gpu`)"
+        return f"{rebuild} ({told}: `tapeout devices --kind gpu`)"

@@ -126,7 +126,7 @@ def test_what_does_not_fit_fails_the_verification(
     text = str(caught.value)
     assert "its header says 96" in text
     assert "of compute capability 7.5 is not one" in text
-    assert "rebuild it: tapeout compile" in text
+    assert "with the same data, shapes and budget: tapeout compile" in text
 
 
 LINE = """

@@ -184,7 +184,7 @@ def test_an_engine_that_holds_less_than_the_manifest_says(
     assert "fails: no optimization profile holds 'x' [2, 3]" in capsys.readouterr().err
 
 
-REBUILD = "rebuild it: tapeout compile 'it'\"'\"'s a net.onnx' --device {} --precision fp16 -o "
+REBUILD = "budget: tapeout compile 'it'\"'\"'s a net.onnx' --device {} --precision fp16 -o "
 
 
 @pytest.mark.parametrize(

@@ -134,7 +134,7 @@ def test_the_narrowest_optimization_profile_is_set(
                 "TensorRT-RTX 1.8.0.5 is installed, the engine is for 1.7.1.116",
                 "GPU 0 (card 0), of compute capability 7.5 is not one that the engine is for: 8.9",
                 "GPU 1 (card 1), of compute capability 12.0",
-                "rebuild it: tapeout compile 'it'\\''s a net.onnx' --device 'NAME' --precision "
+                "budget: tapeout compile 'it'\\''s a net.onnx' --device 'NAME' --precision "
                 "'fp16' -o 'it'\\''s a net-NAME.bundle' (NAME is a device of compute capability "
                 "7.5 or 12.0: `tapeout devices --kind gpu`)",
             ],
@@ -154,7 +154,7 @@ def test_what_does_not_fit_is_not_loaded(
     done = call(program, bundle, X, **machine)
     assert done.returncode == code
     assert [problem for problem in problems if problem not in done.stderr] == []
-    assert ("rebuild it: tapeout compile" in done.stderr) == (code == 6)
+    assert ("rebuild it, with the same data" in done.stderr) == (code == 6)
     assert calls(done) == []
 
 
