@@ -24,6 +24,9 @@ from .operators import Table
 #: From this opset on integers may be dequantized to another dtype than that of their scale.
 MIXED_SCALES: Final = 23
 
+#: Operators that are taken in some forms only, and as well without being whole.
+_APART: Final = frozenset({"Attention"})
+
 #: Operators of which a node, as valid as it may be in an older opset, means another thing there,
 #: and the first opset in which it does not.
 _CHANGED: Final = {"GroupNormalization": 21}
@@ -41,7 +44,7 @@ def expanded(table: Table) -> ExpandFunctions:
         and (schema.has_function or schema.has_context_dependent_function)
     }
     changed = {name for name, since in _CHANGED.items() if table.opset < since}
-    return ExpandFunctions("+".join(sorted(defined - table.dtypes.keys() | changed)))
+    return ExpandFunctions("+".join(sorted(defined - table.dtypes.keys() | changed | _APART)))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -29,7 +29,7 @@ from ....profiles.schema import Profile
 from ...base import Built, Execution, Plan, Precision, Progress, Target
 from ...constraints import oversized
 from ...gpu import copies, machine_of, with_copies
-from .. import capabilities
+from .. import capabilities, sparsity
 from ..network import onnx_of
 from ..profiles import network_of, profiles_of
 from . import device, memory
@@ -63,7 +63,7 @@ class EnterpriseTarget(Target):
         if profile.gpu is None:
             return ()
         found = capabilities.offered(profile, RUNTIME, precision)
-        return tuple(Plan(RUNTIME, name) for name in found)
+        return sparsity.with_sparse(profile, [Plan(RUNTIME, name) for name in found])
 
     def refusals(self, profile: Profile, precision: Precision) -> list[Problem]:
         return capabilities.refusals(profile, RUNTIME, precision)
@@ -75,8 +75,9 @@ class EnterpriseTarget(Target):
         return plan.pruned(found)
 
     def pipeline(self, profile: Profile, plan: Plan) -> Pipeline:
-        last = (SinkQuantize(), expanded(self._table(profile)))
-        return canonical("nchw") + Pipeline(last)
+        # Again at the end: the canonical form has operators that no version takes, as Swish.
+        apart = expanded(self._table(profile))
+        return Pipeline((apart,)) + canonical("nchw") + Pipeline((SinkQuantize(), apart))
 
     def check(self, model: ir.Model, profile: Profile, plan: Plan) -> list[Problem]:
         found = capabilities.problems(model, profile, plan)
@@ -107,7 +108,7 @@ class EnterpriseTarget(Target):
         usage = Usage(
             memory=Figure(found.total + spare, "B", "estimated", note),
             storage=Figure(found.weights, "B", "estimated", f"the weights; {note}"),
-            latency=Figure(seconds, "s", "estimated", "roofline"),
+            latency=sparsity.noted(Figure(seconds, "s", "estimated", "roofline"), plan),
             parts=tuple((name, Figure(size, "B", "estimated", what)) for name, size, what in parts),
             profiles=totals if len(totals) > 1 else (),
         )

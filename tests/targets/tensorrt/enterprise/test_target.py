@@ -165,6 +165,15 @@ def test_operators_are_told_before_a_conversion_is_asked_for(tmp_path: Path) -> 
         )
 
 
+def test_sparse_weights_are_told_to_the_builder(bundle: Bundle, tmp_path: Path) -> None:
+    words = ["compile", str(MODEL), "--device", "h100", "--runtime", "tensorrt"]
+    words += ["--calibration", str(bundle.directory.with_name("few.npz"))]
+    words += ["--precision", "fp16", "--plan", "sparsity=2:4", "-o", str(tmp_path / "b")]
+    code, output = command(*words)
+    assert code == 0, output
+    assert "--sparsity=enable" in output
+
+
 def test_ranges_of_shapes_become_optimization_profiles(tmp_path: Path) -> None:
     shape = "image=1x1x8x8..8x1x8x8@4x1x8x8"
     words = ["compile", str(MODEL), "--device", "jetson-orin-nano", "--precision", "fp32"]
