@@ -130,8 +130,9 @@ def resnet_18(size: int = 224) -> onnx.ModelProto:
     return _resnet("resnet_18", size, (2, 2, 2, 2), (64, 128, 256, 512))
 
 
-def resnet_50(size: int = 224) -> onnx.ModelProto:
-    return _resnet("resnet_50", size, (3, 4, 6, 3), (256, 512, 1024, 2048))
+def resnet_50(size: int = 224, width: int = 256) -> onnx.ModelProto:
+    """Return ResNet-50; a lesser width than 256 makes it narrower."""
+    return _resnet("resnet_50", size, (3, 4, 6, 3), (width, 2 * width, 4 * width, 8 * width))
 
 
 def u_net(size: int = 64, width: int = 16, *, learned: bool = False) -> onnx.ModelProto:
@@ -243,6 +244,73 @@ def of_any_size(model: onnx.ModelProto, *dims: int | str) -> onnx.ModelProto:
     return model
 
 
+def yolo(size: int = 64, width: int = 16, classes: int = 4) -> onnx.ModelProto:
+    """Return a detector as YOLOX is (Ge et al., 2021): a backbone's stub, neck and decoupled heads.
+
+    The neck goes down the pyramid and up again (Liu et al., "Path Aggregation Network", 2018).
+    Output: for each place of the three levels center, width and height in pixels, and scores.
+    """
+    net = Net("yolo", (1, 3, size, size))
+    silu = "Silu"
+    scales = net.constant(np.array([1, 1, 2, 2], np.float32))
+
+    def upsampled(x: str) -> str:
+        return net.op(
+            "Resize", x, "", scales, mode="nearest", nearest_mode="floor",
+            coordinate_transformation_mode="asymmetric",
+        )  # fmt: skip
+
+    def merged(left: str, right: str, channels: tuple[int, int]) -> str:
+        return net.conv(net.op("Concat", left, right, axis=1), channels, 3, activation=silu)
+
+    x = net.conv("image", (3, width), 3, stride=4, activation=silu)
+    one = net.conv(x, (width, width), 3, stride=2, activation=silu)
+    two = net.conv(one, (width, 2 * width), 3, stride=2, activation=silu)
+    three = net.conv(two, (2 * width, 4 * width), 3, stride=2, activation=silu)
+    down = net.conv(three, (4 * width, 2 * width), activation=silu)
+    middle = merged(upsampled(down), two, (4 * width, 2 * width))
+    thin = net.conv(middle, (2 * width, width), activation=silu)
+    fine = merged(upsampled(thin), one, (2 * width, width))
+    up = net.conv(fine, (width, width), 3, stride=2, activation=silu)
+    middle = merged(up, thin, (2 * width, 2 * width))
+    up = net.conv(middle, (2 * width, 2 * width), 3, stride=2, activation=silu)
+    coarse = merged(up, down, (4 * width, 4 * width))
+    levels = [(fine, width, 8), (middle, 2 * width, 16), (coarse, 4 * width, 32)]
+    found = [_detected(net, x, channels, size // stride, classes) for x, channels, stride in levels]
+    boxes, scores = (net.op("Concat", *parts, axis=1) for parts in zip(*found, strict=True))
+    grids, strides = _grid(size, [stride for _, _, stride in levels])
+    first, middle, last, axis = (net.constant(np.array([number])) for number in (0, 2, 4, 2))
+    center = net.op("Slice", boxes, first, middle, axis)
+    extent = net.op("Exp", net.op("Slice", boxes, middle, last, axis))
+    stride = net.constant(strides)
+    center = net.op("Mul", net.op("Add", center, net.constant(grids)), stride)
+    boxes = net.op("Concat", center, net.op("Mul", extent, stride), axis=2)
+    return net.model(net.op("Concat", boxes, scores, axis=2), 1, grids.shape[1], 4 + classes)
+
+
+def _detected(net: Net, x: str, channels: int, size: int, classes: int) -> tuple[str, str]:
+    """Return boxes (1, places, 4) and scores (1, places, classes) of one level."""
+
+    def branch(outputs: int, activation: str) -> str:
+        y = net.conv(x, (channels, channels), 3, activation="Silu")
+        y = net.conv(y, (channels, outputs), activation=activation)
+        flat = net.op("Reshape", y, net.constant(np.array([1, outputs, size * size])))
+        return net.op("Transpose", flat, perm=[0, 2, 1])
+
+    return branch(4, ""), branch(classes, "Sigmoid")
+
+
+def _grid(size: int, strides: list[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the places of all levels (1, places, 2), and their strides (1, places, 1)."""
+    grids = [
+        np.stack(np.meshgrid(*[np.arange(size // stride)] * 2, indexing="xy"), axis=2)
+        for stride in strides
+    ]
+    places = np.concatenate([grid.reshape(1, -1, 2) for grid in grids], axis=1)
+    each = np.repeat(strides, [grid.size // 2 for grid in grids])[None, :, None]
+    return places.astype(np.float32), each.astype(np.float32)
+
+
 ARCHITECTURES: Mapping[str, Callable[[], onnx.ModelProto]] = {
     "efficient_net": efficient_net,
     "encoder": encoder,
@@ -252,4 +320,5 @@ ARCHITECTURES: Mapping[str, Callable[[], onnx.ModelProto]] = {
     "resnet_50": lambda: resnet_50(64),
     "u_net": u_net,
     "u_net_learned": lambda: u_net(32, 8, learned=True),
+    "yolo": yolo,
 }

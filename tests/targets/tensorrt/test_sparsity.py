@@ -102,3 +102,14 @@ def test_the_builder_writes_the_same_engine_whether_it_may_take_sparse_kernels(
     content = model.SerializeToString()
     dense, sparse = (engine(Request(content, (capability,), sparse=item)) for item in (False, True))
     assert dense.content == sparse.content
+
+
+def test_a_deferred_bundle_lets_the_builder_on_the_device_take_sparse_kernels(
+    tmp_path: Path,
+) -> None:
+    options = Options(precision="fp16", calibration=SAMPLES, plan=SPARSE)
+    bundle = tapeout.compile(MODEL, "jetson-orin-nano", tmp_path / "b", Budget(), options)
+    [line] = [
+        item for item in bundle.manifest.report["build"]["commands"] if item.startswith("trtexec")
+    ]
+    assert "--sparsity=enable" in line
