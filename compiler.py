@@ -27,7 +27,7 @@ from .lowering.reference import Reference
 from .planner import Candidate, candidates
 from .profiles import catalog
 from .quantizer import Converter
-from .shapes import Room
+from .shape_budget import Room
 from .targets.base import Progress
 
 __all__ = [
