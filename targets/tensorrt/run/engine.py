@@ -49,13 +49,17 @@ class ShapeError(RuntimeError):
 class Cuda:
     """CUDA's runtime API: what `cuda.bindings.runtime` has, failures as exceptions."""
 
-    def __init__(self) -> None:
-        """Raise ImportError where the package, the driver or a GPU is missing."""
+    def __init__(self, driver: str = DRIVER) -> None:
+        """Raise ImportError where the package, the driver or a GPU is missing.
+
+        Args:
+            driver: what driver it needs, in words.
+        """
         self._api = importlib.import_module("cuda.bindings.runtime")
         try:
             self.count: int = self("cudaGetDeviceCount")
         except RuntimeError as error:
-            raise ImportError(f"CUDA does not start ({error}): it needs a GPU, {DRIVER}") from error
+            raise ImportError(f"CUDA does not start ({error}): it needs a GPU, {driver}") from error
 
     def __call__(self, function: str, *arguments: Any) -> Any:
         """Call a function by name, return its first result; raises RuntimeError if it fails."""
@@ -117,6 +121,9 @@ class Engine:
     `infer` computes on what lies on the GPU. `run` copies inputs and outputs.
     """
 
+    #: The library that loads it, in words.
+    library = "TensorRT-RTX"
+
     def __init__(
         self, file: Path, inputs: Sequence[Tensor], outputs: Sequence[Tensor], threads: int | None
     ) -> None:
@@ -135,7 +142,7 @@ class Engine:
         self._runtime = self._trt.Runtime(self._log)
         self._engine = self._runtime.deserialize_cuda_engine(content)
         if self._engine is None:
-            raise RuntimeError(_last(self._log, "TensorRT-RTX does not take it"))
+            raise RuntimeError(_last(self._log, f"{self.library} does not take it"))
         strategy = self._trt.ExecutionContextAllocationStrategy.ON_PROFILE_CHANGE
         self._context = self._engine.create_execution_context(strategy)
         if self._context is None:

@@ -68,6 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--bundle", type=Path, default=HERE.parent, help="the bundle's folder")
     parser.add_argument("--repeat", default="100", help="timed inferences")
     options = parser.parse_args(arguments)
+    sys.dont_write_bytecode = True  # the bundle stays as its manifest says
     program = importlib.import_module("run")  # run.py, beside this file
     vectors = program.read_npz(options.bundle / "test_vectors.npz")
     inputs = {name: array for name, array in vectors.items() if not name.startswith(EXPECTED)}

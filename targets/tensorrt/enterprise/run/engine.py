@@ -19,6 +19,8 @@ AGAIN = "build it on this machine: python3 run/build.py"
 class Engine(card.Engine):
     """A loaded engine with its memory on the GPU; see `card.Engine`."""
 
+    library = "TensorRT"
+
     def _open(self, file: Path) -> tuple[bytes, Any, card.Cuda, card.fit.Gpu]:
         """Return a checked engine, both libraries, and the GPU to run on.
 
@@ -30,7 +32,7 @@ class Engine(card.Engine):
         content, problems = _found(file, order)
         trt = importlib.import_module("tensorrt")
         problems += build.wrong_version(order.version, str(trt.__version__))
-        cuda = card.Cuda()
+        cuda = card.Cuda("and its driver")
         gpus = cuda.gpus()
         fitting = [gpu for gpu in gpus if gpu.capability in order.capabilities]
         if not fitting:
