@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import itertools
+import json
+import subprocess
+import sys
 
 import onnx
 import pytest
@@ -54,3 +57,22 @@ def test_every_device_s_version_has_a_table() -> None:
     ]
     assert len(versions) > 5
     assert {table_for(version).version for version in versions} == {"10.3", "10.15"}
+
+
+def test_parser_of_the_sibling_library_has_the_importers() -> None:
+    """TensorRT-RTX brings a newer parser of the same sources: it must have what the lists say."""
+    asked = """
+import json, sys
+import tensorrt_rtx as trt
+log = trt.Logger(trt.Logger.ERROR)
+parser = trt.OnnxParser(trt.Builder(log).create_network(0), log)
+names = json.load(sys.stdin)
+print("answer:", json.dumps([name for name in names if not parser.supports_operator(name)]))
+"""
+    names = sorted(tables()[-1].dtypes)
+    command = [sys.executable, "-I", "-c", asked]
+    done = subprocess.run(
+        command, input=json.dumps(names), capture_output=True, text=True, check=True
+    )
+    lacking = json.loads(done.stdout.rpartition("answer:")[2])
+    assert lacking == ["DeformConv"]  # a plugin, which TensorRT-RTX comes without
