@@ -9,7 +9,7 @@ import onnx_ir as ir
 from ..half_precision import NAMES
 from ..matching import array_of, is_op
 from .placement import Placement, refusal
-from .scheme import Scheme
+from .scheme import LINEAR, Scheme
 
 
 def in_float(
@@ -17,7 +17,8 @@ def in_float(
 ) -> dict[str, str]:
     """Return the nodes that compute in float under a scheme, with the reason and the fallback.
 
-    Nodes without real numbers, such as those that compute indices, are not among them.
+    Nodes without real numbers, such as those that compute indices, are not among them; nor, where
+    the scheme rounds the factors of sums alone (`Scheme.shared` is false), those that sum nothing.
 
     Args:
         model: canonical, channels-first, in float; `placement` says where its integers are.
@@ -33,7 +34,7 @@ def in_float(
     return {
         str(node.name): f"{node.op_type}: {_reason(node, scheme)}; {fallback(str(node.name))}"
         for node in model.graph
-        if node.name not in integer and _is_real(node)
+        if node.name not in integer and _is_real(node) and (scheme.shared or is_op(node, *LINEAR))
     }
 
 

@@ -210,13 +210,15 @@ _ALL: Final[tuple[AnyScheme, ...]] = (
     ),
     Scheme(
         "tensorrt-rtx",
-        "as tensorrt-fp16, with one scale for all weights of a convolution",
+        "factors of sums in int8, those of convolutions by one scale, the rest in half precision",
         symmetric=True,
         integer_bias=False,
-        # Else its kernels write float32, and others multiply by the scales.
+        # Kernels of convolutions take in bias, activation and an addition, and give half precision;
+        # with several scales they give float32, which other kernels multiply by the scales.
+        operators=LINEAR,
         one_scale=frozenset({"Conv", "ConvTranspose"}),
-        inner=_ELEMENTWISE,
         group=4,
+        shared=False,
         rest=ir.DataType.FLOAT16,
     ),
     Scheme(

@@ -161,8 +161,11 @@ class Layer:
     @property
     def _operands(self) -> tuple[Tensor, ...]:
         weights = max(self.constants, key=lambda item: math.prod(item.shape), default=None)
-        if len(self.inputs) > 1 or weights is None:
+        if weights is None:
             return self.inputs
+        if len(self.inputs) > 1:  # of two matrices; or what is added to the sums is the other
+            is_matrix = sum(size > 1 for size in weights.shape) > 1
+            return (self.inputs[0], weights) if is_matrix else self.inputs
         return (*self.inputs, weights)
 
     @property

@@ -64,6 +64,23 @@ def test_real_models(name: str, kind: Scheme) -> None:
     assert compared(model, after, batches) > (10 if kind.per_channel else 0)
 
 
+def test_what_sums_nothing_reads_numbers_as_they_are() -> None:
+    model = support.from_text(
+        """g (float[1,4] x, float[4,4] w, float[4,4] v) => (float[1,4] z) {
+            y = MatMul(x, w)
+            s = MatMul(y, v)
+            z = Add(s, y)
+        }""",
+        w=RNG.standard_normal((4, 4)).astype(np.float32),
+        v=RNG.standard_normal((4, 4)).astype(np.float32),
+    )
+    after, found = run(model, "fp8")
+    assert found > 20
+    lines = support.body(after).splitlines()
+    assert 's = MatMul ("y/dequantized", "s/weight")' in lines
+    assert "z = Add (s, y)" in lines
+
+
 def test_text() -> None:
     model = support.from_text(
         """g (float[1,2,4,4] x, float[3,2,1,1] w, float[3] b, float[2,3] v) => (float[1,2] y)

@@ -116,6 +116,13 @@ PLACES: Mapping[str, tuple[str, str, tuple[str, ...], tuple[str, ...], dict[str,
         ("a", "b", "y"),
         {"x": OWN, "t": OWN},
     ),
+    "the factors of sums alone": (
+        "a = Conv(x, w) r = Clip(a, zero) s = Add(r, x) y = Conv(s, v)",
+        "tensorrt-rtx",
+        (),
+        ("a", "y"),
+        {"x": OWN, "s": OWN},
+    ),
     "but for sums that others read, and what is not a sum": (
         "a = Conv(x, w) s = Add(a, x) r = LeakyRelu(a) t = Mul(s, r) y = Conv(t, v)",
         "tensorrt",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from pathlib import Path
 
@@ -87,6 +88,17 @@ def test_what_a_generated_kernel_converts_is_not_seen(kinds: tuple[Layer, ...]) 
     assert kinds[0].dtype("int8") == "int8"  # it has int8 among its constants
     assert kinds[0].dtype("float16") == "float32"
     assert kinds[4].dtype("int8") == "float32"  # a kernel of the library multiplies what it reads
+
+
+def test_what_is_added_to_sums_is_no_factor(kinds: tuple[Layer, ...]) -> None:
+    convolution = kinds[1]
+    [data] = convolution.inputs
+    added = dataclasses.replace(data, dtype="float16")
+    taking_in = dataclasses.replace(convolution, inputs=(data, added))
+    assert taking_in.dtype() == convolution.dtype() == "int8"
+    of_data = dataclasses.replace(taking_in, constants=taking_in.constants[1:])
+    assert all(math.prod(item.shape) == max(item.shape) for item in of_data.constants)
+    assert of_data.dtype() == "float16"
 
 
 def test_each_optimization_profile_has_its_layers() -> None:
