@@ -121,4 +121,10 @@ PlanOptions = Annotated[
         help="Keep to plans with this, e.g. delegate=gpu or threads=4 (check lists them all).",
     ),
 ]
+DropProfiles = Annotated[
+    bool,
+    typer.Option(
+        "--drop-profiles", help="Leave out optimization profiles that do not fit the memory."
+    ),
+]
 VerifyPasses = Annotated[bool, typer.Option(help="Check the dialect's rules after every pass.")]

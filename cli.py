@@ -18,6 +18,7 @@ from .arguments import (
     BundlePath,
     Calibration,
     Device,
+    DropProfiles,
     Evaluation,
     IoName,
     Json,
@@ -132,11 +133,14 @@ def _options(
     verify_passes: bool,
     io: IoName,
     plan: Sequence[tuple[str, str]] | None,
+    drop_profiles: bool,
 ) -> Options:
     from .job import Options
 
     shape, wanted = _shapes(shapes), _once("--plan", plan)
-    return Options(precision, runtime, shape, calibration, evaluation, verify_passes, io, wanted)
+    return Options(
+        precision, runtime, shape, calibration, evaluation, verify_passes, io, wanted, drop_profiles
+    )
 
 
 def _shapes(pairs: Sequence[tuple[str, Shape | ShapeRange]] | None) -> dict[str, Given]:
@@ -185,6 +189,7 @@ def check(
     evaluation: Evaluation = None,
     shape: Shapes = None,
     plan: PlanOptions = None,
+    drop_profiles: DropProfiles = False,
     verify_passes: VerifyPasses = False,
     as_json: Json = False,
 ) -> None:
@@ -193,7 +198,15 @@ def check(
         from . import compiler
 
         options = _options(
-            precision, runtime, calibration, evaluation, shape, verify_passes, io, plan
+            precision,
+            runtime,
+            calibration,
+            evaluation,
+            shape,
+            verify_passes,
+            io,
+            plan,
+            drop_profiles,
         )
         budget = Budget(memory, storage, latency, accuracy_drop)
         with render.progress() as progress:
@@ -221,6 +234,7 @@ def compile_model(
     evaluation: Evaluation = None,
     shape: Shapes = None,
     plan: PlanOptions = None,
+    drop_profiles: DropProfiles = False,
     verify_passes: VerifyPasses = False,
     force: Annotated[bool, typer.Option("--force", help="Replace a bundle that exists.")] = False,
     as_json: Json = False,
@@ -230,7 +244,15 @@ def compile_model(
         from . import compiler
 
         options = _options(
-            precision, runtime, calibration, evaluation, shape, verify_passes, io, plan
+            precision,
+            runtime,
+            calibration,
+            evaluation,
+            shape,
+            verify_passes,
+            io,
+            plan,
+            drop_profiles,
         )
         budget = Budget(memory, storage, latency, accuracy_drop)
         with render.progress() as progress:

@@ -21,7 +21,7 @@ from .errors import BudgetError, Problem, UsageError
 from .job import Job, Options, described
 from .lowering import dialect
 from .lowering.dynamic.family import family_of
-from .lowering.dynamic.ranges import singles
+from .lowering.dynamic.ranges import Ranges, singles
 from .lowering.importers.onnx import load
 from .lowering.reference import Reference
 from .planner import Candidate, candidates
@@ -67,7 +67,10 @@ def prepare(
     options: Options,
     progress: Progress = lambda _: None,
 ) -> Job:
-    """Read profile, model and data; raises ProfileError, ModelError or UsageError."""
+    """Read profile, model and data; raises ProfileError, ModelError or UsageError.
+
+    Where optimization profiles may be dropped, this plans; it raises as `plan` does then.
+    """
     profile = catalog.load(device)
     path = Path(model)
     progress(f"importing {path.name}")
@@ -79,7 +82,7 @@ def prepare(
     labelled = read_data(options.evaluation, inputs) if options.evaluation else None
     if budget.accuracy_drop is not None and (labelled is None or labelled.labels is None):
         raise UsageError("an accuracy budget needs data with labels: give --eval FILE.npz")
-    return Job(
+    job = Job(
         file=ModelFile(
             file=path.name,
             sha256=_sha256(path),
@@ -96,6 +99,24 @@ def prepare(
         progress=progress,
         family=family,
     )
+    if not options.drop_profiles or (found := _choice(job)) is None:
+        return job
+    ranges, out = found
+    shapes = {name: [item[name] for item in ranges.profiles] for name in ranges.inputs}
+    fewer = dataclasses.replace(options, shapes=shapes, drop_profiles=False)
+    job = prepare(model, device, budget, fewer, progress)
+    return dataclasses.replace(job, left_out=tuple(out))
+
+
+def _choice(job: Job) -> tuple[Ranges, list[Problem]] | None:
+    """Return the optimization profiles to keep, and the others; None if all fit, or none does."""
+    limit, family = job.budget.memory, job.family
+    if limit is None or family is None or len(family.ranges.profiles) == 1:
+        return None
+    found = plan(job)
+    if any(candidate.verdict.fits for candidate in found):
+        return None
+    return Room(found[0], job.profile, limit, job.progress).choice()
 
 
 def plan(job: Job) -> list[Candidate]:
@@ -140,8 +161,14 @@ def check(job: Job) -> list[Candidate]:
 
 
 def not_tried(job: Job) -> list[Problem]:
-    """Return the runtimes of the device that no plan was made for, and the packages they lack."""
-    return planner.not_tried(job.profile, job.options.precision, job.options.runtime)
+    """Return the runtimes of the device that no plan was made for, and the packages they lack.
+
+    And the optimization profiles that were dropped.
+    """
+    return [
+        *job.left_out,
+        *planner.not_tried(job.profile, job.options.precision, job.options.runtime),
+    ]
 
 
 def build(job: Job, output: Path, *, force: bool = False) -> Compiled:

@@ -10,6 +10,7 @@ import onnx_ir as ir
 from .budget import Budget
 from .bundle import ModelFile, Quantization, Tensor
 from .data import Data
+from .errors import Problem
 from .lowering.dynamic.family import Family
 from .lowering.dynamic.ranges import Given
 from .lowering.quantized import meaning_of
@@ -31,6 +32,7 @@ class Options:
         verify_passes: check the dialect's rules after every pass.
         io: whether real inputs and outputs are int8, with scale and zero point, or float.
         plan: values that options of the plan must have: ``{"delegate": "gpu"}``.
+        drop_profiles: leave out the optimization profiles that do not fit into the memory.
     """
 
     precision: Precision = "auto"
@@ -41,6 +43,7 @@ class Options:
     verify_passes: bool = False
     io: Io = "auto"
     plan: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    drop_profiles: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,6 +51,7 @@ class Job:
     """One imported model on its way to one device.
 
     Attributes:
+        left_out: the optimization profiles that were dropped, and why.
         family: the model at other shapes, where ranges of them are asked for; `model` has those
             that the first profile is tuned for, and so do the data and all estimates.
     """
@@ -63,6 +67,7 @@ class Job:
     labelled: Data | None
     progress: Progress
     family: Family | None = None
+    left_out: tuple[Problem, ...] = ()
 
 
 def described(value: ir.Value) -> Tensor:

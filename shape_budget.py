@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+from collections.abc import Iterator
 from typing import Final
 
 from .budget import Figure
@@ -39,20 +41,49 @@ class Room:
         found = dynamic_of(self.candidate.model)
         if found is None:
             return []
-        profiles = found.ranges.profiles
-        self.progress("looking for the shapes that fit")
-        alone = [self._needs(found, found.ranges.only([k])) for k in range(len(profiles))]
-        small = [k for k, needed in enumerate(alone) if needed.value <= self.limit]
+        small = [k for k, needed in enumerate(self._alone) if needed.value <= self.limit]
         problems = []
-        for index, (profile, needed) in enumerate(zip(profiles, alone, strict=True)):
-            where = f"profile {index + 1} ({as_arguments(profile)})"
-            what = f"alone it needs {needed} of {format_bytes(self.limit)}"
+        for index, said in enumerate(self._said(found)):
             if index in small:
-                problems.append(Problem(where, f"fits: {what}"))
+                problems.append(dataclasses.replace(said, what=f"fits: {said.what}"))
             else:
-                fix = self._fix(found, small, index)
-                problems.append(Problem(where, f"is too large: {what}", fix))
+                fix, what = self._fix(found, small, index), f"is too large: {said.what}"
+                problems.append(dataclasses.replace(said, what=what, fix=fix))
         return problems
+
+    def choice(self) -> tuple[Ranges, list[Problem]] | None:
+        """Return the profiles that fit together, the smallest first to be kept, and the others.
+
+        None where shapes are static, or no profile fits.
+        """
+        found = dynamic_of(self.candidate.model)
+        if found is None:
+            return None
+        kept = [k for k, needed in enumerate(self._alone) if needed.value <= self.limit]
+        while kept and self._needs(found, found.ranges.only(kept)).value > self.limit:
+            kept.remove(max(kept, key=lambda k: self._alone[k].value))
+        said = list(self._said(found))
+        out = [
+            dataclasses.replace(item, what=f"does not fit: {item.what}")
+            for index, item in enumerate(said)
+            if index not in kept
+        ]
+        return (found.ranges.only(kept), out) if kept else None
+
+    @functools.cached_property
+    def _alone(self) -> list[Figure]:
+        """What an engine for each profile alone needs; none where shapes are static."""
+        found = dynamic_of(self.candidate.model)
+        self.progress("looking for the shapes that fit")
+        count = len(found.ranges.profiles) if found is not None else 0
+        return [self._needs(found, found.ranges.only([k])) for k in range(count) if found]
+
+    def _said(self, found: Dynamic) -> Iterator[Problem]:
+        """Say what each profile alone needs."""
+        for index, profile in enumerate(found.ranges.profiles):
+            where = f"profile {index + 1} ({as_arguments(profile)})"
+            limit = format_bytes(self.limit)
+            yield Problem(where, f"alone it needs {self._alone[index]} of {limit}")
 
     def _fix(self, found: Dynamic, small: list[int], index: int) -> str:
         """Return up to which size of its first dimension a profile fits, beside those that do."""

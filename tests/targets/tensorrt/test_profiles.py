@@ -82,6 +82,19 @@ def test_budget_between_the_profiles_names_the_larger_and_what_would_fit(
     )
 
 
+def test_profiles_are_dropped_only_where_that_is_asked_for(model: Path, both: Candidate) -> None:
+    small, large = (int(figure.value) for figure in both.usage.profiles)
+    budget = Budget(memory=(small + large) // 2)
+    options = Options("fp16", shapes={"image": (LARGE, SMALL)}, drop_profiles=True)
+    job = compiler.prepare(model, "rtx-4090", budget, options)
+    assert [item.usage.memory.value <= (budget.memory or 0) for item in compiler.check(job)] == [
+        True
+    ]
+    assert job.inputs[0].shape == (1, *ROW)
+    assert [problem.where for problem in compiler.not_tried(job)] == [f"profile 1 (image={LARGE})"]
+    assert compiler.prepare(model, "rtx-4090", Budget(), options).left_out == ()
+
+
 def test_budget_below_everything_leaves_nothing(model: Path) -> None:
     with pytest.raises(BudgetError, match=r"leave it out: batch=1 alone is too much"):
         checked(model, SMALL, 1 << 20)
