@@ -9,7 +9,8 @@ from pathlib import Path
 import onnx_ir as ir
 
 from ..importers.onnx import declared, load
-from .ranges import Given, Ranges, Shape, is_dynamic, ranges_of
+from .ranges import Given, Ranges, Shape, is_dynamic
+from .settling import ranges_of
 
 
 @dataclasses.dataclass(frozen=True)
