@@ -40,7 +40,7 @@ def write_glue(directory: Path, order: Order) -> tuple[str, ...]:
     """
     write_order(directory, order)
     target = directory / RUN.name
-    line = " ".join(trtexec(order, "../model.engine"))
+    line = trtexec(order, "../model.engine")
     values = {"VERSION": order.version, "TRTEXEC": line, "SERVED": ", ".join(order.capabilities)}
     text = (RUN / _README).read_text(encoding="utf-8")
     (target / _README).write_text(

@@ -23,6 +23,7 @@ import dataclasses
 import hashlib
 import importlib
 import json
+import shlex
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -107,8 +108,11 @@ def _range(shapes: Sequence[Sequence[int]]) -> Range:
     return least, usual, greatest
 
 
-def trtexec(order: Order, engine: str) -> list[str]:
-    """Return the command line that builds the same engine, in the bundle's folder."""
+def trtexec(order: Order, engine: str) -> str:
+    """Return the command line that builds the same engine, in the bundle's folder.
+
+    It is quoted for a shell: the names of inputs are the model's author's.
+    """
     line = ["trtexec", f"--onnx={order.model}", "--stronglyTyped"]
     line += [] if order.tf32 else ["--noTF32"]
     line += ["--sparsity=enable"] if order.sparse else []
@@ -118,7 +122,7 @@ def trtexec(order: Order, engine: str) -> list[str]:
         for position, option in enumerate(("--minShapes", "--optShapes", "--maxShapes")):
             shapes = (f"{name}:{'x'.join(map(str, r[position]))}" for name, r in profile.items())
             line.append(f"{option}={','.join(shapes)}")
-    return [*line, f"--saveEngine={engine}", "--skipInference"]
+    return shlex.join([*line, f"--saveEngine={engine}", "--skipInference"])
 
 
 # ---- what was prepared
@@ -353,7 +357,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if options.trtexec:
             order = Order.read(bundle / "run" / "build.json")
-            print(" ".join(trtexec(order, f"../{beside(bundle).name}")))
+            print(trtexec(order, f"../{beside(bundle).name}"))
         elif options.check:
             order = Order.read(bundle / "run" / "build.json")
             print(require_fit(order, *libraries(order)))

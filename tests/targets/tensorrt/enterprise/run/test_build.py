@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -188,3 +189,11 @@ def test_order_is_read_as_it_is_written(tmp_path: Path) -> None:
     (tmp_path / "build.json").write_text(json.dumps(order.to_json()))
     assert Order.read(tmp_path / "build.json") == order
     assert "--noTF32" not in trtexec(order, "e")
+
+
+def test_names_of_inputs_run_nothing_in_a_shell() -> None:
+    ranges = ({"x; touch y $(z)": ((1,), (2,), (3,))},)
+    order = Order("10.3.0", "m.onnx", "0", ("8.7",), False, False, 1, 2, ranges)
+    line = trtexec(order, "e")
+    assert "'--minShapes=x; touch y $(z):1'" in line
+    assert shlex.split(line)[6] == "--optShapes=x; touch y $(z):2"
