@@ -120,9 +120,17 @@ def trtexec(order: Order, engine: str) -> str:
     for index, profile in enumerate(order.profiles):
         line += [f"--profile={index}"] if len(order.profiles) > 1 else []
         for position, option in enumerate(("--minShapes", "--optShapes", "--maxShapes")):
-            shapes = (f"{name}:{'x'.join(map(str, r[position]))}" for name, r in profile.items())
+            shapes = [
+                f"{_quoted(name)}:{'x'.join(map(str, shape[position]))}"
+                for name, shape in profile.items()
+            ]
             line.append(f"{option}={','.join(shapes)}")
     return shlex.join([*line, f"--saveEngine={engine}", "--skipInference"])
+
+
+def _quoted(name: str) -> str:
+    """Return the name of an input as trtexec takes it: in quotes where it has its separators."""
+    return f"'{name}'" if ":" in name or "," in name else name
 
 
 # ---- what was prepared

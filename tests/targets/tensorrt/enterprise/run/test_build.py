@@ -197,3 +197,9 @@ def test_names_of_inputs_run_nothing_in_a_shell() -> None:
     line = trtexec(order, "e")
     assert "'--minShapes=x; touch y $(z):1'" in line
     assert shlex.split(line)[6] == "--optShapes=x; touch y $(z):2"
+
+
+def test_separators_in_names_are_quoted_as_trtexec_wants_it() -> None:
+    ranges = ({"x:0": ((1,), (2, 3), (3,)), "y": ((1,), (4,), (5,))},)
+    order = Order("10.3.0", "m.onnx", "0", ("8.7",), False, False, 1, 2, ranges)
+    assert "--optShapes='x:0':2x3,y:4" in shlex.split(trtexec(order, "e"))
