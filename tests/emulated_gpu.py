@@ -79,6 +79,5 @@ def run(
 
 
 def _compile(folder: Path, name: str, words: Sequence[str]) -> None:
-    command = [sys.executable, "-m", "ziglang", "c++", "-std=c++20", "-w", "-shared", "-fPIC"]
-    command += ["-target", "x86_64-linux-gnu.2.28", f"-Wl,-soname,{name}", "-o", name, *words]
-    subprocess.run(command, cwd=folder, check=True)
+    command = ["g++", "-std=c++20", "-w", "-shared", "-fPIC", f"-Wl,-soname,{name}", "-o", name]
+    subprocess.run([*command, *words], cwd=folder, check=True)

@@ -55,8 +55,13 @@ def compile_model(model: ir.Model, toolchain: Toolchain) -> Compiled:
     return compile_module(to_relax(model), processor(toolchain))
 
 
-def compile_module(module: tvm.IRModule, target: tvm.target.Target) -> Compiled:
+def compile_module(
+    module: tvm.IRModule, target: tvm.target.Target, planned_for: tvm.target.Target | None = None
+) -> Compiled:
     """Compile a Relax module, as `to_relax` makes it, by TVM's pipeline for the target.
+
+    Args:
+        planned_for: the target that the pipeline, which schedules kernels for a GPU, is told.
 
     Raises:
         TapeoutError: a kernel for a GPU got no threads.
@@ -64,7 +69,7 @@ def compile_module(module: tvm.IRModule, target: tvm.target.Target) -> Compiled:
     with target, tvm.transform.PassContext(config=_CONFIG):
         # What kernels take as it is stored must not be computed as well, and kept.
         used = relax.transform.DeadCodeElimination()(module)
-        planned = _reachable(relax.get_default_pipeline(target)(used))
+        planned = _reachable(relax.get_default_pipeline(planned_for or target)(used))
         if target.host is not None:
             _require_threads(planned)
         executable = relax.build(planned, target, relax_pipeline=None)

@@ -21,6 +21,11 @@ _LIMITS: Final[dict[str, Any]] = {
 }
 
 
+#: Scheduled for it, no kernel uses tensor cores. TVM's schedules for them are not taken: nothing
+#: that runs here shows whether they are right, and to read them takes TVM half a minute.
+_WITHOUT_TENSOR_CORES: Final = "sm_61"
+
+
 def compile_model(model: ir.Model, toolchain: Toolchain) -> Compiled:
     """Compile a lowered model for the GPU that a profile's toolchain describes.
 
@@ -30,10 +35,12 @@ def compile_model(model: ir.Model, toolchain: Toolchain) -> Compiled:
         ModelError: TVM does not take a node; names it.
         TapeoutError: a kernel got no threads; names it.
     """
-    return compile_module(to_relax(model, tiled=False), card(toolchain))
+    return compile_module(
+        to_relax(model, tiled=False), card(toolchain.cpu), card(_WITHOUT_TENSOR_CORES)
+    )
 
 
-def card(toolchain: Toolchain) -> tvm.target.Target:
-    """Return TVM's description of the GPU, and of the host that launches its kernels."""
-    described = {"kind": "cuda", "arch": toolchain.cpu, **_LIMITS}
+def card(architecture: str) -> tvm.target.Target:
+    """Return TVM's description of a GPU, and of the host that launches its kernels."""
+    described = {"kind": "cuda", "arch": architecture, **_LIMITS}
     return tvm.target.Target(described, host=processor(HOST))
