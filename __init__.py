@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         VerificationError,
     )
     from .job import Options
+    from .lowering.dynamic.ranges import ShapeRange
     from .quantizer import Quantized, QuantizeOptions, quantize
 
 _HOMES = {
@@ -41,6 +42,7 @@ _HOMES = {
     "ProfileError": "errors",
     "QuantizeOptions": "quantizer",
     "Quantized": "quantizer",
+    "ShapeRange": "lowering.dynamic.ranges",
     "TapeoutError": "errors",
     "UsageError": "errors",
     "VerificationError": "errors",
@@ -58,6 +60,7 @@ __all__ = [
     "ProfileError",
     "QuantizeOptions",
     "Quantized",
+    "ShapeRange",
     "TapeoutError",
     "UsageError",
     "VerificationError",

@@ -14,7 +14,6 @@ from ..editing import Editor
 from ..rules.places import place
 from .comparing import is_same
 from .fitting import Affine, Expression, Fitting, Inner, Product, Seen
-from .probes import sizes_text
 from .ranges import Ranges
 
 _INT64: Final = ir.DataType.INT64
@@ -147,13 +146,13 @@ class Writer:
         probes = self._fitting.probes
         on = [
             name for name, array in zip(probes[0], arrays[1:], strict=False)
-            if array.shape != arrays[0].shape or not np.array_equal(array, arrays[0])
-        ]  # fmt: skip
+            if not is_same(array, arrays[0])
+        ] or list(probes[0])  # fmt: skip
         shapes = dict.fromkeys(str(list(array.shape)) for array in arrays)
         kind = "numbers" if arrays[0].dtype.kind == "f" else "integers"
         what = (
             f"its constant {str(value.name if value else '')!r} holds {kind} of shape "
-            f"{' or '.join(shapes)} that depend on {', '.join(on) or sizes_text(probes[-1])}"
+            f"{' or '.join(shapes)} that depend on {', '.join(on)}"
         )
         fix = f"give {' and '.join(on)} one size, or export the model so that it computes them"
         return Problem(place(node), what, fix)

@@ -11,13 +11,13 @@ import pytest
 from architectures import encoder
 from typer.testing import CliRunner
 
-from tapeout import compiler
+from tapeout import ShapeRange, compiler
 from tapeout.budget import Budget
 from tapeout.bundle import opened
 from tapeout.cli import app
 from tapeout.compiler import Options
 from tapeout.errors import BudgetError
-from tapeout.lowering.dynamic.ranges import Given, ShapeRange
+from tapeout.lowering.dynamic.ranges import Given
 from tapeout.planner import Candidate
 
 #: Tokens and width of the network; large enough for its activations to grow with the batch.
