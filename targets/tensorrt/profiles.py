@@ -49,6 +49,14 @@ def interfaces(model: ir.Model) -> tuple[int, ...]:
     )
 
 
+def at_base(model: ir.Model, figure: Figure) -> Figure:
+    """Return a figure of a lowered model with the shapes that it holds at, if others may come."""
+    found = dynamic_of(model)
+    if found is None:
+        return figure
+    return dataclasses.replace(figure, note=f"{figure.note}, at {as_arguments(found.ranges.base)}")
+
+
 def usage(model: ir.Model, memory: Memory, storage: Figure, latency: Figure) -> Usage:
     """Return what an engine costs; one profile runs at a time, so the largest one counts.
 
@@ -56,9 +64,6 @@ def usage(model: ir.Model, memory: Memory, storage: Figure, latency: Figure) -> 
         model: lowered, static; `latency` is of its shapes.
     """
     found, interface = dynamic_of(model), interfaces(model)
-    if found is not None:
-        shapes = as_arguments(found.ranges.base)
-        latency = dataclasses.replace(latency, note=f"{latency.note}, at {shapes}")
     totals = [memory.needed(index) + size for index, size in enumerate(interface)]
     most = totals.index(max(totals))
     several = f", in profile {most + 1} of {len(totals)}" if len(totals) > 1 else ""
@@ -72,7 +77,7 @@ def usage(model: ir.Model, memory: Memory, storage: Figure, latency: Figure) -> 
     return Usage(
         memory=Figure(totals[most], "B", "exact", note + several),
         storage=storage,
-        latency=latency,
+        latency=at_base(model, latency),
         parts=tuple((name, Figure(size, "B", "exact")) for name, size in parts.items()),
         profiles=tuple(
             Figure(total, "B", "exact", as_arguments(profile))

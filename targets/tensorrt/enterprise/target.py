@@ -31,7 +31,7 @@ from ...constraints import oversized
 from ...gpu import copies, machine_of, with_copies
 from .. import capabilities, sparsity
 from ..network import onnx_of
-from ..profiles import network_of, profiles_of
+from ..profiles import at_base, network_of, profiles_of
 from . import device, memory
 from .constraints import unsupported
 from .glue import ENGINE, MODEL, write_glue
@@ -108,7 +108,9 @@ class EnterpriseTarget(Target):
         usage = Usage(
             memory=Figure(found.total + spare, "B", "estimated", note),
             storage=Figure(found.weights, "B", "estimated", f"the weights; {note}"),
-            latency=sparsity.noted(Figure(seconds, "s", "estimated", "roofline"), plan),
+            latency=sparsity.noted(
+                at_base(model, Figure(seconds, "s", "estimated", "roofline")), plan
+            ),
             parts=tuple((name, Figure(size, "B", "estimated", what)) for name, size, what in parts),
             profiles=totals if len(totals) > 1 else (),
         )
