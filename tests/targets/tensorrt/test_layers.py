@@ -84,6 +84,19 @@ def test_what_a_layer_computes_in(kinds: tuple[Layer, ...]) -> None:
     ]
 
 
+def test_what_is_added_to_the_sums_of_a_product_is_no_operand() -> None:
+    data = "{ Name: __mye3406conv_0_before_bias.1_2_myl0"
+    added = (
+        "{ Name: sum, Dimensions: [1,64,48,48], Strides: [147456,1,3072,64], "
+        "StrideOrder: [3,0,2,1], Datatype: Half, Format: (NHWC) Channel major format }"
+    )
+    before = KINDS.index(data, KINDS.index("LayerType: correlation"))
+    after = KINDS.index(" }", before) + 2
+    layer = parse(f"{KINDS[:after]}, {added}{KINDS[after:]}", NAMES)[1]
+    assert [item.dtype for item in layer.inputs] == ["int8", "float16"]
+    assert layer.dtype() == "int8"
+
+
 def test_what_a_generated_kernel_converts_is_not_seen(kinds: tuple[Layer, ...]) -> None:
     assert kinds[0].dtype("int8") == "int8"  # it has int8 among its constants
     assert kinds[0].dtype("float16") == "float32"
