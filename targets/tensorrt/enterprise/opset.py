@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import onnx
 import onnx_ir as ir
 
 from ....errors import ModelError, Problem
-from ....lowering.matching import nodes_of
+from ....lowering.matching import nodes_of, shape_of
 from ....lowering.opset import WORKING_OPSET
 from ....lowering.passes.expand_functions import ExpandFunctions
+from ....lowering.spatial import Ints, window_attributes
 from ...constraints import place_of
 from .operators import Table
 
@@ -45,6 +46,10 @@ def expanded(table: Table) -> ExpandFunctions:
     }
     changed = {name for name, since in _CHANGED.items() if table.opset < since}
     return ExpandFunctions("+".join(sorted(defined - table.dtypes.keys() | changed | _APART)))
+
+
+#: Operators whose windows slide over their input.
+_POOLS: Final = ("AveragePool", "LpPool", "MaxPool")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,6 +102,9 @@ def _say(node: ir.Node, table: Table) -> Iterator[Problem]:
     if table.opset < _CHANGED.get(node.op_type, 0):
         yield _problem(node, f"means another thing before opset {_CHANGED[node.op_type]}", table)
         return
+    if node.op_type in _POOLS and _ends_in_padding(node):
+        yield _problem(node, "has windows that start in the padding, which are left out", table)
+        return
     if unknown := list(_strip(node, old, new)):
         yield from (_problem(node, f"{said} is not known there", table) for said in unknown)
     else:
@@ -109,6 +117,25 @@ def _strip(node: ir.Node, old: onnx.defs.OpSchema, new: onnx.defs.OpSchema) -> I
         if not _is_implied(node, node.attributes[name], new):
             yield f"{name} = {node.attributes[name].value!r}"
         del node.attributes[name]
+
+
+def _ends_in_padding(node: ir.Node) -> bool:
+    """Whether a pooling leaves out a last window that starts in the padding, as it does since 22.
+
+    Before, the output has one more element: ceil((input + pads - window) / stride) + 1.
+    """
+    found = window_attributes(node)
+    given, result = shape_of(node.inputs[0]), shape_of(node.outputs[0])
+    if not node.attributes.get_int("ceil_mode", 0) or not (found and given and result):
+        return False
+    names = ("kernel_shape", "strides", "dilations", "pads")
+    window, steps, gaps, pads = (cast(Ints, found[name]) for name in names)
+    ends = zip(given[2:], window, steps, gaps, pads, pads[len(window) :], strict=False)
+    before = tuple(
+        -(-(size + start + end - gap * (width - 1) - 1) // step) + 1
+        for size, width, step, gap, start, end in ends
+    )
+    return before != result[2:]
 
 
 def _problem(node: ir.Node, what: str, table: Table) -> Problem:

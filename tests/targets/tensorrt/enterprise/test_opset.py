@@ -29,6 +29,8 @@ def said(model: ir.Model, version: str) -> tuple[ir.Model, list[str]]:
         "{ y = GroupNormalization <num_groups=2> (x, s, b) }",
         "m (float[2,4] x, float[4] s) => (float[2,4] y) { y = RMSNormalization (x, s) }",
         "m (float[1,1,4,4] x) => (float[1,1,3,3] y) { y = AveragePool <kernel_shape=[2,2]> (x) }",
+        "m (float[1,1,4,4] x) => (float[1,1,2,2] y) "
+        "{ y = AveragePool <kernel_shape=[3,3], strides=[2,2], ceil_mode=1> (x) }",
         "m (float[2,4] x) => (float[2,4] y) { t = Cast <to=10> (x)  y = Cast <to=1> (t) }",
         "m (float[2,4] x, int64[1] r) => (float[4] y, float16[2,4] z) "
         "{ a = Gelu (x)  y = ReduceMax <keepdims=0, noop_with_empty_axes=0> (a, r)"
@@ -77,6 +79,12 @@ def test_neutral_attributes_are_left_out_and_others_told() -> None:
         (
             "m (float16[2] x, float s, int8 z) => (int8[2] y) { y = QuantizeLinear (x, s, z) }",
             "mixes FLOAT16 and FLOAT",
+        ),
+        (
+            "m (float[1,1,2,2] x) => (float[1,1,1,1] y) "
+            "{ y = AveragePool <kernel_shape=[3,3], strides=[3,3], pads=[1,1,1,1], ceil_mode=1>"
+            " (x) }",
+            "windows that start in the padding",
         ),
         (
             "m (float[1,2,4,4] c, float[1,2,1,4] u) => (float[1,2,4,4] y) "
