@@ -27,7 +27,7 @@ class QuantizeWeights(ir.passes.InPlacePass):
 
     Stay float: weights of fewer than `minimum` numbers, sums shorter than a block, a weight that
     other nodes read as well or along another axis, one with NaN or infinities, and nodes to keep;
-    where the rest is in half precision, a weight whose scales are not.
+    where the rest is in half precision, a weight with a scale that is too large for it.
 
     Requires: float32 constants; a model as after import. Ensures: a valid model that computes the
     same with weights rounded; the nodes keep their names.
@@ -69,7 +69,8 @@ class QuantizeWeights(ir.passes.InPlacePass):
             if array is None or axis is None:
                 continue
             if scheme.block:
-                blocks = in_blocks(array, axis, scheme.block, scheme.weights)
+                half = scheme.rest == ir.DataType.FLOAT16
+                blocks = in_blocks(array, axis, scheme.block, scheme.weights, half=half)
             else:
                 blocks = in_channels(array, axis, scheme.weights)
             if scheme.rest == ir.DataType.FLOAT or blocks.scales.dtype == scheme.rest.numpy():

@@ -55,11 +55,17 @@ def in_channels(weight: np.ndarray, axis: int, dtype: ir.DataType) -> Blocks:
     return Blocks(np.ascontiguousarray(found).astype(dtype.numpy()), scales, axis, 0)
 
 
-def in_blocks(weight: np.ndarray, axis: int, size: int, dtype: ir.DataType) -> Blocks:
+def in_blocks(
+    weight: np.ndarray, axis: int, size: int, dtype: ir.DataType, *, half: bool = False
+) -> Blocks:
     """Quantize a weight with one scale for each block of `size` along an axis.
 
     The scales are float16, which costs half a bit for each weight of a block of 32 less than
     float32; but float32 if one is not a normal number there.
+
+    Args:
+        half: let scales that are too small for float16 be the least that it has, so that a block
+            of next to nothing becomes zeros.
     """
     rows = np.moveaxis(weight, axis, -1)
     count = -(-rows.shape[-1] // size)
@@ -68,7 +74,7 @@ def in_blocks(weight: np.ndarray, axis: int, size: int, dtype: ir.DataType) -> B
     largest = np.abs(blocks).max(axis=1)
     coarse = largest[largest > 0] / -limits(dtype)[0]
     low, high = coarse.min(initial=1.0) / 2, coarse.max(initial=1.0) * 2
-    fits = low >= _LEAST_HALF and high <= np.finfo(np.float16).max
+    fits = (half or low >= _LEAST_HALF) and high <= np.finfo(np.float16).max
     integers, scales = _fit(blocks, dtype, np.float16 if fits else np.float32)
     whole = integers.reshape(*rows.shape[:-1], count * size)[..., : rows.shape[-1]]
     return Blocks(
@@ -122,6 +128,7 @@ def _fitted(rows: np.ndarray, dtype: ir.DataType, stored: type) -> tuple[np.ndar
 
 def _stored(scale: np.ndarray, unit: np.ndarray, dtype: type) -> np.ndarray:
     """Return scales as they will be stored, in float32, so that integers are fitted to those."""
-    bounded = np.maximum(scale * unit, LEAST_SCALE).astype(np.float32)
+    least = _LEAST_HALF if dtype is np.float16 else LEAST_SCALE
+    bounded = np.maximum(scale * unit, least).astype(np.float32)
     stored: np.ndarray = bounded.astype(dtype).astype(np.float32) / unit
     return stored

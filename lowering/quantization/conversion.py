@@ -233,7 +233,7 @@ class WeightsAlone(Conversion):
     def passes(self, kept: Kept) -> Pipeline:
         if self._halves:
             return Pipeline((halve_weights.HalveWeights(joined((*self.fixed, *kept))),))
-        passes = Pipeline((QuantizeWeights(self.scheme.name, joined(kept)),))
+        passes = Pipeline((QuantizeWeights(self.scheme.name, joined((*self._wide, *kept))),))
         passes += _rest(self.scheme.rest, self._wide)
         return passes + Pipeline((QuantizeAtRunTime(),)) if self.scheme.data else passes
 

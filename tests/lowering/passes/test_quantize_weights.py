@@ -216,10 +216,10 @@ def test_whole_blocks_of_matrices_with_scales_of_half_precision() -> None:
         m=weights[:, :40],
         n=weights[:40, :50],
         o=weights[:50, :64],
-        p=weights[:50, :64] * np.float32(1e-7),
+        p=weights[:50, :64] * np.float32(1e7),
     )
     after = run(model, "weights-int4-fp16")
     stored = {node.name for node in after.graph if node.op_type == "DequantizeLinear"}
-    # Not of the convolution, nor of 40 rows, nor where a scale is too small.
+    # Not of the convolution, nor of 40 rows, nor where a scale is too large.
     assert stored == {"b/dequantized", "c/dequantized"}
     assert after.graph.initializers["b/scales"].dtype == ir.DataType.FLOAT16

@@ -134,3 +134,14 @@ def test_scales_are_positive_and_finite_whatever_the_numbers_are(
         assert np.all(np.isfinite(scales))
         assert np.all(scales > 0)
         assert np.all(np.isfinite(reals(found)))
+
+
+def test_a_block_of_next_to_nothing_is_zeros_where_scales_must_be_half_precision() -> None:
+    weight = np.random.default_rng(0).standard_normal((64, 4)).astype(np.float32)
+    weight[:32, 0] *= np.float32(1e-6)
+    assert in_blocks(weight, 0, 32, ir.DataType.INT4).scales.dtype == np.float32
+    found = in_blocks(weight, 0, 32, ir.DataType.INT4, half=True)
+    assert found.scales.dtype == np.float16
+    assert not found.integers[:32, 0].astype(int).any()
+    others = in_blocks(weight[:, 1:], 0, 32, ir.DataType.INT4)
+    np.testing.assert_array_equal(found.integers[:, 1:], others.integers)
