@@ -134,8 +134,12 @@ def run(folder: Path) -> None:
 
 
 def _problems(findings: list[dict[str, str]]) -> list[Problem]:
+    """Return what the parser found; of what is not about a node it names none."""
     return [
-        Problem(f"node {item['node']!r}", f"{item['operator']}: {_reason(item)}")
+        Problem(
+            f"node {item['node']!r}" if item["node"] else "",
+            f"{item['operator']}: {_reason(item)}" if item["operator"] else _reason(item),
+        )
         for item in findings
     ]
 
