@@ -36,6 +36,7 @@ bench: $(VENV)/.test
 	$(BIN)/python benchmarks/quantization.py -o benchmarks/results/quantization.md
 	$(BIN)/python benchmarks/mobile.py -o benchmarks/results/mobile.md
 	$(BIN)/python benchmarks/gpu.py -o benchmarks/results/gpu.md
+	$(BIN)/python benchmarks/gpu_engines.py -o benchmarks/results/gpu_engines.md
 
 # The packages of Debian that are missing are installed when root, and named otherwise.
 define install

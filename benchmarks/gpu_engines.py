@@ -61,6 +61,11 @@ HEADER: Final = """# Engines of TensorRT-RTX, built without a GPU
 - MACs as asked: the share of multiply-accumulates in the type of the precision, by the layers
 - on the GPU, with copies: the estimated latency without and with copies over PCIe
 
+What is not as asked in int8 is so by our choice: convolutions whose groups have too few channels
+for an int8 kernel, depthwise ones above all, stay in fp16. The compiler does not fuse the rounding
+to int8 into the product before it, so that int8 takes more kernels, and one image at a time is
+seldom faster for it.
+
 """
 
 COLUMNS: Final = (
