@@ -158,7 +158,8 @@ def fitted(weights: np.ndarray, kept: np.ndarray, grams: np.ndarray) -> np.ndarr
 
 def _ratio(over: np.ndarray, under: np.ndarray) -> np.ndarray:
     """Return a quotient; zero where there is nothing left to divide."""
-    return np.divide(over, under, out=np.zeros_like(over), where=under > 0)
+    quotient: np.ndarray = np.divide(over, under, out=np.zeros_like(over), where=under > 0)
+    return quotient
 
 
 def _by_surgery(linear: Linear, weights: np.ndarray, grams: np.ndarray) -> np.ndarray:
