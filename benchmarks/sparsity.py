@@ -68,7 +68,7 @@ of the samples, drawn at random, calibrate; the other half is evaluated. Made by
 - surgery: `sparse-2:4-surgery`: those that the others best make up for are zero; fitted, too
 - int8: `tensorrt`, dense; and after `sparse-2:4`, where pruned weights stay zero
 
-In brackets: top-1 of the samples with labels. What is gained in time is not known: no GPU ran these,
+In brackets: top-1 of the samples with labels. What is gained in time is not known: no GPU ran them,
 and TensorRT-RTX 1.7.1 writes the same engine whether it may take sparse kernels or not.
 
 | network | nodes | magnitude | fitted | surgery | int8 dense | int8 sparse | seconds |
