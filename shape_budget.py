@@ -49,6 +49,10 @@ class Room:
             else:
                 fix, what = self._fix(found, small, index), f"is too large: {said.what}"
                 problems.append(dataclasses.replace(said, what=what, fix=fix))
+        if len(small) == len(problems) > 1:
+            problems.append(Problem("", "each profile fits alone, but not all together"))
+        if small:
+            problems.append(Problem("--drop-profiles", "leaves out the profiles that do not fit"))
         return problems
 
     def choice(self) -> tuple[Ranges, list[Problem]] | None:
