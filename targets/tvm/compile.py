@@ -11,7 +11,7 @@ import tvm
 from tvm import relax, tirx
 from tvm.tirx.build import split_host_device_mods
 
-from ...errors import Problem, TapeoutError
+from ...errors import ModelError, Problem
 from ...profiles.schema import Toolchain
 from .relax_import import ENTRY, to_relax
 
@@ -64,7 +64,7 @@ def compile_module(
         planned_for: the target that the pipeline, which schedules kernels for a GPU, is told.
 
     Raises:
-        TapeoutError: a kernel for a GPU got no threads.
+        ModelError: a kernel for a GPU got no threads.
     """
     with target, tvm.transform.PassContext(config=_CONFIG):
         # What kernels take as it is stored must not be computed as well, and kept.
@@ -115,7 +115,7 @@ def _reachable(planned: tvm.IRModule) -> tvm.IRModule:
 
 
 def _require_threads(planned: tvm.IRModule) -> None:
-    """Raise TapeoutError naming every kernel that no rule has spread over a GPU's threads."""
+    """Raise ModelError naming every kernel that no rule has spread over a GPU's threads."""
     serial = sorted(
         name.name_hint
         for name, function in planned.functions.items()
@@ -124,7 +124,7 @@ def _require_threads(planned: tvm.IRModule) -> None:
     )
     if serial:
         what = "none of TVM's rules spreads it over the threads of a GPU"
-        raise TapeoutError("kernels run on no GPU", [Problem(name, what) for name in serial])
+        raise ModelError("kernels run on no GPU", [Problem(name, what) for name in serial])
 
 
 def _lowered(planned: tvm.IRModule, target: tvm.target.Target) -> tvm.IRModule:

@@ -32,8 +32,7 @@ def compile_model(model: ir.Model, toolchain: Toolchain) -> Compiled:
     What TVM makes of the kernels is CUDA source: see `kernels`.
 
     Raises:
-        ModelError: TVM does not take a node; names it.
-        TapeoutError: a kernel got no threads; names it.
+        ModelError: TVM does not take a node, or a kernel got no threads; names it.
     """
     return compile_module(
         to_relax(model, tiled=False), card(toolchain.cpu), card(_WITHOUT_TENSOR_CORES)
