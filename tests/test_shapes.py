@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -33,8 +34,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def planned(model: Path, device: str = "rtx-4090", **options: object) -> ir.Model:
-    chosen = Options(shapes={"image": BATCHES}, **options)  # type: ignore[arg-type]
+def planned(model: Path, device: str = "rtx-4090", **options: Any) -> ir.Model:
+    chosen = Options(shapes={"image": BATCHES}, **options)
     return compiler.plan(compiler.prepare(model, device, Budget(), chosen))[0].model
 
 
