@@ -8,10 +8,15 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
+from tapeout.bundle import Tensor
+from tapeout.data import Data
 from tapeout.errors import ModelError, Problem
+from tapeout.lowering.canonical import canonical
 from tapeout.lowering.quantization.scheme import SCHEMES
+from tapeout.planner import plans
 from tapeout.profiles import catalog
 from tapeout.profiles.schema import Profile
+from tapeout.quantizer import Converter
 from tapeout.targets.base import Plan, Precision
 from tapeout.targets.tensorrt import capabilities
 from tapeout.targets.tensorrt.builder import Request, engine
@@ -72,6 +77,57 @@ def test_problems_are_what_the_builder_does_not_take(
     with pytest.raises(ModelError):
         engine(Request(onnx_of(model), (capability,)))
     assert [problem.where for problem in found] == ["node 'y'"]
+
+
+@pytest.fixture(scope="module")
+def converter() -> Converter:
+    """A network with what each precision changes: a convolution, depthwise, and products."""
+    rng = np.random.default_rng(0)
+    shapes = {"v": (16, 3, 3, 3), "d": (16, 1, 3, 3), "w": (64, 32)}
+    model = support.from_text(
+        """g (float[1,3,6,6] x, float[16,3,3,3] v, float[16,1,3,3] d, float[64,32] w)
+            => (float[1,1,32] y) <int64[3] s = {1,1,64}, float zero = {0}> {
+            a = Conv(x, v)
+            b = Clip(a, zero)
+            c = Conv<group=16, pads=[1,1,1,1]>(b, d)
+            e = Add(c, b)
+            p = AveragePool<kernel_shape=[2,2], strides=[2,2]>(e)
+            f = Reshape(p, s)
+            y = MatMul(f, w)
+        }""",
+        **{name: rng.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()},
+    )
+    samples = Data({"x": rng.standard_normal((8, 3, 6, 6)).astype(np.float32)}, None)
+    return Converter(model, [Tensor.of(model.graph.inputs[0])], samples, None, None)
+
+
+@pytest.mark.parametrize("precision", [name for name in capabilities.PRECISIONS if name != "tf32"])
+def test_each_precision_is_built_from_the_least_capability_on(
+    precision: Precision, converter: Converter
+) -> None:
+    plan, since = Plan(RTX, precision), capabilities.PRECISIONS[precision].since
+    name = capabilities.scheme(precision, RTX)
+    model = support.from_text("g (float[1,8] x) => (float[1,8] y) { y = Relu(x) }")
+    if name is not None:
+        model = canonical("nchw").run(converter.to(name).outcome.model.clone())
+    assert capabilities.problems(model, device("rtx-4090", since), plan) == []
+    assert engine(Request(onnx_of(model), (since,))).content
+    older = {"8.0": "7.5", "8.9": "8.6"}.get(since)
+    if older is not None:
+        assert capabilities.problems(model, device("rtx-4090", older), plan)
+        assert capabilities.refusals(device("rtx-4090", older), RTX, precision)
+        with pytest.raises(ModelError):
+            engine(Request(onnx_of(model), (older,)))
+
+
+@pytest.mark.parametrize(("name", "precision"), [("rtx-3060", "fp8"), ("rtx-2060", "int4")])
+def test_what_a_card_lacks_is_the_models_error(name: str, precision: Precision) -> None:
+    with pytest.raises(ModelError) as caught:
+        plans(catalog.load(name), precision, None)
+    assert caught.value.exit_code == 3
+    [problem] = caught.value.problems
+    assert problem.where.startswith(f"{name}, compute capability")
+    assert problem.fix.startswith("take --precision ")
 
 
 def test_every_product_in_float32_is_named_at_once() -> None:
