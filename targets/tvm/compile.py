@@ -56,12 +56,12 @@ def compile_model(model: ir.Model, toolchain: Toolchain) -> Compiled:
 
 
 def compile_module(
-    module: tvm.IRModule, target: tvm.target.Target, planned_for: tvm.target.Target | None = None
+    module: tvm.IRModule, target: tvm.target.Target, pipeline: tvm.transform.Pass | None = None
 ) -> Compiled:
-    """Compile a Relax module, as `to_relax` makes it, by TVM's pipeline for the target.
+    """Compile a Relax module, as `to_relax` makes it, for a target.
 
     Args:
-        planned_for: the target that the pipeline, which schedules kernels for a GPU, is told.
+        pipeline: in the place of TVM's for the target.
 
     Raises:
         ModelError: a kernel for a GPU got no threads.
@@ -69,7 +69,7 @@ def compile_module(
     with target, tvm.transform.PassContext(config=_CONFIG):
         # What kernels take as it is stored must not be computed as well, and kept.
         used = relax.transform.DeadCodeElimination()(module)
-        planned = _reachable(relax.get_default_pipeline(planned_for or target)(used))
+        planned = _reachable((pipeline or relax.get_default_pipeline(target))(used))
         if target.host is not None:
             _require_threads(planned)
         executable = relax.build(planned, target, relax_pipeline=None)
