@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from typing import Any, Final
 
 import onnx_ir as ir
@@ -56,7 +57,9 @@ def compile_model(model: ir.Model, toolchain: Toolchain) -> Compiled:
 
 
 def compile_module(
-    module: tvm.IRModule, target: tvm.target.Target, pipeline: tvm.transform.Pass | None = None
+    module: tvm.IRModule,
+    target: tvm.target.Target,
+    pipeline: Callable[[tvm.IRModule], tvm.IRModule] | None = None,
 ) -> Compiled:
     """Compile a Relax module, as `to_relax` makes it, for a target.
 

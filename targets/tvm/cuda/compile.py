@@ -46,7 +46,7 @@ def compile_model(model: ir.Model, toolchain: Toolchain) -> Compiled:
     Raises:
         ModelError: TVM does not take a node, or a kernel got no threads; names it.
     """
-    return compile_module(to_relax(model, tiled=False), card(toolchain.cpu), _run)
+    return compile_module(to_relax(model, tiled=False), card(toolchain.cpu), _planned)
 
 
 def card(architecture: str) -> tvm.target.Target:
@@ -55,8 +55,7 @@ def card(architecture: str) -> tvm.target.Target:
     return tvm.target.Target(described, host=processor(HOST))
 
 
-@tvm.transform.module_pass(opt_level=0, name="CudaPipeline")
-def _run(module: tvm.IRModule, _: tvm.transform.PassContext) -> tvm.IRModule:
+def _planned(module: tvm.IRModule) -> tvm.IRModule:
     """TVM's pipeline for CUDA, whose last stage of legalization is the schedules."""
     target = card(_WITHOUT_TENSOR_CORES)
     *legalize, _schedule = stages.legalize_passes(target)
