@@ -197,7 +197,6 @@ _ALL: Final[tuple[AnyScheme, ...]] = (
         "TensorRT's rules: symmetric activations, biases in float",
         symmetric=True,
         integer_bias=False,
-        inner=_ELEMENTWISE,
     ),
     Scheme(
         "tensorrt-fp16",
