@@ -213,8 +213,10 @@ def test_numbers_of_eight_bits_are_the_nearest_that_there_are() -> None:
     x = np.random.default_rng(0).uniform(-8, 8, 500).astype(np.float32)
     distance = np.abs(reals[:, None] - x)
     np.testing.assert_allclose(np.abs(found.rounded(x) - x), distance.min(axis=0), atol=1e-6)
-    weights = of_weights(np.diag([448.0, 4.48]).astype(np.float32), 0, scheme)
-    np.testing.assert_allclose(weights.scale, [1.0, 0.01])
+    weights = np.diag([448.0, 4.48]).astype(np.float32)
+    assert of_weights(weights, 0, scheme).scale == 1.0
+    each = dataclasses.replace(scheme, per_channel=True)
+    np.testing.assert_allclose(of_weights(weights, 0, each).scale, [1.0, 0.01])
 
 
 @pytest.mark.parametrize("ends", [(np.nan, 1.0), (0.0, np.inf), (-np.inf, 0.0)])
