@@ -15,7 +15,7 @@ import support
 pytestmark = pytest.mark.slow
 
 #: The cases are split by operator, so that the parts of the test can run side by side.
-PARTS = 8
+PARTS = 16
 
 TABLE = support.ROOT / "tests" / "conformance.md"
 
