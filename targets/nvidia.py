@@ -6,7 +6,12 @@ import ctypes
 import dataclasses
 import os
 import sys
+from collections.abc import Sequence
 from typing import Final
+
+from ..errors import Problem
+from ..profiles.schema import Profile
+from .base import Where
 
 #: The library that the driver brings.
 LIBRARY: Final = {"win32": "nvcuda.dll"}.get(sys.platform, "libcuda.so.1")
@@ -61,6 +66,44 @@ def cards() -> tuple[Card, ...]:
     if count.value < 1:
         raise DriverError("this machine has no NVIDIA GPU that programs see")
     return tuple(_card(driver, index) for index in range(count.value))
+
+
+def fitting(capabilities: Sequence[str]) -> Card:
+    """Return the first GPU of one of some compute capabilities.
+
+    Raises:
+        DriverError: as `cards` does; there is none of them, with those that there are.
+    """
+    found = cards()
+    for card in found:
+        if card.capability in capabilities:
+            return card
+    has, wanted = ", ".join(map(str, found)), " or ".join(capabilities)
+    raise DriverError(f"this machine has {has}, the engine is for compute capability {wanted}")
+
+
+def obstacle(profile: Profile) -> Problem | None:
+    """Return why no engine for a device runs on the GPUs of this machine; None if one can."""
+    capabilities = _capabilities(profile)
+    try:
+        fitting(capabilities)
+    except DriverError as error:
+        fix = (
+            "run it on the device, as run/README.md in the bundle says; it takes a GPU of compute "
+            f"capability {' or '.join(capabilities)} and {DRIVER}"
+        )
+        return Problem(profile.name, str(error), fix)
+    return None
+
+
+def where(profile: Profile) -> Where:
+    """Return what a run here is on: the device itself, or another GPU that its engine serves."""
+    same = fitting(_capabilities(profile)).name == profile.title.partition(" (")[0]
+    return "device" if same else "host"
+
+
+def _capabilities(profile: Profile) -> tuple[str, ...]:
+    return profile.gpu.capabilities if profile.gpu is not None else ()
 
 
 def environment() -> dict[str, str]:

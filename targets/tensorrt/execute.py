@@ -28,51 +28,29 @@ PACKAGES: Final = {
     "cuda.bindings": "pip install cuda-python==13.0.3",
 }
 
-_ELSEWHERE: Final = "run it on the device, as run/README.md in the bundle says"
-
 
 def cannot_run(profile: Profile) -> Problem | None:
     """Return why a bundle for the device cannot run on this machine; None if it can."""
-    return _no_gpu(profile) or _no_packages()
+    return nvidia.obstacle(profile) or _no_packages()
 
 
 def execute(
     bundle: Path, profile: Profile, feeds: Mapping[str, np.ndarray], repeat: int = 0
 ) -> Execution:
     """Run a bundle in a process of its own; see `Target.execute` and `process.execute`."""
-    if problem := _no_gpu(profile):
+    if problem := nvidia.obstacle(profile):
         raise UsageError(f"a bundle for {profile.name} cannot run on this machine", [problem])
     if problem := _no_packages():
         raise MissingToolError("what runs an engine on a GPU is not installed", [problem])
-    card = next(card for card in nvidia.cards() if card.capability in _served(profile))
     return process.execute(
         bundle,
         ENGINE_CODE,
         feeds,
-        where="device" if card.name == profile.title.partition(" (")[0] else "host",
+        where=nvidia.where(profile),
         python=[sys.executable],
         environment=nvidia.environment(),
         repeat=repeat,
     )
-
-
-def _served(profile: Profile) -> tuple[str, ...]:
-    return profile.gpu.capabilities if profile.gpu is not None else ()
-
-
-def _no_gpu(profile: Profile) -> Problem | None:
-    served = _served(profile)
-    try:
-        cards = nvidia.cards()
-    except nvidia.DriverError as error:
-        wanted = f"a GPU of compute capability {' or '.join(served)} and {nvidia.DRIVER}"
-        return Problem(profile.name, str(error), f"{_ELSEWHERE}; it takes {wanted}")
-    if any(card.capability in served for card in cards):
-        return None
-    has = ", ".join(map(str, cards))
-    what = f"its engine is for compute capability {' or '.join(served)}, this machine has {has}"
-    fix = f"{_ELSEWHERE}; or compile for a device like this one: tapeout devices --kind gpu"
-    return Problem(profile.name, what, fix)
 
 
 def _no_packages() -> Problem | None:

@@ -57,14 +57,10 @@ def unfit(version: str, capabilities: Sequence[str]) -> Problem | None:
     if found := program.wrong_version(version, metadata.version("tensorrt")):
         return Problem("TensorRT", found[0], _ELSEWHERE)
     try:
-        cards = nvidia.cards()
+        nvidia.fitting(capabilities)
     except nvidia.DriverError as error:
         return Problem("GPU", str(error), _ELSEWHERE)
-    if any(card.capability in capabilities for card in cards):
-        return None
-    has, wanted = ", ".join(map(str, cards)), " or ".join(capabilities)
-    what = f"this machine has {has}, the engine is for compute capability {wanted}"
-    return Problem("GPU", what, _ELSEWHERE)
+    return None
 
 
 def build(bundle: Path) -> Known:

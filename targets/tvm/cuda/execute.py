@@ -11,26 +11,16 @@ import numpy as np
 
 from ....errors import Problem, UsageError
 from ....profiles.schema import Profile
-from ... import process
+from ... import nvidia, process
 from ...base import Execution
 
 #: The code that loads the engine, here and in the bundles.
 ENGINE_CODE: Final = Path(__file__).resolve().parent / "run" / "engine.py"
 
-#: What NVIDIA's driver shows under Linux once it is loaded.
-_DRIVER: Final = Path("/proc/driver/nvidia/version")
 
-
-def cannot_run(profile: Profile, driver: Path = _DRIVER) -> Problem | None:
-    """Return why a bundle for the card cannot run on this machine; None if it may.
-
-    Args:
-        driver: a file that is there where NVIDIA's driver is.
-    """
-    if driver.exists():
-        return None
-    fix = "run it on the card, as run/README.md in the bundle says"
-    return Problem(profile.name, "there is no NVIDIA GPU and driver here", fix)
+def cannot_run(profile: Profile) -> Problem | None:
+    """Return why a bundle for the card cannot run on this machine; None if it can."""
+    return nvidia.obstacle(profile)
 
 
 def execute(
@@ -49,8 +39,8 @@ def execute(
         bundle,
         ENGINE_CODE,
         feeds,
-        where="device",
+        where=nvidia.where(profile),
         python=[sys.executable],
-        environment={},
+        environment=nvidia.environment(),
         repeat=repeat,
     )

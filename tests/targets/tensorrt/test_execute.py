@@ -66,7 +66,7 @@ def test_on_other_cards(monkeypatch: pytest.MonkeyPatch) -> None:
     show(monkeypatch, Card("NVIDIA A10", "8.6"), Card("NVIDIA H100", "9.0"))
     text = str(cannot_run(PROFILE))
     assert "NVIDIA A10 of compute capability 8.6, NVIDIA H100 of compute capability 9.0" in text
-    assert "tapeout devices --kind gpu" in text
+    assert "the engine is for compute capability 8.9" in text
 
 
 def test_without_the_packages(monkeypatch: pytest.MonkeyPatch) -> None:

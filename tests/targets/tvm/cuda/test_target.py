@@ -7,6 +7,7 @@ import pytest
 
 from tapeout.errors import MissingToolError, TapeoutError, UsageError
 from tapeout.profiles import catalog
+from tapeout.targets import nvidia
 from tapeout.targets.base import Plan, target_for
 from tapeout.targets.tvm.cuda import nvrtc
 from tapeout.targets.tvm.cuda.target import CudaTarget, require_binary
@@ -66,11 +67,16 @@ def test_an_engine_without_the_binary_of_its_card_is_refused(
     assert reason in str(caught.value)
 
 
-def test_without_a_card_nothing_runs(tmp_path: Path) -> None:
+def test_without_a_fitting_card_nothing_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     h100 = catalog.load("h100")
-    if (problem := TARGET.cannot_run(h100)) is None:
-        return  # a card is here
-    assert "no NVIDIA GPU" in problem.what
+    monkeypatch.setattr(nvidia, "cards", lambda: (nvidia.Card("NVIDIA H100", "9.0"),))
+    assert TARGET.cannot_run(h100) is None
+    monkeypatch.setattr(nvidia, "cards", lambda: (nvidia.Card("NVIDIA A10", "8.6"),))
+    problem = TARGET.cannot_run(h100)
+    assert problem is not None
+    assert "NVIDIA A10 of compute capability 8.6" in problem.what
     with pytest.raises(UsageError, match="cannot run on this machine"):
         TARGET.execute(tmp_path, h100, {})
 
