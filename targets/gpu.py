@@ -72,7 +72,7 @@ def machine_of(profile: Profile, precision: str) -> Machine:
     Raises:
         ValueError: the device has no GPU.
     """
-    gpu = _gpu(profile)
+    gpu = gpu_of(profile)
     peaks = {
         str(dtype): entry.peak.value
         for dtype, entry in profile.compute.items()
@@ -104,7 +104,7 @@ def transfer(model: ir.Model, profile: Profile) -> float:
 
     A GPU that computes from the CPU's memory copies nothing: 0.
     """
-    link = _gpu(profile).pcie
+    link = gpu_of(profile).pcie
     if link is None:
         return 0.0
     moved = [bytes_of(value) for value in (*model.graph.inputs, *model.graph.outputs)]
@@ -124,7 +124,7 @@ def with_copies(usage: Usage, model: ir.Model, profile: Profile) -> Usage:
         usage: with the latency on the GPU alone.
         model: lowered, for its inputs and outputs.
     """
-    link, on_gpu = _gpu(profile).pcie, usage.latency
+    link, on_gpu = gpu_of(profile).pcie, usage.latency
     if link is None or on_gpu is None:
         return usage
     how = f"PCIe {link.generation.value} x{link.lanes.value}: inputs and outputs"
@@ -134,7 +134,8 @@ def with_copies(usage: Usage, model: ir.Model, profile: Profile) -> Usage:
     return dataclasses.replace(usage, latency=whole, latency_parts=parts)
 
 
-def _gpu(profile: Profile) -> Gpu:
+def gpu_of(profile: Profile) -> Gpu:
+    """Return what a profile says of its GPU; raises ValueError if it has none."""
     if profile.gpu is None:
         raise ValueError(f"{profile.name} has no GPU")
     return profile.gpu

@@ -7,11 +7,13 @@ import dataclasses
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
-from ..errors import Problem
+from ..errors import Problem, UsageError
 from ..profiles.schema import Profile
-from .base import Where
+from . import process
+from .base import Arrays, Execution, Where
 
 #: The library that the driver brings.
 LIBRARY: Final = {"win32": "nvcuda.dll"}.get(sys.platform, "libcuda.so.1")
@@ -96,7 +98,7 @@ def obstacle(profile: Profile) -> Problem | None:
     return None
 
 
-def where(profile: Profile) -> Where:
+def _where(profile: Profile) -> Where:
     """Return what a run here is on: the device itself, or another GPU that its engine serves."""
     same = fitting(_capabilities(profile)).name == profile.title.partition(" (")[0]
     return "device" if same else "host"
@@ -104,6 +106,25 @@ def where(profile: Profile) -> Where:
 
 def _capabilities(profile: Profile) -> tuple[str, ...]:
     return profile.gpu.capabilities if profile.gpu is not None else ()
+
+
+def execute(bundle: Path, engine: Path, profile: Profile, feeds: Arrays, repeat: int) -> Execution:
+    """Run a bundle on a GPU of this machine; see `Target.execute` and `process.execute`.
+
+    Raises:
+        UsageError: there is no GPU that its engine serves.
+    """
+    if problem := obstacle(profile):
+        raise UsageError(f"a bundle for {profile.name} cannot run on this machine", [problem])
+    return process.execute(
+        bundle,
+        engine,
+        feeds,
+        where=_where(profile),
+        python=[sys.executable],
+        environment=environment(),
+        repeat=repeat,
+    )
 
 
 def environment() -> dict[str, str]:

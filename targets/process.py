@@ -86,6 +86,11 @@ def _on_card(stats: Mapping[str, Any]) -> OnCard | None:
     return OnCard(stats["device_memory"], steps)
 
 
+def ending(code: int) -> str:
+    """Return how a process ended that did not succeed: the signal that it got, or its code."""
+    return f"crashed with {signal.Signals(-code).name}" if code < 0 else f"failed with {code}"
+
+
 def planned_threads(bundle: Path, default: int) -> int:
     """Return the threads of the bundle's plan, as many as there are processors here."""
     plan = json.loads((bundle / "manifest.json").read_bytes())["plan"]

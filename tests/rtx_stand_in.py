@@ -151,7 +151,7 @@ def _cuda(machine: Machine) -> types.ModuleType:
     module.cudaFree = lambda address: free("cudaFree", address)
     module.cudaFreeHost = lambda address: free("cudaFreeHost", address)
     module.cudaMemGetInfo = lambda: (Error.cudaSuccess, 1_000_000 - sum_of(machine), 2_000_000)
-    return module  # type: ignore[no-any-return]
+    return module
 
 
 def sum_of(machine: Machine) -> int:
@@ -240,7 +240,7 @@ def _tensorrt(machine: Machine) -> types.ModuleType:
     module.ExecutionContextAllocationStrategy = types.SimpleNamespace(
         ON_PROFILE_CHANGE="ON_PROFILE_CHANGE"
     )
-    return module  # type: ignore[no-any-return]
+    return module
 
 
 def varying(profiles: Profiles, multiple: int = 1) -> dict[str, Any]:

@@ -11,7 +11,6 @@ import dataclasses
 import functools
 import json
 import re
-import signal
 import subprocess
 import sys
 import tempfile
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ...errors import ModelError, Problem, TapeoutError
+from ..process import ending
 from .log import WANTED, Log, read
 
 #: What builds: a program that imports TensorRT-RTX and nothing of ours.
@@ -127,8 +127,7 @@ def run(folder: Path) -> None:
     except subprocess.TimeoutExpired as error:
         raise TapeoutError(f"TensorRT-RTX did not finish in {TIMEOUT:g} s") from error
     if done.returncode != 0:
-        code = done.returncode
-        how = f"crashed with {signal.Signals(-code).name}" if code < 0 else f"failed with {code}"
+        how = ending(done.returncode)
         lines = done.stderr.decode(errors="replace").strip().splitlines()[-_TAIL:]
         raise TapeoutError(f"TensorRT-RTX {how}", [Problem("", line) for line in lines])
 

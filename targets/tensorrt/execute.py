@@ -7,16 +7,15 @@ run on such a machine.
 from __future__ import annotations
 
 import importlib.util
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
-from ...errors import MissingToolError, Problem, UsageError
+from ...errors import MissingToolError, Problem
 from ...profiles.schema import Profile
-from .. import nvidia, process
+from .. import nvidia
 from ..base import Execution
 
 #: The code that loads the engine, here and in the bundles.
@@ -37,20 +36,10 @@ def cannot_run(profile: Profile) -> Problem | None:
 def execute(
     bundle: Path, profile: Profile, feeds: Mapping[str, np.ndarray], repeat: int = 0
 ) -> Execution:
-    """Run a bundle in a process of its own; see `Target.execute` and `process.execute`."""
-    if problem := nvidia.obstacle(profile):
-        raise UsageError(f"a bundle for {profile.name} cannot run on this machine", [problem])
-    if problem := _no_packages():
+    """Run a bundle in a process of its own; see `Target.execute` and `nvidia.execute`."""
+    if nvidia.obstacle(profile) is None and (problem := _no_packages()):
         raise MissingToolError("what runs an engine on a GPU is not installed", [problem])
-    return process.execute(
-        bundle,
-        ENGINE_CODE,
-        feeds,
-        where=nvidia.where(profile),
-        python=[sys.executable],
-        environment=nvidia.environment(),
-        repeat=repeat,
-    )
+    return nvidia.execute(bundle, ENGINE_CODE, profile, feeds, repeat)
 
 
 def _no_packages() -> Problem | None:

@@ -21,10 +21,9 @@ from ...lowering.analysis.roofline import Machine, Offload
 from ...lowering.canonical import canonical
 from ...lowering.passes.expand_functions import ExpandFunctions
 from ...lowering.pipeline import Pipeline
-from ...profiles.gpu_schema import Gpu
 from ...profiles.schema import Profile
 from ..base import Built, Execution, Plan, Precision, Progress, Target
-from ..gpu import copies, machine_of, with_copies
+from ..gpu import copies, gpu_of, machine_of, with_copies
 from ..memo import per_model
 from . import capabilities, layer_report, sparsity
 from .builder import Engine, Request, engine, unsupported
@@ -106,7 +105,7 @@ class RtxTarget(Target):
     ) -> Built:
         progress("building the engine")
         content = _engine(model, profile, plan).content
-        _require_header(content, self.version(profile, plan), _gpu(profile).capabilities)
+        _require_header(content, self.version(profile, plan), gpu_of(profile).capabilities)
         (directory / ENGINE).write_bytes(content)
         write_glue(directory)
         return Built(
@@ -120,7 +119,7 @@ class RtxTarget(Target):
         """Say what the engine's layers are, what they were made from, and what they cost."""
         texts = _engine(model, profile, plan).log.layers
         profiles = tuned(model, self.pipeline(profile, plan).run)
-        capability = _gpu(profile).capabilities[0]
+        capability = gpu_of(profile).capabilities[0]
         return layer_report.report(texts, profiles, self.machine(profile, plan), capability)
 
     def cannot_run(self, profile: Profile) -> Problem | None:
@@ -144,17 +143,11 @@ def _unsupported(model: ir.Model) -> list[Problem]:
     return unsupported(onnx_of(network_of(model)))
 
 
-def _gpu(profile: Profile) -> Gpu:
-    if profile.gpu is None:
-        raise ValueError(f"{profile.name} has no GPU")
-    return profile.gpu
-
-
 def _engine(
     model: ir.Model, profile: Profile, plan: Plan, served: tuple[str, ...] | None = None
 ) -> Engine:
     """Return what the builder makes of a lowered model, for all capabilities of the device."""
-    chosen = served or _gpu(profile).capabilities
+    chosen = served or gpu_of(profile).capabilities
     content, tf32 = onnx_of(network_of(model)), plan.precision == "tf32"
     sparse = bool(plan.sparsity)
     return engine(Request(content, chosen, profiles_of(model), tf32=tf32, sparse=sparse))
@@ -165,7 +158,7 @@ def _memory(model: ir.Model, profile: Profile, plan: Plan) -> Memory:
 
     Of an engine for several capabilities the builder tells the figures of one of them.
     """
-    served = _gpu(profile).capabilities
+    served = gpu_of(profile).capabilities
     each = [_engine(model, profile, plan, (one,)).log.memory(count(model)) for one in served]
     return Memory(
         max(item.weights for item in each),

@@ -18,9 +18,7 @@ from ...lowering.analysis import report
 from ...lowering.analysis.fixes import Lever
 from ...lowering.analysis.program import Sharing
 from ...lowering.analysis.roofline import Machine, estimate
-from ...lowering.canonical import canonical, integers
-from ...lowering.passes.expand_functions import ExpandFunctions
-from ...lowering.passes.unroll_recurrent import UnrollRecurrent
+from ...lowering.canonical import integers
 from ...lowering.pipeline import Pipeline
 from ...profiles.schema import Profile
 from ..base import Built, Execution, Plan, Precision, Progress, Target
@@ -28,16 +26,13 @@ from .build import ENGINE, make_engine
 from .cost import machine_of
 from .execute import cannot_run, execute
 from .glue import write_glue
+from .pipeline import pipeline
 
 #: Precision -> scheme; None: the model's own numbers. The preferred first.
 _SCHEMES: Final[dict[str, str | None]] = {"fp32": None, "int8": "int8", "fp16": "fp16"}
 
 #: What an engine holds besides its weights: kernels, the program, tables. An estimate.
 _CODE: Final = 64 << 10
-
-
-#: Nodes that a recurrent node without a kernel may become; the compiler takes its time for each.
-_UNROLLED: Final = 2_000
 
 
 class TvmTarget(Target):
@@ -65,8 +60,7 @@ class TvmTarget(Target):
         return _SCHEMES[plan.precision]
 
     def pipeline(self, profile: Profile, plan: Plan) -> Pipeline:
-        expand = Pipeline((UnrollRecurrent(_UNROLLED, uncommon=True), ExpandFunctions()))
-        return expand + canonical("nhwc") + integers()
+        return pipeline() + integers()
 
     def check(self, model: ir.Model, profile: Profile, plan: Plan) -> list[Problem]:
         from .constraints import check

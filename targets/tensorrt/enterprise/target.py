@@ -24,11 +24,10 @@ from ....lowering.analysis.roofline import Machine, Offload, estimate
 from ....lowering.canonical import canonical
 from ....lowering.passes.sink_quantize import SinkQuantize
 from ....lowering.pipeline import Pipeline
-from ....profiles.gpu_schema import Gpu
 from ....profiles.schema import Profile
 from ...base import Built, Execution, Plan, Precision, Progress, Target
 from ...constraints import oversized
-from ...gpu import copies, machine_of, with_copies
+from ...gpu import copies, gpu_of, machine_of, with_copies
 from .. import capabilities, sparsity
 from ..network import onnx_of
 from ..profiles import at_base, network_of, profiles_of
@@ -93,7 +92,7 @@ class EnterpriseTarget(Target):
         return copies(model, profile)
 
     def estimate(self, model: ir.Model, profile: Profile, plan: Plan) -> Usage:
-        spare = memory.workspace(_gpu(profile).capability)
+        spare = memory.workspace(gpu_of(profile).capability)
         each = memory.needed(model)
         found = max(each, key=lambda item: item.total)
         parts = (
@@ -136,7 +135,7 @@ class EnterpriseTarget(Target):
 
     def cannot_run(self, profile: Profile) -> Problem | None:
         """Return why an engine that was built at once cannot run here; untested, as the build."""
-        return device.unfit(_version(profile), _gpu(profile).capabilities)
+        return device.unfit(_version(profile), gpu_of(profile).capabilities)
 
     def execute(
         self,
@@ -159,7 +158,7 @@ class EnterpriseTarget(Target):
         return converted(network_of(model), self._table(profile))
 
     def _order(self, content: bytes, model: ir.Model, profile: Profile, plan: Plan) -> Order:
-        gpu = _gpu(profile)
+        gpu = gpu_of(profile)
         return Order(
             version=_version(profile),
             model=MODEL,
@@ -180,12 +179,6 @@ def _untaken(model: ir.Model, table: Table) -> list[Problem]:
 
 def _version(profile: Profile) -> str:
     return next(item.version for item in profile.runtimes if item.name == RUNTIME)
-
-
-def _gpu(profile: Profile) -> Gpu:
-    if profile.gpu is None:
-        raise ValueError(f"{profile.name} has no GPU")
-    return profile.gpu
 
 
 def _measured(usage: Usage, known: device.Known) -> Usage:

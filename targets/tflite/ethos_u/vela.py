@@ -10,7 +10,6 @@ import csv
 import dataclasses
 import functools
 import re
-import signal
 import subprocess
 import sys
 import tempfile
@@ -20,6 +19,7 @@ from typing import Final, Literal, NoReturn
 
 from ....errors import ModelError, Problem, ProfileError, TapeoutError
 from ....profiles.schema import EthosU
+from ...process import ending
 
 PACKAGE: Final = "ethos-u-vela"
 
@@ -131,8 +131,7 @@ def _fail(code: int, log: str) -> NoReturn:
     if unknown := _UNKNOWN.search(log):
         said = next(filter(None, unknown.groups())).strip("'")
         raise ProfileError("Vela does not know this NPU", [Problem("ethos_u", said)])
-    how = f"crashed with {signal.Signals(-code).name}" if code < 0 else f"failed with {code}"
-    raise TapeoutError(f"Vela {how}", _last(log))
+    raise TapeoutError(f"Vela {ending(code)}", _last(log))
 
 
 def _last(log: str) -> list[Problem]:

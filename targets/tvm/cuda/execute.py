@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
-from ....errors import Problem, UsageError
+from ....errors import Problem
 from ....profiles.schema import Profile
-from ... import nvidia, process
+from ... import nvidia
 from ...base import Execution
 
 #: The code that loads the engine, here and in the bundles.
@@ -33,14 +32,4 @@ def execute(
         UsageError: there is no GPU here, or the feeds do not fit the engine.
         TapeoutError: the engine is not for this GPU, or fails.
     """
-    if problem := cannot_run(profile):
-        raise UsageError(f"a bundle for {profile.name} cannot run on this machine", [problem])
-    return process.execute(
-        bundle,
-        ENGINE_CODE,
-        feeds,
-        where=nvidia.where(profile),
-        python=[sys.executable],
-        environment=nvidia.environment(),
-        repeat=repeat,
-    )
+    return nvidia.execute(bundle, ENGINE_CODE, profile, feeds, repeat)

@@ -19,14 +19,12 @@ from ....lowering.analysis import report
 from ....lowering.analysis.fixes import Lever
 from ....lowering.analysis.program import Sharing
 from ....lowering.analysis.roofline import Machine, Offload, estimate
-from ....lowering.canonical import canonical
-from ....lowering.passes.expand_functions import ExpandFunctions
-from ....lowering.passes.unroll_recurrent import UnrollRecurrent
 from ....lowering.pipeline import Pipeline
 from ....profiles.schema import Profile
 from ...base import Built, Execution, Plan, Precision, Progress, Target
 from ...gpu import copies, with_copies
 from ..build import ENGINE, make_engine
+from ..pipeline import pipeline
 from . import cubin, nvrtc
 from .build import CUDA
 from .cost import machine_of
@@ -42,9 +40,6 @@ _SCHEMES: Final[dict[str, str | None]] = {"fp32": None, "fp16": "fp16"}
 
 #: What an engine holds besides its weights: kernels and program, for each node. An estimate.
 _CODE: Final = 8 << 10
-
-#: Nodes that a recurrent node without a kernel may become; the compiler takes its time for each.
-_UNROLLED: Final = 2_000
 
 
 class CudaTarget(Target):
@@ -80,8 +75,7 @@ class CudaTarget(Target):
         return _SCHEMES[plan.precision]
 
     def pipeline(self, profile: Profile, plan: Plan) -> Pipeline:
-        expand = Pipeline((UnrollRecurrent(_UNROLLED, uncommon=True), ExpandFunctions()))
-        return expand + canonical("nhwc")
+        return pipeline()
 
     def check(self, model: ir.Model, profile: Profile, plan: Plan) -> list[Problem]:
         from ..constraints import check

@@ -1,0 +1,19 @@
+"""The passes from an imported, or converted, model to what TVM's converters take."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ...lowering.canonical import canonical
+from ...lowering.passes.expand_functions import ExpandFunctions
+from ...lowering.passes.unroll_recurrent import UnrollRecurrent
+from ...lowering.pipeline import Pipeline
+
+#: Nodes that a recurrent node without a kernel may become; the compiler takes its time for each.
+_UNROLLED: Final = 2_000
+
+
+def pipeline() -> Pipeline:
+    """Return the passes for every device; `canonical.integers` may follow."""
+    expand = Pipeline((UnrollRecurrent(_UNROLLED, uncommon=True), ExpandFunctions()))
+    return expand + canonical("nhwc")
