@@ -1,0 +1,5 @@
+"""FPGAs: a streaming design in Verilog, proven in a simulator, down to a bitstream."""
+
+from ..base import Target
+
+TARGETS: tuple[Target, ...] = ()
