@@ -6,11 +6,11 @@ JOBS   ?= 2
 BIN    := $(VENV)/bin
 
 # What the tests need beyond Python: a C++ compiler for the bundle's C++ program, `file` to look at
-# engines, and an emulator to run those for the Raspberry Pi.
-TOOLS  := g++ file qemu-aarch64-static
-APT    := g++ file qemu-user-static
+# engines, an emulator to run those for the Raspberry Pi, and a simulator of FPGA designs.
+TOOLS  := g++ file qemu-aarch64-static verilator
+APT    := g++ file qemu-user-static verilator
 
-.PHONY: demo test lint bench clean system
+.PHONY: demo test bitstreams lint bench clean system
 
 demo: $(VENV)/.demo
 	$(BIN)/tapeout compile examples/digits_cnn.onnx --device host \
@@ -22,7 +22,11 @@ demo: $(VENV)/.demo
 test: system $(VENV)/.test
 	$(BIN)/python -m tapeout.targets.tvm.root
 	$(BIN)/python tests/tflite_root.py
-	$(BIN)/pytest -n $(JOBS)
+	$(BIN)/pytest -n $(JOBS) -m 'not bitstream'
+
+# Synthesis, place and route take minutes for each design.
+bitstreams: system $(VENV)/.test
+	$(BIN)/pytest -n $(JOBS) -m bitstream
 
 lint: $(VENV)/.test
 	$(BIN)/ruff format --check .
