@@ -1,1 +1,69 @@
-"""The engines: for each module of `rtl/`, what a layer and a folding make of it."""
+"""What hardware each layer becomes: one file per Verilog engine, named as it is."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+from ..design import Folding, Stage
+from ..graph import (
+    Add,
+    ArgMax,
+    AveragePool,
+    Concat,
+    Conv,
+    Layer,
+    MaxPool,
+    Network,
+    Resize,
+    Table,
+)
+
+if TYPE_CHECKING:
+    from ..resources import Cost
+
+
+class Engine(Protocol):
+    """What each module of this folder offers; `layer` is of the type that the table names."""
+
+    def foldings(self, layer: Any, network: Network) -> tuple[Folding, ...]:
+        """Return every legal folding."""
+
+    def period(self, layer: Any, folding: Folding, network: Network) -> int:
+        """Return the cycles from one frame to the next if never starved nor stalled."""
+
+    def stage(self, layer: Any, folding: Folding, network: Network, memory: Any) -> Stage:
+        """Return the module that computes the layer, for a device of these block RAM shapes."""
+
+    def cost(self, stage: Stage) -> Cost:
+        """Return what the module takes of the device."""
+
+
+#: How the table's word for a layer is found: a convolution and an average have two engines each.
+_ENGINES: Mapping[type[Layer], str] = {
+    Add: "add",
+    ArgMax: "argmax",
+    AveragePool: "average",
+    Concat: "concat",
+    Conv: "conv",
+    MaxPool: "maxpool",
+    Resize: "resize",
+    Table: "table",
+}
+
+
+def engine(layer: Layer, network: Network) -> Engine:
+    """Return the engine of a layer."""
+    name = _ENGINES[type(layer)]
+    if isinstance(layer, Conv) and layer.is_depthwise:
+        name = "depthwise"
+    if isinstance(layer, AveragePool) and is_global(layer, network):
+        name = "global_average"
+    return cast(Engine, importlib.import_module(f".{name}", __name__))
+
+
+def is_global(layer: AveragePool, network: Network) -> bool:
+    """Whether the window is the whole image: its sum then needs no buffer."""
+    image = network.tensor(layer.inputs[0])
+    return layer.window.kernel == (image.height, image.width) and not any(layer.window.pads)
