@@ -15,7 +15,7 @@ from . import bundle as bundles
 from . import numerics
 from .budget import Figure, Known, Usage, Verdict
 from .bundle import Bundle, ConversionRecord, Device, Manifest, PlanRecord, Runtime, Tensor
-from .data import Data, match_inputs, pieces
+from .data import Data, match_inputs, pieces, stack
 from .errors import Problem
 from .job import Job, described
 from .lowering.reference import Reference
@@ -26,6 +26,9 @@ from .targets.base import Arrays, Built, Execution
 from .version import VERSION
 
 _TIMED_RUNS: Final = 30
+
+#: How many of the user's samples a proof is led on.
+_PROVEN: Final = 24
 
 #: What accuracy is of, where an engine cannot run here.
 _OF_NETWORK: Final = ", of the network that the builder was given, in ONNX Runtime"
@@ -78,9 +81,11 @@ class Attempt:
 
     def compiled(self) -> Compiled:
         job, target, plan = self.job, self.candidate.target, self.candidate.plan
-        built = target.build(self.candidate.model, job.profile, plan, self.directory, job.progress)
+        model, profile = self.candidate.model, job.profile
+        proof = target.proof(model, profile, plan, self._samples(), job.progress)
+        built = target.build(model, profile, plan, self.directory, job.progress)
         self.vectors.save(self.directory / bundles.VECTORS)
-        usage, report = built.usage, self._report(built)
+        usage, report = built.usage, {**self._report(built), **proof}
         if built.status == "compiled" and target.cannot_run(job.profile) is None:
             # The engine finds its signature in the manifest, so a first one is written to run it.
             bundles.write_manifest(
@@ -95,6 +100,14 @@ class Attempt:
             self.directory, self._manifest(built, report, usage, verdict)
         )
         return Compiled(bundle, usage, verdict)
+
+    def _samples(self) -> Arrays:
+        """Return what a proof is led on: the user's first samples, or the test vectors."""
+        data = self.job.samples or self.job.labelled
+        if data is None:
+            return self.vectors.inputs
+        cut = pieces(self._given(data), self.inputs)
+        return stack(cut[:_PROVEN])
 
     def _execute(self, feeds: Mapping[str, np.ndarray], repeat: int = 0) -> Execution:
         return self.candidate.target.execute(self.directory, self.job.profile, feeds, repeat)

@@ -311,12 +311,12 @@ def candidates(
 
     Raises:
         UsageError, MissingToolError: as `plans` does; the precision needs samples.
-        BudgetError: no plan keeps the accuracy.
+        BudgetError: no plan keeps the accuracy, or fits in another way that its target knows.
         ModelError: no plan takes the model; every reason of every plan is listed.
     """
     found: list[Candidate] = []
     refused: list[Problem] = []
-    inaccurate: list[BudgetError] = []
+    unaffordable: list[BudgetError] = []
     offered = plans(profile, precision, runtime, io, options)
     several = len({(plan.runtime, plan.precision) for _, plan in offered}) > 1
     lowering = _Lowering(model, profile, converter, verify, family)
@@ -334,11 +334,16 @@ def candidates(
             refused += [_of_plan(problem, plan) for problem in _all_of(error)]
             continue
         except BudgetError as error:
-            inaccurate.append(error)
+            unaffordable.append(error)
             continue
         problems = target.check(lowered.model, profile, plan)
         if problems:
             refused += [_of_plan(problem, plan) if several else problem for problem in problems]
+            continue
+        try:
+            plan = target.settled(lowered.model, profile, plan, budget)
+        except BudgetError as error:
+            unaffordable.append(error)
             continue
         usage = target.estimate(lowered.model, profile, plan)
         verdict = Verdict.of(usage, budget)
@@ -355,8 +360,8 @@ def candidates(
             )
         )
     refused = list(dict.fromkeys(refused))  # plans of other threads say the same
-    if not found and inaccurate:
-        raise BudgetError(inaccurate[0].summary, [*inaccurate[0].problems, *refused])
+    if not found and unaffordable:
+        raise BudgetError(unaffordable[0].summary, [*unaffordable[0].problems, *refused])
     if not found:
         raise ModelError(f"the model cannot be compiled for {profile.name}", refused)
     preferred = list(dict.fromkeys(plan.precision for _, plan in offered))

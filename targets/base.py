@@ -20,7 +20,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import onnx_ir as ir
 
-from ..budget import Usage
+from ..budget import Budget, Usage
 from ..errors import MissingToolError, Problem, UsageError
 from ..lowering.analysis.fixes import Lever
 from ..lowering.analysis.program import Sharing
@@ -239,6 +239,14 @@ class Target(abc.ABC):
         """
         return []
 
+    def settled(self, model: ir.Model, profile: Profile, plan: Plan, budget: Budget) -> Plan:
+        """Return the plan with what only the lowered `model` and the budget decide.
+
+        Raises:
+            BudgetError: nothing that could be decided fits.
+        """
+        return plan
+
     def in_float(self, model: ir.Model) -> Mapping[str, str]:
         """Return the nodes of a lowered `model` in integers that it computes in float, and why."""
         return {}
@@ -258,6 +266,22 @@ class Target(abc.ABC):
     @abc.abstractmethod
     def estimate(self, model: ir.Model, profile: Profile, plan: Plan) -> Usage:
         """Return what the lowered `model` would cost, every figure ``estimated`` or ``exact``."""
+
+    def proof(
+        self, model: ir.Model, profile: Profile, plan: Plan, feeds: Arrays, progress: Progress
+    ) -> Mapping[str, Any]:
+        """Prove, before long work, that what `build` is about to make computes what it should.
+
+        Args:
+            feeds: samples for the inputs, as `execute` takes them.
+
+        Returns:
+            The evidence: entries of the manifest's report, JSON as it is.
+
+        Raises:
+            VerificationError: it computes something else.
+        """
+        return {}
 
     @abc.abstractmethod
     def build(
