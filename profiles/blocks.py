@@ -195,8 +195,13 @@ class EthosU(Block):
 class Toolchain(Block):
     """What code is generated for."""
 
-    triple: str = Field(min_length=1, description="LLVM target triple: aarch64-linux-gnu.")
-    cpu: str = Field(min_length=1, description="LLVM processor name: cortex-a76.")
+    triple: str = Field(
+        min_length=1,
+        description="LLVM target triple: aarch64-linux-gnu; of an FPGA ecp5-lattice-none.",
+    )
+    cpu: str = Field(
+        min_length=1, description="LLVM processor name: cortex-a76; of an FPGA its part."
+    )
     features: tuple[Annotated[str, Field(pattern=r"^[+-][A-Za-z0-9][A-Za-z0-9._-]*$")], ...] = (
         Field(default=(), description="LLVM features beyond the processor's own: +dotprod.")
     )

@@ -18,7 +18,10 @@ from .schema import NAME_PATTERN, Profile
 PATH: Final = Path(__file__).resolve().parent / "profile.schema.json"
 
 #: What a file may leave out, since the file that it extends can say it.
-_INHERITED: Final = ("Cpu", "Gpu", "Pcie", "Toolchain", "Android", "DefaultBudget", "Limits")
+_INHERITED: Final = (
+    *("Cpu", "Gpu", "Pcie", "Fpga", "BlockRam", "Board"),
+    *("Toolchain", "Android", "DefaultBudget", "Limits"),
+)
 
 
 def text() -> str:

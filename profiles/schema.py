@@ -36,6 +36,7 @@ from .blocks import (
     Sourced,
     Toolchain,
 )
+from .fpga_schema import Fpga
 from .gpu_schema import Gpu
 
 __all__ = [
@@ -50,6 +51,7 @@ __all__ = [
     "EthosU",
     "Finding",
     "FindingsError",
+    "Fpga",
     "Gpu",
     "Kind",
     "Profile",
@@ -91,6 +93,9 @@ class Profile(Block):
     gpu: Gpu | None = Field(
         default=None, description="The NVIDIA GPU; for the kind gpu, and no other."
     )
+    fpga: Fpga | None = Field(
+        default=None, description="The FPGA and its board; for the kind fpga, and no other."
+    )
     compute: dict[DType, Compute] = Field(
         description="Peak throughput for each dtype that has one."
     )
@@ -114,14 +119,18 @@ class Profile(Block):
     def _complete_peaks(
         cls, compute: dict[DType, Compute], info: ValidationInfo
     ) -> dict[DType, Compute]:
-        """Fill in what follows from the CPU, and refuse a peak that its factors contradict."""
-        if not {"cpu", "dtypes"} <= info.data.keys():
+        """Fill in what follows from CPU or FPGA, and refuse a peak that its factors contradict."""
+        if not {"cpu", "dtypes", "fpga"} <= info.data.keys():
             return compute  # those fields are wrong themselves, and reported so
+        fpga: Fpga | None = info.data["fpga"]
         completed: dict[DType, Compute] = {}
         found: list[Finding] = []
         for dtype, entry in compute.items():
             if dtype not in info.data["dtypes"]:
                 found.append(((dtype,), f"{dtype!r} is not among dtypes"))
+            if fpga is not None and dtype == "int8" and not entry.model_fields_set:
+                completed[dtype] = Compute(peak=fpga.peak)
+                continue
             try:
                 completed[dtype] = entry.completed(dtype, info.data["cpu"])
             except FindingsError as error:
@@ -141,6 +150,11 @@ class Profile(Block):
         if (self.kind == "gpu") != (self.gpu is not None):
             needs = "needs a block gpu" if self.gpu is None else "has no block gpu"
             found.append((("gpu",), f"{kind} {needs}"))
+        if (self.kind == "fpga") != (self.fpga is not None):
+            needs = "needs a block fpga" if self.fpga is None else "has no block fpga"
+            found.append((("fpga",), f"{kind} {needs}"))
+        if self.fpga is not None:
+            found += self.fpga.against(self.memories, self.dtypes)
         if self.gpu is not None:
             found += self.gpu.against(self.dtypes, self.toolchain)
             if "float32" not in self.compute:

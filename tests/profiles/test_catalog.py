@@ -43,7 +43,8 @@ MICROCONTROLLERS = ("ethos-u55-128", "ethos-u65-256")
 MOBILE = tuple(sorted(PHONES + MICROCONTROLLERS))
 GPUS = catalog.names("gpu")  # test_gpu.py has their names
 WITH_CORES = tuple(sorted(CPUS + MOBILE))
-NAMES = tuple(sorted(WITH_CORES + GPUS))
+FPGAS = catalog.names("fpga")  # test_fpga.py has theirs
+NAMES = tuple(sorted(WITH_CORES + GPUS + FPGAS))
 
 
 def figures(value: object, path: str = "") -> list[tuple[str, Sourced[object]]]:

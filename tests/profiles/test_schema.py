@@ -142,9 +142,12 @@ def test_kind_and_cpu_belong_together(kind: str):
     without["compute"] = {"float32": {"peak": given("1 Gop/s")}}
     needs = f"a profile of the kind {kind!r} needs a block cpu"
     assert finding(without) == [(("cpu",), needs)]
-    assert Profile.model_validate({**without, "kind": "fpga"}).threads == 1
+
+
+def test_an_fpga_has_no_cpu_but_a_block_of_its_own():
     assert finding(board(kind="fpga")) == [
-        (("cpu",), "a profile of the kind 'fpga' has no block cpu")
+        (("cpu",), "a profile of the kind 'fpga' has no block cpu"),
+        (("fpga",), "a profile of the kind 'fpga' needs a block fpga"),
     ]
 
 

@@ -1,0 +1,78 @@
+"""The profiles of FPGAs: figures against one another, and what contradicts itself."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+
+from tapeout.errors import ProfileError
+from tapeout.profiles import catalog
+from tapeout.profiles.schema import Profile
+
+NAMES = ("ulx3s-85f",)
+PROFILES = [catalog.load(name) for name in NAMES]
+
+
+def test_the_names():
+    assert catalog.names("fpga") == NAMES
+
+
+@pytest.mark.parametrize("profile", PROFILES, ids=NAMES)
+def test_block_ram_is_the_memory_and_multipliers_the_peak(profile: Profile):
+    fpga = profile.fpga
+    assert fpga is not None
+    assert profile.capacity == fpga.capacity == profile.main_memory.size.value
+    bandwidth = fpga.block_ram.count.value * fpga.block_ram.width / 8 * fpga.clock.value
+    assert profile.main_memory.bandwidth.value == pytest.approx(bandwidth)
+    assert profile.peak("int8") == 2 * fpga.multipliers.value * fpga.clock.value
+    assert fpga.part.lower() == profile.toolchain.cpu.lower()
+
+
+@pytest.mark.parametrize("profile", PROFILES, ids=NAMES)
+def test_no_pin_is_there_twice(profile: Profile):
+    assert profile.fpga is not None
+    pins = profile.to_json()["fpga"]["board"]
+    sites = [text for text in walk(pins) if text is not None]
+    assert len(sites) >= 3
+    assert len(sites) == len(set(sites))
+
+
+def walk(node: Any) -> list[str | None]:
+    """Return every site under a block."""
+    if not isinstance(node, dict):
+        return []
+    own = [node.get("site"), node.get("negative")]
+    return own + [site for part in node.values() for site in walk(part)]
+
+
+def told(**changes: Any) -> list[str]:
+    data = copy.deepcopy(catalog.load("ulx3s-85f").to_json())
+    for path, value in changes.items():
+        *keys, last = path.split("__")
+        block = data
+        for key in keys:
+            block = block[int(key) if key.isdigit() else key]
+        block[last] = value
+    with pytest.raises(ProfileError) as error:
+        catalog.from_json(data, "manifest.json")
+    return [problem.what for problem in error.value.problems]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"fpga__block_ram__count__value": 56},
+            "memories[0].size: 479232 B is not 56 block RAMs of 18432 bits; write 129024 B",
+        ),
+        (
+            {"dtypes": ["int32"], "compute": {}},
+            "dtypes: has no int8, which an FPGA's designs compute with; add it",
+        ),
+        ({"fpga": None}, "fpga: a profile of the kind 'fpga' needs a block fpga"),
+    ],
+)
+def test_what_contradicts_itself_is_told(changes: dict[str, Any], message: str):
+    assert told(**changes) == [message]
