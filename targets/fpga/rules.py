@@ -1,0 +1,229 @@
+"""When beats move through each module of `rtl/`: what the head of its file says, as processes.
+
+Each rule is given the stage, the wires that it reads and those that it writes, and the number of
+frames; it posts offers and readiness in the order of beats and waits for moves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from .design import Stage
+from .events import Events, Process, Wire
+
+#: stage, inputs, outputs -> the parts of the module that run side by side.
+Rule = Callable[[Stage, Sequence[Wire], Sequence[Wire]], tuple[Process, ...]]
+
+
+def adapt(stage: Stage, inputs: Sequence[Wire], outputs: Sequence[Wire]) -> tuple[Process, ...]:
+    """`rtl/adapt.v`."""
+    (source,), (sink,) = inputs, outputs
+    lanes_in, lanes_out = _integers(stage, "IN", "OUT")
+    if lanes_out > lanes_in:
+        return (_gather(source, sink, lanes_out // lanes_in),)
+    return (_scatter(source, sink, lanes_in // lanes_out),)
+
+
+def _gather(source: Wire, sink: Wire, pieces: int) -> Process:
+    edge = beat = whole = 0
+    while True:
+        for _ in range(pieces):
+            source.ready(edge)
+            while len(source.moves) <= beat:
+                yield source.moves, beat
+            edge = source.moves[beat] + 1
+            beat += 1
+        sink.offer(edge)
+        while len(sink.moves) <= whole:
+            yield sink.moves, whole
+        edge = sink.moves[whole]
+        whole += 1
+
+
+def _scatter(source: Wire, sink: Wire, pieces: int) -> Process:
+    edge = beat = piece = 0
+    while True:
+        source.ready(edge)
+        while len(source.moves) <= beat:
+            yield source.moves, beat
+        for number in range(1, pieces + 1):
+            sink.offer(source.moves[beat] + number)
+        piece += pieces
+        beat += 1
+        while len(sink.moves) < piece:
+            yield sink.moves, piece - 1
+        edge = sink.moves[piece - 1]
+
+
+def fifo(stage: Stage, inputs: Sequence[Wire], outputs: Sequence[Wire]) -> tuple[Process, ...]:
+    """`rtl/fifo.v`."""
+    (source,), (sink,) = inputs, outputs
+    (depth,) = _integers(stage, "DEPTH")
+    latency = 5 if stage.parameters["STYLE"] == "block" else 2
+    return _enter(source, sink, depth), _leave(source, sink, latency)
+
+
+def _enter(source: Wire, sink: Wire, depth: int) -> Process:
+    """Take a beat while fewer than `depth` were taken and not given."""
+    for _ in range(depth):
+        source.ready(1)  # the first edge after the reset finds it shut
+    beat = 0
+    while True:
+        while len(sink.moves) <= beat:
+            yield sink.moves, beat
+        source.ready(sink.moves[beat] + 1)
+        beat += 1
+
+
+def _leave(source: Wire, sink: Wire, latency: int) -> Process:
+    """Offer every beat so many edges after it came."""
+    beat = 0
+    while True:
+        while len(source.moves) <= beat:
+            yield source.moves, beat
+        sink.offer(source.moves[beat] + latency)
+        beat += 1
+
+
+def tee(stage: Stage, inputs: Sequence[Wire], outputs: Sequence[Wire]) -> tuple[Process, ...]:
+    """`rtl/tee.v`."""
+    (source,) = inputs
+    return (_copy(source, outputs),)
+
+
+def lookup(stage: Stage, inputs: Sequence[Wire], outputs: Sequence[Wire]) -> tuple[Process, ...]:
+    """`rtl/lookup.v`."""
+    (source,) = inputs
+    return (_copy(source, outputs),)
+
+
+def _copy(source: Wire, sinks: Sequence[Wire]) -> Process:
+    """Hold a beat until each sink has taken it."""
+    edge = beat = 0
+    while True:
+        source.ready(edge)
+        while len(source.moves) <= beat:
+            yield source.moves, beat
+        for sink in sinks:
+            sink.offer(source.moves[beat] + 1)
+        for sink in sinks:
+            while len(sink.moves) <= beat:
+                yield sink.moves, beat
+        edge = max(sink.moves[beat] for sink in sinks)
+        beat += 1
+
+
+def concat(stage: Stage, inputs: Sequence[Wire], outputs: Sequence[Wire]) -> tuple[Process, ...]:
+    """`rtl/concat.v`."""
+    (sink,) = outputs
+    return (_alternate(tuple(zip(inputs, _integers(stage, "FIRST", "SECOND"), strict=True)), sink),)
+
+
+def _alternate(sources: Sequence[tuple[Wire, int]], sink: Wire) -> Process:
+    """Copy so many beats of each source in turn."""
+    edge = beat = pixel = 0
+    while True:
+        for source, beats in sources:
+            for index in range(pixel * beats, (pixel + 1) * beats):
+                source.ready(edge)
+                while len(source.moves) <= index:
+                    yield source.moves, index
+                sink.offer(source.moves[index] + 1)
+                while len(sink.moves) <= beat:
+                    yield sink.moves, beat
+                edge = sink.moves[beat]
+                beat += 1
+        pixel += 1
+
+
+def argmax(stage: Stage, inputs: Sequence[Wire], outputs: Sequence[Wire]) -> tuple[Process, ...]:
+    """`rtl/argmax.v`."""
+    (source,), (sink,) = inputs, outputs
+    (channels,) = _integers(stage, "CHANNELS")
+    return (_last(source, sink, channels),)
+
+
+def _last(source: Wire, sink: Wire, beats: int) -> Process:
+    """Give one beat for so many, whose last waits until the one before is taken."""
+    edge = beat = group = 0
+    while True:
+        for number in range(beats):
+            last = number == beats - 1
+            if last and group:
+                while len(sink.moves) < group:
+                    yield sink.moves, group - 1
+                edge = max(edge, sink.moves[group - 1])
+            source.ready(edge)
+            while len(source.moves) <= beat:
+                yield source.moves, beat
+            edge = source.moves[beat] + 1
+            beat += 1
+        sink.offer(edge)
+        group += 1
+
+
+def resize(stage: Stage, inputs: Sequence[Wire], outputs: Sequence[Wire]) -> tuple[Process, ...]:
+    """`rtl/resize.v`."""
+    (source,), (sink,) = inputs, outputs
+    width, beats, down, across = _integers(stage, "WIDTH", "BEATS", "DOWN", "ACROSS")
+    gone = Events(source.queue)
+    order = tuple(
+        (pixel * beats + beat, row == down - 1 and column == across - 1)
+        for row in range(down)
+        for pixel in range(width)
+        for column in range(across)
+        for beat in range(beats)
+    )
+    return _fill(source, gone, width * beats), _repeat(source, sink, gone, width * beats, order)
+
+
+def _fill(source: Wire, gone: Events, size: int) -> Process:
+    """Take beats into a memory of this size; `gone` are the last reads of each."""
+    for _ in range(size):
+        source.ready(0)
+    beat = 0
+    while True:
+        while len(gone) <= beat:
+            yield gone, beat
+        source.ready(gone[beat] + 1)
+        beat += 1
+
+
+def _repeat(
+    source: Wire, sink: Wire, gone: Events, size: int, order: Sequence[tuple[int, bool]]
+) -> Process:
+    """Give the beats of each row in this order, the last time where it says so."""
+    first = edge = count = 0
+    while True:
+        for place, last in order:
+            beat = first + place
+            while len(source.moves) <= beat:
+                yield source.moves, beat
+            edge = max(edge, source.moves[beat] + 1)
+            if last:
+                gone.add(edge)
+            edge += 1
+            if count:
+                while len(sink.moves) < count:
+                    yield sink.moves, count - 1
+                edge = max(edge, sink.moves[count - 1])
+            sink.offer(edge + 1)
+            count += 1
+        first += size
+
+
+def _integers(stage: Stage, *names: str) -> Iterator[int]:
+    """Return parameters of a stage that are numbers."""
+    return (int(stage.parameters[name]) for name in names)
+
+
+#: module -> its rule.
+RULES: Mapping[str, Rule] = {
+    "adapt": adapt,
+    "argmax": argmax,
+    "concat": concat,
+    "fifo": fifo,
+    "lookup": lookup,
+    "resize": resize,
+    "tee": tee,
+}
