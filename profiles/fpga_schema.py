@@ -27,19 +27,12 @@ class BlockRam(Block):
 
     name: str = Field(pattern=_WORD, description="The primitive, as synthesis counts it: DP16KD.")
     count: Sourced[Count] = Field(description="How many there are.")
-    shapes: tuple[tuple[Count, Count], ...] = Field(
-        min_length=1, description="Width in bits and depth in words of each shape that one takes."
-    )
+    bits: Sourced[Count] = Field(description="Bits that one holds, parity bits included.")
 
     @property
-    def bits(self) -> int:
-        """Bits of one, in the shape that holds most."""
-        return max(width * depth for width, depth in self.shapes)
-
-    @property
-    def width(self) -> int:
-        """Bits that one reads in a cycle, in its widest shape."""
-        return max(width for width, _ in self.shapes)
+    def size(self) -> int:
+        """Bytes of all together."""
+        return self.count.value * self.bits.value // 8
 
 
 class Pin(Block):
@@ -128,11 +121,6 @@ class Fpga(Block):
         return self.family in OPEN_FAMILIES
 
     @property
-    def capacity(self) -> int:
-        """Bytes of its block RAM, all together."""
-        return self.block_ram.count.value * self.block_ram.bits // 8
-
-    @property
     def peak(self) -> Sourced[OpsPerSecond]:
         """Operations per second of its multipliers at the clock that designs are built for."""
         count, clock = self.multipliers.value, self.clock.value
@@ -143,9 +131,10 @@ class Fpga(Block):
         """Return where the rest of its profile contradicts it."""
         found: list[Finding] = []
         stated = memories[0].size.value
-        if stated != self.capacity:
-            count, bits = self.block_ram.count.value, self.block_ram.bits
-            told = f"{stated} B is not {count} block RAMs of {bits} bits; write {self.capacity} B"
+        if stated != self.block_ram.size:
+            count, bits = self.block_ram.count.value, self.block_ram.bits.value
+            told = f"{stated} B is not {count} block RAMs of {bits} bits"
+            told = f"{told}; write {self.block_ram.size} B"
             found.append((("memories", 0, "size"), told))
         if "int8" not in dtypes:
             found.append((("dtypes",), "has no int8, which an FPGA's designs compute with; add it"))

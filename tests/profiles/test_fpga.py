@@ -11,7 +11,20 @@ from tapeout.errors import ProfileError
 from tapeout.profiles import catalog
 from tapeout.profiles.schema import Profile
 
-NAMES = ("ulx3s-85f",)
+NAMES = (
+    "arty-a7-100t",
+    "arty-a7-35t",
+    "colorlight-i9",
+    "icebreaker",
+    "orangecrab-25f",
+    "orangecrab-85f",
+    "pynq-z2",
+    "ulx3s-12f",
+    "ulx3s-25f",
+    "ulx3s-45f",
+    "ulx3s-85f",
+    "zcu104",
+)
 PROFILES = [catalog.load(name) for name in NAMES]
 
 
@@ -23,8 +36,9 @@ def test_the_names():
 def test_block_ram_is_the_memory_and_multipliers_the_peak(profile: Profile):
     fpga = profile.fpga
     assert fpga is not None
-    assert profile.capacity == fpga.capacity == profile.main_memory.size.value
-    bandwidth = fpga.block_ram.count.value * fpga.block_ram.width / 8 * fpga.clock.value
+    assert profile.capacity == fpga.block_ram.size == profile.main_memory.size.value
+    widest = {18432: 36, 4096: 16}[fpga.block_ram.bits.value]
+    bandwidth = fpga.block_ram.count.value * widest / 8 * fpga.clock.value
     assert profile.main_memory.bandwidth.value == pytest.approx(bandwidth)
     assert profile.peak("int8") == 2 * fpga.multipliers.value * fpga.clock.value
     assert fpga.part.lower() == profile.toolchain.cpu.lower()
