@@ -15,9 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
-from tapeout.targets.fpga import verilator
+from tapeout.targets.fpga import memories, verilator
 from tapeout.targets.fpga.design import Rom, Stage
+from tapeout.targets.fpga.memories import Shape
 from tapeout.targets.fpga.verilator import Port, Simulator, Stalls
+from tapeout.targets.fpga.verilog import RTL
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -46,10 +48,10 @@ class Case:
 
     Attributes:
         module: in ``rtl/``, or among the sources that `check` is given.
-        parameters: text is a string in Verilog.
+        parameters: text is a string in Verilog; those of the memories as `memories.parameters`
+            gives them (each case gets files of its own).
         inputs, expected: of its streams, in order: ``s`` and ``m``, or ``s0``, ``s1``, ``m0``...
-        roms: parameter -> what one `$readmemh` reads; the parameter becomes the file's name.
-        files: other files that it reads, name -> text; in the folder where the simulation runs.
+        roms: parameter -> what the memory that it names holds.
         is_registered: whether its outputs must follow from registers alone.
         vectors: whether several streams of one side are one port each of valid, ready and data,
             stream 0 lowest, called ``s`` or ``m``.
@@ -60,7 +62,6 @@ class Case:
     inputs: Sequence[Data]
     expected: Sequence[Data]
     roms: Mapping[str, Rom] = dataclasses.field(default_factory=dict)
-    files: Mapping[str, str] = dataclasses.field(default_factory=dict)
     is_registered: bool = True
     vectors: bool = False
 
@@ -139,21 +140,18 @@ def build(cases: Sequence[Case], folder: Path, sources: Mapping[str, str]) -> Si
     ports: list[Port] = []
     instances = []
     for index, case in enumerate(cases):
-        files |= case.files
-        names = {parameter: f"c{index}_{parameter}.hex" for parameter in case.roms}
-        files |= {names[parameter]: rom_text(rom) for parameter, rom in case.roms.items()}
+        names = {parameter: f"c{index}_{parameter}" for parameter in case.roms}
+        for parameter, rom in case.roms.items():
+            width, depth = (
+                case.parameters.get(f"{parameter}_{of}", 0) for of in ("WIDTH", "DEPTH")
+            )
+            files |= memories.files(names[parameter], rom, Shape(int(width), int(depth)))
         ports += _ports(index, case)
         instances.append(_instance(index, case, {**case.parameters, **names}))
     declarations = [f"  input clk, input rst{''.join(map(_declaration, ports))}"]
     body = "\n".join(["module cases (", *declarations, ");", *instances, "endmodule", ""])
-    return verilator.build("cases", ports, {**files, "cases.v": body}, folder)
-
-
-def rom_text(rom: Rom) -> str:
-    """Return what `$readmemh` reads."""
-    digits = -(-rom.width // 4)
-    words = np.packbits(rom.bits, axis=1, bitorder="little")[:, ::-1]
-    return "".join(f"{word.tobytes().hex()[-digits:].zfill(digits)}\n" for word in words)
+    files |= {"cases.v": body}
+    return verilator.build("cases", ports, files, folder, library=RTL)
 
 
 def _ports(index: int, case: Case) -> list[Port]:
@@ -178,10 +176,7 @@ def _declaration(port: Port) -> str:
 
 
 def _instance(index: int, case: Case, parameters: Mapping[str, int | str]) -> str:
-    given = ", ".join(
-        f'.{name}("{value}")' if isinstance(value, str) else f".{name}({value})"
-        for name, value in parameters.items()
-    )
+    given = ", ".join(f".{name}({_literal(value)})" for name, value in parameters.items())
     wires = [".clk(clk)", ".rst(rst)"]
     for side, count in (("s", len(case.inputs)), ("m", len(case.expected))):
         for part in ("valid", "ready", "data"):
@@ -191,6 +186,12 @@ def _instance(index: int, case: Case, parameters: Mapping[str, int | str]) -> st
             else:
                 wires += [f".{side}{k}_{part}({end})" for k, end in enumerate(ends)]
     return f"  {case.module} #({given}) c{index} ({', '.join(wires)});"
+
+
+def _literal(value: int | str) -> str:
+    if isinstance(value, str):
+        return f'"{value}"'
+    return f"{'-' if value < 0 else ''}{max(value.bit_length() + 1, 32)}'sd{abs(value)}"
 
 
 def _beats(data: Data) -> Beats:

@@ -8,8 +8,8 @@ random or never, and watch that the streams keep to their rules:
 - valid, ready and data of the module follow from registers alone, not from what the other side
   does in the same cycle (a module may be allowed to break this).
 
-A run starts with a reset of four cycles; cycle 0 is the first one after it. Where it stalls, another
-piece of a run and its reset come before, so that nothing is left over from a frame cut short; what
+A run starts with a reset of four cycles; cycle 0 is the first one after it. Where it stalls, a
+piece of a run and its reset come before: nothing may be left over from a frame cut short. What
 Verilog leaves undefined at the start is random, and differs from seed to seed.
 """
 
@@ -32,9 +32,6 @@ from ...errors import MissingToolError, Problem, TapeoutError
 from ..process import ending
 
 HERE: Final = Path(__file__).resolve().parent
-
-#: Where the modules of the engines are.
-RTL: Final = HERE / "rtl"
 
 _TOOLS: Final = {"verilator": "verilator", "g++": "g++"}  # what is called -> Debian's package
 _LIBRARY: Final = ("verilated.cpp", "verilated_threads.cpp")
@@ -197,15 +194,16 @@ def build(
     sources: Mapping[str, str],
     folder: Path,
     *,
+    library: Path | None = None,
     optimization: str = "-O1",
 ) -> Simulator:
     """Compile a top module to a program.
 
     Args:
         top: the name of the module, which one of the sources defines.
-        sources: file name -> text: Verilog (``.v``), and what `$readmemh` reads. Modules that they
-            do not define are looked for in `RTL`.
+        sources: file name -> text: Verilog (``.v``), and what `$readmemh` reads.
         folder: an empty one, where all of it stays as long as the simulator is used.
+        library: where modules that the sources do not define are looked for.
         optimization: of the C++ compiler.
 
     Raises:
@@ -218,16 +216,8 @@ def build(
     verilog = sorted(name for name in sources if name.endswith(".v"))
     command = ["verilator", "--cc", "--top-module", top, "--prefix", "Vtop", "-Mdir", "model"]
     # Widths: what is wider than its place is cut, as Verilog says and the tests of each module see.
-    command += [
-        "-O3",
-        "--x-assign",
-        "unique",
-        "--x-initial",
-        "unique",
-        "-Wno-WIDTH",
-        "-y",
-        str(RTL),
-    ]
+    command += ["-O3", "--x-assign", "unique", "--x-initial", "unique", "-Wno-WIDTH"]
+    command += ["-y", str(library)] if library else []
     _must([*command, *verilog], folder, "verilator")
     (folder / "ports.h").write_text(_port_table(ports), encoding="ascii")
     units = sorted(path.name for path in (folder / "model").glob("*.cpp"))
