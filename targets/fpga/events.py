@@ -41,31 +41,31 @@ Process = Generator[tuple[Events, int], None, None]
 
 
 class Wire:
-    """A stream: `moves` are the edges at which its beats move."""
+    """A stream: `offers` are the edges from which on its beats are there, `moves` when they move."""
 
-    __slots__ = ("_offers", "_readies", "moves", "queue")
+    __slots__ = ("_readies", "moves", "offers", "queue")
 
     def __init__(self, queue: deque[Process]) -> None:
         self.queue = queue
+        self.offers = Events(queue)
         self.moves = Events(queue)
-        self._offers: deque[int] = deque()
         self._readies: deque[int] = deque()
 
     def offer(self, edge: int) -> None:
         """Give the next beat from this edge on."""
-        self._offers.append(edge)
+        self.offers.add(edge)
         if self._readies:
             self._move()
 
     def ready(self, edge: int) -> None:
         """Take the next beat from this edge on."""
         self._readies.append(edge)
-        if self._offers:
+        if len(self.offers) > len(self.moves):
             self._move()
 
     def _move(self) -> None:
-        edge = max(self._offers.popleft(), self._readies.popleft())
         moves = self.moves
+        edge = max(self.offers[len(moves)], self._readies.popleft())
         moves.add(max(edge, moves[-1] + 1) if moves else edge)
 
 

@@ -136,6 +136,31 @@ def _alternate(sources: Sequence[tuple[Wire, int]], sink: Wire) -> Process:
         pixel += 1
 
 
+def add(stage: Stage, inputs: Sequence[Wire], outputs: Sequence[Wire]) -> tuple[Process, ...]:
+    """`rtl/add.v`."""
+    first, second = inputs
+    (sink,) = outputs
+    return (_pairs(first, second, sink, places=16, latency=8),)
+
+
+def _pairs(first: Wire, second: Wire, sink: Wire, places: int, latency: int) -> Process:
+    """Use two beats as soon as both are there and one of so many places is free."""
+    edge = beat = 0
+    while True:
+        first.ready(edge)
+        second.ready(edge)
+        for moves in (first.moves, second.moves):
+            while len(moves) <= beat:
+                yield moves, beat
+        edge = max(edge, first.moves[beat], second.moves[beat]) + 1
+        if beat >= places:
+            while len(sink.moves) <= beat - places:
+                yield sink.moves, beat - places
+            edge = max(edge, sink.moves[beat - places] + 1)
+        sink.offer(edge + latency)
+        beat += 1
+
+
 def argmax(stage: Stage, inputs: Sequence[Wire], outputs: Sequence[Wire]) -> tuple[Process, ...]:
     """`rtl/argmax.v`."""
     (source,), (sink,) = inputs, outputs
@@ -220,6 +245,7 @@ def _integers(stage: Stage, *names: str) -> Iterator[int]:
 #: module -> its rule.
 RULES: Mapping[str, Rule] = {
     "adapt": adapt,
+    "add": add,
     "argmax": argmax,
     "concat": concat,
     "fifo": fifo,
