@@ -1,0 +1,50 @@
+"""Channels one behind the other: `rtl/concat.v`, for two tensors."""
+
+from __future__ import annotations
+
+import math
+
+from ..design import Folding, Stage
+from ..graph import Concat, Network
+from ..memories import Memory
+from ..resources import Cost
+from .arithmetic import divisors
+from .names import inputs_of, name_of, output_of
+
+
+def foldings(layer: Concat, network: Network) -> tuple[Folding, ...]:
+    """Return one for each common divisor of both inputs' channels."""
+    return tuple(Folding(pe) for pe in divisors(math.gcd(*_channels(layer, network))))
+
+
+def period(layer: Concat, folding: Folding, network: Network) -> int:
+    """Return the cycles from one frame to the next: one for each beat."""
+    return layer.output.size // folding.pe
+
+
+def stage(layer: Concat, folding: Folding, network: Network, memory: Memory) -> Stage:
+    """Return the module that reads two streams of `pe` lanes in turn."""
+    first, second = _channels(layer, network)
+    return Stage(
+        name=name_of(layer, network),
+        module="concat",
+        parameters={
+            "PE": folding.pe,
+            "FIRST": first // folding.pe,
+            "SECOND": second // folding.pe,
+        },
+        inputs=inputs_of(layer, network),
+        outputs=(output_of(layer, network),),
+        layer=layer.name,
+    )
+
+
+def _channels(layer: Concat, network: Network) -> tuple[int, ...]:
+    return tuple(network.tensor(name).channels for name in layer.inputs)
+
+
+def cost(stage: Stage) -> Cost:
+    """Return what the module takes: a register, a choice before it, and a counter."""
+    pe, first, second = (int(stage.parameters[name]) for name in ("PE", "FIRST", "SECOND"))
+    count = max(first, second).bit_length()
+    return Cost(0, 0, 8 * pe + 4 * count + 6, 8 * pe + count + 2)

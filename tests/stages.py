@@ -1,0 +1,74 @@
+"""One layer as a network of its own: its engine's stage, simulated, against the integer reference."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import deque
+from collections.abc import Sequence
+
+import numpy as np
+
+from rtl import Case, Cycles
+from tapeout.targets.fpga import memories, reference
+from tapeout.targets.fpga.design import Folding, Stage
+from tapeout.targets.fpga.elaborate import lanes_in, lanes_out
+from tapeout.targets.fpga.engines import engine
+from tapeout.targets.fpga.events import Process, Wire, run
+from tapeout.targets.fpga.graph import Layer, Network, Tensor
+from tapeout.targets.fpga.rules import RULES
+
+
+#: Modules that pass on `ready` within a cycle.
+UNREGISTERED = ("adapt", "argmax", "concat", "lookup", "tee")
+
+
+def case_of(
+    layer: Layer,
+    inputs: Sequence[Tensor],
+    folding: Folding,
+    data: Sequence[np.ndarray],
+    family: str = "ecp5",
+) -> Case:
+    """Return the case of a layer's engine on frames, int8 [frames, height, width, channels]."""
+    network = network_of(layer, inputs)
+    stage = engine(layer, network).stage(layer, folding, network, memories.MEMORIES[family])
+    result = reference.compute(layer, *data)
+    case = Case.of(
+        stage,
+        [item.reshape(-1, lanes_in(stage)) for item in data],
+        [result.reshape(-1, lanes_out(stage))],
+    )
+    return dataclasses.replace(case, is_registered=stage.module not in UNREGISTERED)
+
+
+def network_of(layer: Layer, inputs: Sequence[Tensor]) -> Network:
+    """Return a network that ends in a layer; what else the layer reads is given by others."""
+    others = tuple(Layer(item.name, (), item) for item in inputs[1:])
+    return Network(inputs[0], (*others, layer))
+
+
+def assert_timed(cases: Sequence[Case], cycles: Sequence[Cycles]) -> None:
+    """Assert that beats moved in the cycles that the module's rule says."""
+    for case, found in zip(cases, cycles, strict=True):
+        expected = expected_cycles(case)
+        for which, (wanted, moved) in enumerate(
+            zip(expected, (*found.inputs, *found.outputs), strict=True)
+        ):
+            assert moved.tolist() == wanted, (case.module, case.parameters, which)
+
+
+def expected_cycles(case: Case) -> list[list[int]]:
+    """Return the edges at which the beats of each stream move, inputs first, if nothing stalls."""
+    queue: deque[Process] = deque()
+    wires = [Wire(queue) for _ in (*case.inputs, *case.expected)]
+    inputs, outputs = wires[: len(case.inputs)], wires[len(case.inputs) :]
+    stage = Stage("case", case.module, case.parameters, (), (), "")
+    queue.extend(RULES[case.module](stage, inputs, outputs))
+    for wire, data in zip(inputs, case.inputs, strict=True):
+        for _ in range(len(data)):
+            wire.offer(0)
+    for wire, data in zip(outputs, case.expected, strict=True):
+        for _ in range(len(data)):
+            wire.ready(0)
+    run(queue)
+    return [wire.moves for wire in wires]

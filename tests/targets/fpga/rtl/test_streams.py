@@ -1,0 +1,100 @@
+"""The modules without a window: streams in, streams out, element by element or pixel by pixel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from rtl import Case, check
+from stages import assert_timed, case_of
+from tapeout.targets.fpga.design import Folding
+from tapeout.targets.fpga.graph import (
+    Add,
+    ArgMax,
+    Concat,
+    Table,
+    Tensor,
+)
+
+FRAMES = 3
+EXTREMES = np.array([-128, 127], np.int8)
+
+
+def frames(random: np.random.Generator, tensor: Tensor) -> np.ndarray:
+    """Return frames of any numbers, one in four of them the least or the greatest."""
+    shape = (FRAMES, *tensor.shape)
+    values = random.integers(-128, 128, shape, dtype=np.int8)
+    return np.where(random.random(shape) < 0.25, random.choice(EXTREMES, shape), values)
+
+
+def image(name: str, channels: int, height: int = 3, width: int = 4) -> Tensor:
+    return Tensor(name, height, width, channels)
+
+
+def adapts(random: np.random.Generator) -> Iterator[Case]:
+    for lanes_in, lanes_out, bits in ((1, 4, 8), (2, 4, 8), (6, 2, 8), (8, 1, 8), (1, 3, 16)):
+        lanes = max(lanes_in, lanes_out)
+        dtype = np.int8 if bits == 8 else np.int16
+        values = random.integers(np.iinfo(dtype).min, 128, (60, lanes), dtype=dtype)
+        yield Case(
+            "adapt",
+            {"BITS": bits, "IN": lanes_in, "OUT": lanes_out},
+            [values.reshape(-1, lanes_in)],
+            [values.reshape(-1, lanes_out)],
+            is_registered=False,
+        )
+
+
+def tees(random: np.random.Generator) -> Iterator[Case]:
+    values = random.integers(-128, 128, (80, 3), dtype=np.int8)
+    yield Case("tee", {"WIDTH": 24}, [values], [values, values], is_registered=False)
+
+
+def adds(random: np.random.Generator) -> Iterator[Case]:
+    limits = 1 << 17
+    for pe, multipliers, shift in (
+        (1, (limits - 1, limits - 1), 17),
+        (2, (1 - limits, limits - 1), 18),
+        (6, (37_111, -90_001), 16),
+        (3, (limits - 1, 3), 34),
+        (6, (1, 2), 1),
+    ):
+        bias = int(random.integers(-(1 << 25), 1 << 25)) >> (34 - shift if shift < 34 else 0)
+        zero = int(random.integers(-128, 128))
+        low = int(random.choice([-128, zero]))
+        layer = Add(
+            "sum", ("a", "b"), image("c", 6), multipliers, bias, shift, zero, low, max(low, 120)
+        )
+        inputs = image("a", 6), image("b", 6)
+        yield case_of(layer, inputs, Folding(pe), [frames(random, item) for item in inputs])
+
+
+def tables(random: np.random.Generator) -> Iterator[Case]:
+    for pe in (1, 4):
+        values = random.integers(-128, 128, 256, dtype=np.int8)
+        layer = Table("function", ("a",), image("b", 8), values)
+        tensor = image("a", 8)
+        yield case_of(layer, [tensor], Folding(pe), [frames(random, tensor)])
+
+
+def concats(random: np.random.Generator) -> Iterator[Case]:
+    for pe, first, second in ((1, 3, 5), (2, 8, 2), (4, 4, 4)):
+        inputs = image("a", first), image("b", second)
+        layer = Concat("joined", ("a", "b"), image("c", first + second))
+        yield case_of(layer, inputs, Folding(pe), [frames(random, item) for item in inputs])
+
+
+def indices(random: np.random.Generator) -> Iterator[Case]:
+    for channels in (1, 2, 11):
+        tensor = image("a", channels)
+        layer = ArgMax("class", ("a",), Tensor("b", 3, 4, 1, bits=16))
+        yield case_of(layer, [tensor], Folding(), [frames(random, tensor)])
+
+
+def test_are_exact_in_value_and_time(tmp_path: Path) -> None:
+    random = np.random.default_rng(6)
+    makers = (adapts, tees, adds, tables, concats, indices)
+    cases = [case for maker in makers for case in maker(random)]
+    assert_timed(cases, check(cases, tmp_path))
