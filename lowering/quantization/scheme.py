@@ -57,6 +57,17 @@ _FIXED: Final = MappingProxyType(
     }
 )
 
+#: Functions of one number, of which FPGAs keep a table of 256; those with a fixed range.
+_TABLES: Final = frozenset(
+    {
+        "Abs", "Celu", "Div", "Elu", "Erf", "Gelu", "HardSwish", "Mish", "PRelu", "Selu",
+        "Softplus", "Softsign", "Swish", "ThresholdedRelu",
+    }
+)  # fmt: skip
+_SHARES: Final = MappingProxyType(
+    {name: _FIXED[name] for name in ("HardSigmoid", "Sigmoid", "Tanh")}
+)
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Scheme:
@@ -191,6 +202,16 @@ _ALL: Final[tuple[AnyScheme, ...]] = (
         # Newer runtimes take more than one; NNAPI and older ones do not.
         one_scale=frozenset({"Gemm", "MatMul"}),
         kernels="TFLite",
+    ),
+    Scheme(
+        "fpga",
+        "integers from the input to the output, weights per channel in every node",
+        operators=LINEAR | PASSING | _COMPUTING | _TABLES | {"GlobalMaxPool"} | frozenset(_SHARES),
+        fixed=_SHARES,
+        float_outputs=False,
+        passing=PASSING | {"GlobalMaxPool", "Resize"},
+        same_in_concat=True,
+        kernels="an FPGA's engines",
     ),
     Scheme(
         "tensorrt",

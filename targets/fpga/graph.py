@@ -17,7 +17,6 @@ class Tensor:
     """One frame of data between layers: height x width x channels; a vector is 1 x 1 x channels.
 
     Attributes:
-        scale, zero: a number q stands for scale x (q - zero).
         bits: of one element, two's complement: 8, or 16 for an index.
     """
 
@@ -25,8 +24,6 @@ class Tensor:
     height: int
     width: int
     channels: int
-    scale: float = 1.0
-    zero: int = 0
     bits: int = 8
 
     @property

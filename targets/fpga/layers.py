@@ -1,0 +1,322 @@
+"""What one node of the lowered model becomes: a layer of the integer graph."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import numpy as np
+import onnx_ir as ir
+
+from ...lowering import resizing
+from ...lowering.integer import operators
+from ...lowering.matching import array_of, shape_of
+from ...lowering.opset import DOMAIN
+from .graph import (
+    Add,
+    AveragePool,
+    Concat,
+    Conv,
+    Layer,
+    MaxPool,
+    Requantization,
+    Resize,
+    Table,
+    Tensor,
+    Window,
+)
+from .requantize import ratios, reach, requantization
+
+
+class UnsupportedError(Exception):
+    """No engine does a node's work.
+
+    Attributes:
+        what: why, with the offending value.
+        fix: what to do about it.
+    """
+
+    def __init__(self, what: str, fix: str = "") -> None:
+        super().__init__(what)
+        self.what, self.fix = what, fix
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """What a layer reads: a tensor, and the shape that the model sees in it.
+
+    Attributes:
+        shape: without the frames' axis; of as many elements, in the same order.
+    """
+
+    tensor: Tensor
+    shape: tuple[int, ...]
+
+    @property
+    def image(self) -> Tensor:
+        """The tensor, if it is the image that the model sees."""
+        if image_of(self.shape) != self.tensor.shape:
+            seen, given = list(self.shape), list(self.tensor.shape)
+            raise UnsupportedError(
+                f"reads {self.tensor.name!r} as {seen}, which comes as {given}",
+                "an engine that reshapes images is not there; a matrix product may flatten one",
+            )
+        return self.tensor
+
+
+def image_of(shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """Return height, width and channels of one frame's shape, channels last.
+
+    Raises:
+        UnsupportedError: there are more dimensions.
+    """
+    if not 1 <= len(shape) <= 3:
+        raise UnsupportedError(
+            f"a frame of shape {list(shape)}", "engines compute with one to three dimensions"
+        )
+    height, width, channels = (1,) * (3 - len(shape)) + shape
+    return height, width, channels
+
+
+def layer_of(node: ir.Node, sources: Sequence[Source]) -> Layer:
+    """Return the layer that does a node's work.
+
+    Args:
+        node: its constants are inputs of it; `is_layer` holds of it.
+        sources: what it reads besides, in order.
+
+    Raises:
+        UnsupportedError: no engine can; says why.
+    """
+    return _LAYERS[_key(node)](node, *sources)
+
+
+def is_layer(node: ir.Node) -> bool:
+    """Whether the operator is one that engines are there for, and all its numbers are int8."""
+    values = (*node.outputs, *data_of(node))
+    return _key(node) in _LAYERS and all(value.dtype == ir.DataType.INT8 for value in values)
+
+
+def data_of(node: ir.Node) -> list[ir.Value]:
+    """Return the inputs of a node that are computed, in order."""
+    return [value for value in node.inputs if value is not None and array_of(value) is None]
+
+
+def _key(node: ir.Node) -> str:
+    return node.op_type if node.domain in ("", DOMAIN) else ""
+
+
+def _image(node: ir.Node) -> tuple[int, int, int]:
+    """Return the image that a node gives, as the model sees it."""
+    return image_of((shape_of(node.outputs[0]) or ())[1:])
+
+
+def _output(node: ir.Node, shape: tuple[int, int, int]) -> Tensor:
+    return Tensor(str(node.outputs[0].name), *shape)
+
+
+def _constant(node: ir.Node, name: str) -> np.ndarray:
+    """Return a constant input of one of our integer operators by name."""
+    found = array_of(node.inputs[operators()[node.op_type].inputs.index(name)])
+    if found is None:
+        raise UnsupportedError(f"its {name} is computed", "engines hold it as a constant")
+    return found
+
+
+def _number(node: ir.Node, name: str) -> int:
+    return int(_constant(node, name).reshape(()))
+
+
+def _require_streams(node: ir.Node, sources: Sequence[Source], count: int) -> None:
+    if len(sources) != count:
+        constants = count - len(sources)
+        raise UnsupportedError(f"{constants} of {count} inputs are constants", "all are streams")
+
+
+def _window(node: ir.Node, source: Tensor, output: tuple[int, int, int]) -> Window:
+    """Return the window of a channels-last node, with pads up to where the last window ends."""
+    kernel, strides, dilations, pads = (
+        tuple(node.attributes.get_ints(name, ()))
+        for name in ("kernel_shape", "strides", "dilations", "pads")
+    )
+    missing = 2 - len(kernel)  # of a signal the height, 1
+    ones, rank = (1,) * missing, len(kernel)
+    (height, width), (down, across), (y, x) = (
+        ones + found for found in (kernel, strides, dilations)
+    )
+    (top, left), (bottom, right) = ((0,) * missing + found for found in (pads[:rank], pads[rank:]))
+    bottom = max(bottom, (output[0] - 1) * down + (height - 1) * y + 1 - source.height - top)
+    right = max(right, (output[1] - 1) * across + (width - 1) * x + 1 - source.width - left)
+    return Window((height, width), (down, across), (y, x), (top, left, bottom, right))
+
+
+def _requantization(
+    node: ir.Node, channels: int, sums: tuple[np.ndarray, np.ndarray]
+) -> Requantization:
+    factors = np.broadcast_to(_constant(node, "multiplier").reshape(-1), (channels,))
+    low, high = (node.attributes.get_int(name, 0) for name in ("low", "high"))
+    zero = _number(node, "y_zero_point")
+    return requantization(factors.astype(np.float64), sums, zero, low, high)
+
+
+def _weighted(
+    node: ir.Node, source: Tensor, shape: tuple[int, int, int], window: Window, weights: np.ndarray
+) -> Conv:
+    """Return a convolution; weights as `Conv` has them."""
+    zero, count = _number(node, "x_zero_point"), len(weights)
+    given = np.broadcast_to(_constant(node, "bias").reshape(-1), (count,)).astype(np.int64)
+    bias = given - zero * weights.astype(np.int64).sum(axis=(1, 2, 3))
+    return Conv(
+        name=str(node.name),
+        inputs=(source.name,),
+        output=_output(node, shape),
+        window=window,
+        weights=np.ascontiguousarray(weights),
+        bias=bias,
+        groups=node.attributes.get_int("group", 1),
+        pad=zero,
+        requantization=_requantization(node, count, reach(weights, bias)),
+    )
+
+
+def _conv(node: ir.Node, source: Source) -> Layer:
+    weights = _constant(node, "w")  # out x in / groups x kernel
+    if weights.ndim == 3:
+        weights = weights[:, :, None]
+    image, shape = source.image, _image(node)
+    window = _window(node, image, shape)
+    return _weighted(node, image, shape, window, weights.transpose(0, 2, 3, 1))
+
+
+def _matmul(node: ir.Node, source: Source) -> Layer:
+    """Return a convolution of 1 x 1, or of the whole image if the model flattens one before."""
+    weights, given, shape = _constant(node, "w"), source.tensor, _image(node)  # in x out
+    if len(source.shape) == 1:
+        kernel = given.shape
+        window = Window(kernel[:2])
+    else:
+        kernel, window = (1, 1, source.image.channels), Window()
+    return _weighted(node, given, shape, window, weights.T.reshape(-1, *kernel))
+
+
+def _average_pool(node: ir.Node, source: Source) -> Layer:
+    image, shape = source.image, _image(node)
+    window, zero = _window(node, image, shape), _number(node, "x_zero_point")
+    bias, channels = -window.taps * zero, image.channels
+    ends = (bias - 128 * window.taps, bias + 127 * window.taps)
+    least, greatest = (np.full(channels, end, np.int64) for end in ends)
+    return AveragePool(
+        name=str(node.name),
+        inputs=(image.name,),
+        output=_output(node, shape),
+        window=window,
+        bias=bias,
+        pad=zero,
+        requantization=_requantization(node, channels, (least, greatest)),
+    )
+
+
+def _max_pool(node: ir.Node, source: Source) -> Layer:
+    image, shape = source.image, _image(node)
+    whole = node.op_type.startswith("Global")
+    window = Window(image.shape[:2]) if whole else _window(node, image, shape)
+    return MaxPool(str(node.name), (image.name,), _output(node, shape), window)
+
+
+def _add(node: ir.Node, *sources: Source) -> Layer:
+    _require_streams(node, sources, 2)
+    first, second = (source.tensor for source in sources)
+    if first.shape != second.shape:
+        what = f"adds images of {list(first.shape)} and {list(second.shape)}"
+        raise UnsupportedError(what, "give both one shape: streams are not broadcast")
+    scale = float(_constant(node, "multiplier").reshape(()))
+    offset, *factors = (_number(node, name) * scale for name in ("bias", "a_factor", "b_factor"))
+    multipliers, shift = ratios((factors[0], factors[1]))
+    return Add(
+        name=str(node.name),
+        inputs=(first.name, second.name),
+        output=_output(node, first.shape),
+        multipliers=multipliers,
+        bias=round(math.ldexp(offset, shift)),
+        shift=shift,
+        zero=_number(node, "y_zero_point"),
+        low=node.attributes.get_int("low", -128),
+        high=node.attributes.get_int("high", 127),
+    )
+
+
+def _table(node: ir.Node, source: Source) -> Layer:
+    values = np.roll(_constant(node, "table").reshape(-1), 128)
+    return _function(node, source, values)
+
+
+def _rescale(node: ir.Node, source: Source) -> Layer:
+    """Return the table of a change of scale, which rounds as the operator does."""
+    zero = _number(node, "y_zero_point")
+    centred = (np.arange(-128, 128) - _number(node, "x_zero_point")).astype(np.float32)
+    steps = np.rint(centred * _constant(node, "multiplier").reshape(())) + zero
+    low, high = (node.attributes.get_int(name, 0) for name in ("low", "high"))
+    return _function(node, source, np.clip(steps, low, high).astype(np.int8))
+
+
+def _function(node: ir.Node, source: Source, values: np.ndarray) -> Table:
+    given = source.tensor
+    return Table(str(node.name), (given.name,), _output(node, given.shape), values)
+
+
+def _concat(node: ir.Node, *sources: Source) -> Layer:
+    _require_streams(node, sources, len(node.inputs))
+    images, shape = [source.image for source in sources], _image(node)
+    height, width, _ = images[0].shape
+    channels = sum(image.channels for image in images)
+    if shape != (height, width, channels):
+        axis = node.attributes.get_int("axis", 0)
+        raise UnsupportedError(f"axis = {axis}, which is not the channels", "join along these")
+    names = tuple(image.name for image in images)
+    return Concat(str(node.name), names, _output(node, shape))
+
+
+def _resize(node: ir.Node, source: Source) -> Layer:
+    image, shape = source.image, _image(node)
+    rank = len(source.shape) + 1
+    mode = node.attributes.get_string("mode", "nearest")
+    if mode != "nearest":
+        raise UnsupportedError(f"mode = {mode!r}", "an engine repeats pixels: 'nearest'")
+    factors = {rank - 3: 1, rank - 2: 1}
+    for axis in resizing.axes_of(node):
+        factor, rest = divmod(axis.out, axis.size)
+        found = resizing.taps(node, axis)[0][:, 0]
+        if rest or (factor != 1 and axis.axis not in factors):
+            what = f"axis {axis.axis} goes from {axis.size} to {axis.out}"
+            raise UnsupportedError(what, "height and width grow by whole factors")
+        if not np.array_equal(found, np.arange(axis.out) // factor):
+            picked = resizing.mode_of(node)
+            raise UnsupportedError(
+                f"{picked!r} does not repeat each pixel {factor} times", "use 'asymmetric', 'floor'"
+            )
+        if axis.axis in factors:
+            factors[axis.axis] = factor
+    down, across = factors.values()
+    output = _output(node, shape)
+    return Resize(str(node.name), (image.name,), output, (down, across))
+
+
+def _both(name: str) -> tuple[str, str]:
+    """Return the names of a channels-last operator, over signals and over images."""
+    return f"{name}Nwc", f"{name}Nhwc"
+
+
+_LAYERS: Final[dict[str, Callable[..., Layer]]] = {
+    "Concat": _concat,
+    "QAdd": _add,
+    "QMatMul": _matmul,
+    "QRescale": _rescale,
+    "QTable": _table,
+    "Resize": _resize,
+    **dict.fromkeys(_both("GlobalMaxPool"), _max_pool),
+    **dict.fromkeys(_both("MaxPool"), _max_pool),
+    **dict.fromkeys(_both("QAveragePool"), _average_pool),
+    **dict.fromkeys(_both("QConv"), _conv),
+}
