@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from .design import Stage
 from .events import Events, Process, Wire
+from .window_rules import conv
 
 #: stage, inputs, outputs -> the parts of the module that run side by side.
 Rule = Callable[[Stage, Sequence[Wire], Sequence[Wire]], tuple[Process, ...]]
@@ -248,6 +249,7 @@ RULES: Mapping[str, Rule] = {
     "add": add,
     "argmax": argmax,
     "concat": concat,
+    "conv": conv,
     "fifo": fifo,
     "lookup": lookup,
     "resize": resize,

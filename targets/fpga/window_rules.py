@@ -1,0 +1,143 @@
+"""When beats move through the engines behind `rtl/window.v`: what the head of that file says.
+
+The image enters a circular buffer as far as there is room, and runs of reads leave it, one after
+another: each gives one beat, a fixed time after its last read.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from .design import Stage
+from .events import Events, Process, Wire
+
+
+def conv(stage: Stage, inputs: Sequence[Wire], outputs: Sequence[Wire]) -> tuple[Process, ...]:
+    """`rtl/conv.v`."""
+    pe, simd, turns = (int(stage.parameters[name]) for name in ("PE", "SIMD", "RQ"))
+    delay = 16 + (simd - 1).bit_length() + pe // turns
+    return _windowed(Geometry.of(stage), delay + _QUEUE, inputs, outputs)
+
+
+#: Cycles from a result's entry into the queue behind an engine to its offer: see `rtl/fifo.v`.
+_QUEUE = 2
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Geometry:
+    """What a window reads of a frame, counted in beats.
+
+    Attributes:
+        reads: of one run, which gives one beat.
+        runs: for one pixel out.
+        slots: runs under way, at most.
+        depth: beats in the buffer, at most.
+        frame: beats of one frame.
+        need, free: for each pixel out of a frame, the beats up to the last one that its window
+            reaches, and those before the first one that it or a later pixel reaches.
+    """
+
+    reads: int
+    runs: int
+    slots: int
+    depth: int
+    frame: int
+    need: tuple[int, ...]
+    free: tuple[int, ...]
+
+    @classmethod
+    def of(cls, stage: Stage) -> Geometry:
+        """Return what the parameters of a stage say."""
+        value = {name: item for name, item in stage.parameters.items() if isinstance(item, int)}
+        pixel = value["GROUPS"] * value["WORDS"]
+        row = value["WIDTH"] * pixel
+        taps = value["KERNEL_HEIGHT"] * value["KERNEL_WIDTH"]
+        first_row, last_row = _axis(value, "HEIGHT", "Y", "TOP")
+        first_column, last_column = _axis(value, "WIDTH", "X", "LEFT")
+        need = last_row[:, None] * row + (last_column[None, :] + 1) * pixel
+        free = first_row[:, None] * row + first_column[None, :] * pixel
+        free = np.minimum.accumulate(free.ravel()[::-1])[::-1]
+        return cls(
+            reads=taps * value["WORDS"],
+            runs=value["GROUPS"] * value["REPEATS"],
+            slots=value["SLOTS"],
+            depth=value["DEPTH"],
+            frame=value["HEIGHT"] * row,
+            need=tuple(need.ravel().tolist()),
+            free=tuple(free.tolist()),
+        )
+
+
+def _axis(value: dict[str, int], size: str, axis: str, side: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the first and the last row (or column) of the image in each window along an axis."""
+    first = np.arange(value[f"OUT_{size}"]) * value[f"STRIDE_{axis}"] - value[f"PAD_{side}"]
+    last = first + (value[f"KERNEL_{size}"] - 1) * value[f"DILATION_{axis}"]
+    return first.clip(0), last.clip(0, value[size] - 1)
+
+
+def _windowed(
+    geometry: Geometry, delay: int, inputs: Sequence[Wire], outputs: Sequence[Wire]
+) -> tuple[Process, ...]:
+    """Return the two sides of the buffer; a beat is offered `delay` after a run's last read."""
+    (source,), (sink,) = inputs, outputs
+    opened = Events(source.queue)
+    return _fill(geometry, source, opened), _read(geometry, delay, source, sink, opened)
+
+
+def _fill(geometry: Geometry, source: Wire, opened: Events) -> Process:
+    """Take beats as long as there is room; `opened` is when each pixel but the first frees its.
+
+    What is known of the last beat is a cycle old: right behind it, one more is taken.
+    """
+    pixels = len(geometry.free)
+    beat = pixel = edge = 0
+    opens = 1
+    while True:
+        # Room for this beat if it follows at once, and else.
+        follows = None
+        for spare in (geometry.depth - 1, geometry.depth - 2):
+            while (pixel // pixels) * geometry.frame + geometry.free[pixel % pixels] < beat - spare:
+                while len(opened) <= pixel:
+                    yield opened, pixel
+                opens = opened[pixel]
+                pixel += 1
+            if follows is None:
+                follows = opens
+                while len(source.offers) <= beat:
+                    yield source.offers, beat
+                if beat and max(follows, source.offers[beat]) <= edge:
+                    break
+        source.ready(opens)
+        while len(source.moves) <= beat:
+            yield source.moves, beat
+        edge = source.moves[beat] + 1
+        beat += 1
+
+
+def _read(geometry: Geometry, delay: int, source: Wire, sink: Wire, opened: Events) -> Process:
+    """Let runs follow each other: whole pixels must be there, and a slot free."""
+    run = frame = 0
+    edge = 1  # of the next run, at the earliest
+    start = -3  # of the last pixel
+    arrived, taken = source.moves, sink.moves
+    while True:
+        for need in geometry.need:
+            last = frame + need - 1
+            while len(arrived) <= last:
+                yield arrived, last
+            edge = max(edge, arrived[last] + 2, start + 4)
+            for number in range(geometry.runs):
+                if run >= geometry.slots:
+                    while len(taken) <= run - geometry.slots:
+                        yield taken, run - geometry.slots
+                    edge = max(edge, taken[run - geometry.slots] + 1)
+                if number == 0:
+                    start = edge
+                edge += geometry.reads
+                sink.offer(edge - 1 + delay)
+                run += 1
+            opened.add(max(edge - 1 + 3, start + 5))
+        frame += geometry.frame
