@@ -11,6 +11,7 @@ import dataclasses
 import math
 from collections.abc import Iterator, Mapping
 
+from . import skips
 from .design import Design, Folding, Stage, Stream
 from .engines import engine
 from .engines.names import inputs_of, output_of
@@ -22,6 +23,28 @@ INPUT, OUTPUT = "s", "m"
 
 #: Modules whose input has other lanes than PE, or whose lanes are no parameter.
 _LANES_IN = {"argmax": "", "conv": "SIMD"}
+
+
+def elaborate(network: Network, foldings: Mapping[str, Folding], memory: Memory) -> Design:
+    """Return the design of a network, its FIFOs as deep as keeps them from slowing it down.
+
+    Args:
+        foldings: of every layer, by its name.
+        memory: the block RAM of the device.
+    """
+    joins = [
+        name
+        for layer in network.layers
+        if len(layer.inputs) > 1
+        for name in inputs_of(layer, network)
+    ]
+    design = connect(network, foldings, memory, dict.fromkeys(joins, 1))
+    if joins:
+        found = skips.depths(design)
+        depths = {name: found[fifo_of(name)] for name in joins}
+        design = connect(network, foldings, memory, depths)
+        skips.check(design)
+    return design
 
 
 def connect(
