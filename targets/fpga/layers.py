@@ -14,6 +14,7 @@ from ...lowering import resizing
 from ...lowering.integer import operators
 from ...lowering.matching import array_of, shape_of
 from ...lowering.opset import DOMAIN
+from .coarsen import coarsened
 from .graph import (
     Add,
     AveragePool,
@@ -21,7 +22,6 @@ from .graph import (
     Conv,
     Layer,
     MaxPool,
-    Requantization,
     Resize,
     Table,
     Tensor,
@@ -152,22 +152,27 @@ def _window(node: ir.Node, source: Tensor, output: tuple[int, int, int]) -> Wind
     return Window((height, width), (down, across), (y, x), (top, left, bottom, right))
 
 
-def _requantization(
-    node: ir.Node, channels: int, sums: tuple[np.ndarray, np.ndarray]
-) -> Requantization:
-    factors = np.broadcast_to(_constant(node, "multiplier").reshape(-1), (channels,))
+def _factors(node: ir.Node, channels: int) -> np.ndarray:
+    """Return the factors from sums to steps of the result, float64 [channels]."""
+    given = _constant(node, "multiplier").reshape(-1).astype(np.float64)
+    return np.broadcast_to(given, (channels,))
+
+
+def _bounds(node: ir.Node) -> tuple[int, int, int]:
+    """Return the zero point, the least and the greatest integer of the result."""
     low, high = (node.attributes.get_int(name, 0) for name in ("low", "high"))
-    zero = _number(node, "y_zero_point")
-    return requantization(factors.astype(np.float64), sums, zero, low, high)
+    return _number(node, "y_zero_point"), low, high
 
 
 def _weighted(
     node: ir.Node, source: Tensor, shape: tuple[int, int, int], window: Window, weights: np.ndarray
 ) -> Conv:
     """Return a convolution; weights as `Conv` has them."""
-    zero, count = _number(node, "x_zero_point"), len(weights)
-    given = np.broadcast_to(_constant(node, "bias").reshape(-1), (count,)).astype(np.int64)
-    bias = given - zero * weights.astype(np.int64).sum(axis=(1, 2, 3))
+    pad, channels, bounds = _number(node, "x_zero_point"), len(weights), _bounds(node)
+    bias = np.broadcast_to(_constant(node, "bias").reshape(-1), (channels,)).astype(np.int64)
+    span = max(abs(bound - bounds[0]) for bound in bounds)
+    weights, bias, factors = coarsened(weights, bias, _factors(node, channels), span)
+    bias = bias - pad * weights.astype(np.int64).sum(axis=(1, 2, 3))
     return Conv(
         name=str(node.name),
         inputs=(source.name,),
@@ -176,8 +181,8 @@ def _weighted(
         weights=np.ascontiguousarray(weights),
         bias=bias,
         groups=node.attributes.get_int("group", 1),
-        pad=zero,
-        requantization=_requantization(node, count, reach(weights, bias)),
+        pad=pad,
+        requantization=requantization(factors, reach(weights, bias), *bounds),
     )
 
 
@@ -214,7 +219,7 @@ def _average_pool(node: ir.Node, source: Source) -> Layer:
         window=window,
         bias=bias,
         pad=zero,
-        requantization=_requantization(node, channels, (least, greatest)),
+        requantization=requantization(_factors(node, channels), (least, greatest), *_bounds(node)),
     )
 
 
@@ -234,6 +239,7 @@ def _add(node: ir.Node, *sources: Source) -> Layer:
     scale = float(_constant(node, "multiplier").reshape(()))
     offset, *factors = (_number(node, name) * scale for name in ("bias", "a_factor", "b_factor"))
     multipliers, shift = ratios((factors[0], factors[1]))
+    zero, low, high = _bounds(node)
     return Add(
         name=str(node.name),
         inputs=(first.name, second.name),
@@ -241,9 +247,9 @@ def _add(node: ir.Node, *sources: Source) -> Layer:
         multipliers=multipliers,
         bias=round(math.ldexp(offset, shift)),
         shift=shift,
-        zero=_number(node, "y_zero_point"),
-        low=node.attributes.get_int("low", -128),
-        high=node.attributes.get_int("high", 127),
+        zero=zero,
+        low=low,
+        high=high,
     )
 
 
@@ -254,10 +260,9 @@ def _table(node: ir.Node, source: Source) -> Layer:
 
 def _rescale(node: ir.Node, source: Source) -> Layer:
     """Return the table of a change of scale, which rounds as the operator does."""
-    zero = _number(node, "y_zero_point")
+    zero, low, high = _bounds(node)
     centred = (np.arange(-128, 128) - _number(node, "x_zero_point")).astype(np.float32)
     steps = np.rint(centred * _constant(node, "multiplier").reshape(())) + zero
-    low, high = (node.attributes.get_int(name, 0) for name in ("low", "high"))
     return _function(node, source, np.clip(steps, low, high).astype(np.int8))
 
 
