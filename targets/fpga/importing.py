@@ -17,8 +17,8 @@ from ...lowering.matching import is_op, scalar_of, shape_of
 from ...lowering.quantization.scheme import SCHEMES, Scheme
 from ..constraints import place_of
 from .graph import ArgMax, Layer, Network, Tensor
-from .host import Step
 from .layers import Source, UnsupportedError, data_of, image_of, is_layer, layer_of
+from .run.host import Step
 
 #: The quantization that gives what the engines compute.
 SCHEME: Final = "fpga"
