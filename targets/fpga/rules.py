@@ -188,6 +188,35 @@ def _last(source: Wire, sink: Wire, beats: int) -> Process:
         group += 1
 
 
+def global_average(
+    stage: Stage, inputs: Sequence[Wire], outputs: Sequence[Wire]
+) -> tuple[Process, ...]:
+    """`rtl/global_average.v`."""
+    (source,), (sink,) = inputs, outputs
+    beats, pixels = _integers(stage, "BEATS", "PIXELS")
+    return (_ends(source, sink, beats, beats * pixels, places=16, latency=13),)
+
+
+def _ends(source: Wire, sink: Wire, beats: int, frame: int, places: int, latency: int) -> Process:
+    """Give a beat for each of the last of a frame, if one of so many places is free."""
+    start = given = 0
+    while True:
+        for _ in range(frame - beats):
+            source.ready(0)
+        for beat in range(start + frame - beats, start + frame):
+            if given >= places:
+                while len(sink.moves) <= given - places:
+                    yield sink.moves, given - places
+                source.ready(sink.moves[given - places] + 1)
+            else:
+                source.ready(0)
+            while len(source.moves) <= beat:
+                yield source.moves, beat
+            sink.offer(source.moves[beat] + latency)
+            given += 1
+        start += frame
+
+
 def resize(stage: Stage, inputs: Sequence[Wire], outputs: Sequence[Wire]) -> tuple[Process, ...]:
     """`rtl/resize.v`."""
     (source,), (sink,) = inputs, outputs
@@ -251,6 +280,7 @@ RULES: Mapping[str, Rule] = {
     "concat": concat,
     "conv": conv,
     "fifo": fifo,
+    "global_average": global_average,
     "lookup": lookup,
     "resize": resize,
     "tee": tee,
