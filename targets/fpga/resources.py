@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Final
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,3 +27,23 @@ class Cost:
             self.luts + other.luts,
             self.flip_flops + other.flip_flops,
         )
+
+    def __sub__(self, other: Cost) -> Cost:
+        return Cost(
+            self.multipliers - other.multipliers,
+            self.blocks - other.blocks,
+            self.luts - other.luts,
+            self.flip_flops - other.flip_flops,
+        )
+
+    def joined(self, other: Cost) -> Cost:
+        """Return the larger of each figure."""
+        return Cost(*map(max, dataclasses.astuple(self), dataclasses.astuple(other)))
+
+    def covers(self, other: Cost) -> bool:
+        """Whether there is enough of everything for another cost."""
+        return self.joined(other) == self
+
+
+#: What takes nothing.
+NOTHING: Final = Cost()

@@ -1,0 +1,52 @@
+"""What one layer can be: its foldings, with the exact period and the cost of each."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from .design import Folding
+from .engines import engine
+from .graph import Conv, Layer, Network
+from .memories import Memory
+from .packing import undominated
+from .resources import Cost
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """One folding of one layer: its period in cycles, and what its stage takes."""
+
+    folding: Folding
+    period: int
+    cost: Cost
+
+
+def choices(layer: Layer, network: Network, memory: Memory, multipliers: int) -> tuple[Choice, ...]:
+    """Return the foldings of a layer that no other one matches in everything, the slowest first.
+
+    Args:
+        memory: block RAM that the stages are made of.
+        multipliers: of the device: foldings with more products side by side are left out.
+    """
+    kind = engine(layer, network)
+    found = [
+        Choice(
+            folding,
+            kind.period(layer, folding, network),
+            kind.cost(kind.stage(layer, folding, network, memory)),
+        )
+        for folding in kind.foldings(layer, network)
+        if folding.pe * folding.simd <= max(1, multipliers)
+    ]
+    found.sort(key=lambda item: (-item.period, item.folding.pe))
+    figures = np.array([(item.period, *dataclasses.astuple(item.cost)) for item in found])
+    kept = undominated(figures)
+    return tuple(item for item, good in zip(found, kept, strict=True) if good)
+
+
+def lanes_in(layer: Layer, folding: Folding) -> int:
+    """Return the elements in a beat of each of a layer's inputs."""
+    adds_up = isinstance(layer, Conv) and not layer.is_depthwise
+    return folding.simd if adds_up else folding.pe

@@ -1,0 +1,49 @@
+"""What designs may take of a device."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from ...profiles.fpga_schema import Fpga
+from .memories import MEMORIES, Memory
+from .resources import NOTHING, Cost
+
+#: The share of a device's tables and flip-flops that designs may take: place and route needs room,
+#: and what is known of them before synthesis is an estimate.
+_FILL = 0.85
+
+
+@dataclasses.dataclass(frozen=True)
+class Device:
+    """What a design is folded for.
+
+    Attributes:
+        limit: what it may take.
+        memory: the block RAM that it is made of.
+        clock: hertz.
+        wrapper: what the board's wrapper takes of the limit.
+    """
+
+    limit: Cost
+    memory: Memory
+    clock: float
+    wrapper: Cost = NOTHING
+
+
+def device(fpga: Fpga, memory: int | None = None, wrapper: Cost = NOTHING) -> Device:
+    """Return what designs may take of an FPGA.
+
+    Args:
+        memory: bytes of block RAM that the user allows.
+        wrapper: what stands around the design.
+    """
+    blocks = fpga.block_ram.count.value
+    if memory is not None:
+        blocks = min(blocks, memory * 8 // fpga.block_ram.bits.value)
+    limit = Cost(
+        fpga.multipliers.value,
+        blocks,
+        int(fpga.luts.value * _FILL),
+        int(fpga.flip_flops.value * _FILL),
+    )
+    return Device(limit, MEMORIES[fpga.family], fpga.clock.value, wrapper)

@@ -1,0 +1,154 @@
+"""Integer networks of any shape, with random weights: what solvers of FPGAs are given."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tapeout.targets.fpga.graph import (
+    Add,
+    AveragePool,
+    Conv,
+    Layer,
+    MaxPool,
+    Network,
+    Requantization,
+    Resize,
+    Tensor,
+    Window,
+)
+
+
+class Builder:
+    """Adds layers one by one; each method takes and returns names of tensors.
+
+    The input is called `input`. Padding keeps the size (divided by the stride, rounded up).
+    """
+
+    def __init__(self, height: int, width: int, channels: int, seed: int = 0) -> None:
+        self._random = np.random.default_rng(seed)
+        self._tensors = {"input": Tensor("input", height, width, channels)}
+        self._layers: list[Layer] = []
+
+    @property
+    def network(self) -> Network:
+        return Network(self._tensors["input"], tuple(self._layers))
+
+    def conv(
+        self, source: str, channels: int, kernel: int = 1, stride: int = 1, groups: int = 1
+    ) -> str:
+        """A convolution; groups of one channel: a depthwise one."""
+        image = self._tensors[source]
+        kernels = (min(kernel, image.height), min(kernel, image.width))
+        window, height, width = _same(image, kernels, stride)
+        shape = (channels, *kernels, image.channels // groups)
+        output = Tensor(f"conv{len(self._layers)}", height, width, channels)
+        return self._add(
+            Conv(
+                output.name,
+                (source,),
+                output,
+                window,
+                self._random.integers(-127, 128, shape).astype(np.int8),
+                self._random.integers(-(1 << 12), 1 << 12, channels),
+                groups,
+                0,
+                _requantization(channels),
+            )
+        )
+
+    def depthwise(self, source: str, kernel: int, stride: int = 1) -> str:
+        channels = self._tensors[source].channels
+        return self.conv(source, channels, kernel, stride, channels)
+
+    def add(self, first: str, second: str) -> str:
+        image = self._tensors[first]
+        output = Tensor(f"add{len(self._layers)}", *image.shape)
+        return self._add(
+            Add(output.name, (first, second), output, (50_000, -40_000), 9, 16, 0, -128, 127)
+        )
+
+    def max_pool(self, source: str, kernel: int, stride: int) -> str:
+        image = self._tensors[source]
+        window, height, width = _same(image, (kernel, kernel), stride)
+        output = Tensor(f"pool{len(self._layers)}", height, width, image.channels)
+        return self._add(MaxPool(output.name, (source,), output, window))
+
+    def mean(self, source: str) -> str:
+        """The average of the whole image."""
+        image = self._tensors[source]
+        output = Tensor(f"mean{len(self._layers)}", 1, 1, image.channels)
+        window = Window((image.height, image.width))
+        return self._add(
+            AveragePool(
+                output.name, (source,), output, window, 0, 0, _requantization(image.channels)
+            )
+        )
+
+    def resize(self, source: str, factor: int) -> str:
+        image = self._tensors[source]
+        height, width = image.height * factor, image.width * factor
+        output = Tensor(f"resize{len(self._layers)}", height, width, image.channels)
+        return self._add(Resize(output.name, (source,), output, (factor, factor)))
+
+    def _add(self, layer: Layer) -> str:
+        self._layers.append(layer)
+        self._tensors[layer.output.name] = layer.output
+        return layer.output.name
+
+
+def residual(height: int = 8, width: int = 8) -> Network:
+    """A residual network of four convolutions."""
+    builder = Builder(height, width, 3)
+    first = builder.conv("input", 8, 3)
+    inner = builder.conv(builder.conv(first, 8, 3), 8, 3)
+    builder.conv(builder.mean(builder.add(first, inner)), 10)
+    return builder.network
+
+
+def resnet8() -> Network:
+    """The shapes of MLPerf Tiny's ResNet-8."""
+    builder = Builder(32, 32, 3)
+    last = builder.conv("input", 16, 3)
+    last = builder.add(last, builder.conv(builder.conv(last, 16, 3), 16, 3))
+    for channels in (32, 64):
+        inner = builder.conv(builder.conv(last, channels, 3, 2), channels, 3)
+        last = builder.add(builder.conv(last, channels, 1, 2), inner)
+    builder.conv(builder.mean(last), 10)
+    return builder.network
+
+
+def dscnn() -> Network:
+    """The shapes of MLPerf Tiny's DS-CNN, but for a square first kernel."""
+    builder = Builder(49, 10, 1)
+    last = builder.conv("input", 64, 6, 2)
+    for _ in range(4):
+        last = builder.conv(builder.depthwise(last, 3), 64)
+    builder.conv(builder.mean(last), 12)
+    return builder.network
+
+
+def autoencoder() -> Network:
+    """The shapes of MLPerf Tiny's autoencoder."""
+    builder = Builder(1, 1, 640)
+    last = "input"
+    for channels in (128, 128, 128, 128, 8, 128, 128, 128, 128, 640):
+        last = builder.conv(last, channels)
+    return builder.network
+
+
+def _same(image: Tensor, kernel: tuple[int, int], stride: int) -> tuple[Window, int, int]:
+    """Return the window that keeps an image's size, and the height and width of the result."""
+    sizes = [-(-size // stride) for size in (image.height, image.width)]
+    missing = [
+        max(0, (size - 1) * stride + taps - given)
+        for size, taps, given in zip(sizes, kernel, (image.height, image.width), strict=True)
+    ]
+    before = [item // 2 for item in missing]
+    pads = (before[0], before[1], missing[0] - before[0], missing[1] - before[1])
+    return Window(kernel, (stride, stride), (1, 1), pads), sizes[0], sizes[1]
+
+
+def _requantization(channels: int) -> Requantization:
+    return Requantization(
+        np.full(channels, 70_000), np.full(channels, 24), before=2, zero=0, low=-128, high=127
+    )
