@@ -1,0 +1,80 @@
+"""What the parts take that several engines are made of.
+
+Multipliers and block RAMs are exact. Tables (LUT4, with two for each bit of an adder's slice and
+those that a memory of logic stands in) and flip-flops are counted from the Verilog.
+"""
+
+from __future__ import annotations
+
+from .. import memories
+from ..design import Stage
+from ..resources import Cost
+
+
+def given(stage: Stage) -> dict[str, int]:
+    """Return the parameters of a stage that are numbers."""
+    return {name: item for name, item in stage.parameters.items() if isinstance(item, int)}
+
+
+def rom(stage: Stage, name: str, width: int, depth: int) -> Cost:
+    """Return what a memory of `rtl/rom.v` takes; `name` is the parameter for its files."""
+    shape = memories.shape_of(stage, name)
+    if not shape.width:
+        return Cost(0, 0, width * -(-depth // 16), 2 * width)
+    rows = -(-depth // shape.depth)
+    choice = width * (rows - 1)
+    return Cost(0, shape.blocks(width, depth), choice, width * (rows + 1))
+
+
+def counter(count: int) -> Cost:
+    """Return what `rtl/counter.v` takes."""
+    bits = (count - 1).bit_length()
+    return Cost(0, 0, 2 * bits, bits + 1) if bits else Cost()
+
+
+def queue(width: int, depth: int) -> Cost:
+    """Return what `rtl/fifo.v` takes in logic."""
+    counts = 2 * depth.bit_length() + 2 * max(1, (depth - 1).bit_length())
+    ram = -(-width // 4) * -(-depth // 16)
+    return Cost(0, 0, 2 * counts + 6 * ram + width, counts + width + 3)
+
+
+def window(stage: Stage, lanes: int) -> Cost:
+    """Return what `rtl/window.v` takes, with beats of so many int8."""
+    has = given(stage)
+    beats = has["GROUPS"] * has["WORDS"]
+    frame = has["HEIGHT"] * has["WIDTH"] * beats
+    loops = ("WORDS", "KERNEL_WIDTH", "KERNEL_HEIGHT", "REPEATS", "GROUPS")
+    scouts = ("OUT_WIDTH", "OUT_HEIGHT") * 2
+    counts = sum((counter(has[name]) for name in loops + scouts), Cost())
+    address = (has["DEPTH"] - 1).bit_length()
+    reach = has["PAD_TOP"] + (has["KERNEL_HEIGHT"] - 1) * has["DILATION_Y"] + 1
+    number = (frame + reach * has["WIDTH"] * beats + has["DEPTH"] - 1).bit_length() + 2
+    places = 2 * number * 18 + 8 * address
+    buffer = _buffer(lanes * 8, has["DEPTH"], has["SLICE_WIDTH"])
+    rest = Cost(0, 0, places // 2 + 60 + lanes * 8, 10 * number + 2 * address + 30 + lanes * 8)
+    return counts + buffer + rest
+
+
+def _buffer(width: int, depth: int, column: int) -> Cost:
+    """Return what `rtl/ram.v` takes."""
+    if column:
+        return Cost(0, -(-width // column), 0, width)
+    return Cost(0, 0, 6 * -(-width // 4) * -(-depth // 16), 2 * width)
+
+
+def rescale(stage: Stage) -> Cost:
+    """Return what `rtl/rescale.v` takes."""
+    has = given(stage)
+    pe, lanes, bits, more = (has[name] for name in ("PE", "RQ", "SUM_BITS", "MORE_BITS"))
+    words = has["GROUPS"] * has["REPEATS"] * pe // lanes
+    after = max(37 - has["SHIFT"], 1)
+    lane = Cost(
+        1,
+        0,
+        2 * bits + 36 + after * (more + 2) + 24,
+        max(bits + 1 - has["BEFORE"], 18) + 18 + after + max(after, 9) + 2 + 8 + 3 * more,
+    )
+    together = Cost(0, 0, 20 + (bits * (pe - lanes)), pe * bits + pe * 8 + 24)
+    scales = rom(stage, "SCALE", lanes * (17 + more), words)
+    return sum([lane] * lanes, together + scales)
