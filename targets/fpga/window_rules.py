@@ -58,8 +58,10 @@ class Geometry:
         first_row, last_row = _axis(value, "HEIGHT", "Y", "TOP")
         first_column, last_column = _axis(value, "WIDTH", "X", "LEFT")
         need = last_row[:, None] * row + (last_column[None, :] + 1) * pixel
-        free = first_row[:, None] * row + first_column[None, :] * pixel
-        free = np.minimum.accumulate(free.ravel()[::-1])[::-1]
+        # Above the image, the windows of the next row may reach its first beat again.
+        inside = np.arange(len(first_row)) * value["STRIDE_Y"] >= value["PAD_TOP"]
+        columns = np.where(inside[:, None], first_column[None, :], 0)
+        free = first_row[:, None] * row + columns * pixel
         return cls(
             reads=taps * value["WORDS"],
             runs=value["GROUPS"] * value["REPEATS"],
@@ -67,7 +69,7 @@ class Geometry:
             depth=value["DEPTH"],
             frame=value["HEIGHT"] * row,
             need=tuple(need.ravel().tolist()),
-            free=tuple(free.tolist()),
+            free=tuple(free.ravel().tolist()),
         )
 
 
@@ -88,33 +90,21 @@ def _windowed(
 
 
 def _fill(geometry: Geometry, source: Wire, opened: Events) -> Process:
-    """Take beats as long as there is room; `opened` is when each pixel but the first frees its.
-
-    What is known of the last beat is a cycle old: right behind it, one more is taken.
-    """
-    pixels = len(geometry.free)
-    beat = pixel = edge = 0
-    opens = 1
+    """Take beats as long as there is room; `opened` is when each pixel but the first frees its."""
+    frame = beat = 0
+    edge = 1  # the first edge after the reset finds it shut
+    number = -1
     while True:
-        # Room for this beat if it follows at once, and else.
-        follows = None
-        for spare in (geometry.depth - 1, geometry.depth - 2):
-            while (pixel // pixels) * geometry.frame + geometry.free[pixel % pixels] < beat - spare:
-                while len(opened) <= pixel:
-                    yield opened, pixel
-                opens = opened[pixel]
-                pixel += 1
-            if follows is None:
-                follows = opens
-                while len(source.offers) <= beat:
-                    yield source.offers, beat
-                if beat and max(follows, source.offers[beat]) <= edge:
-                    break
-        source.ready(opens)
-        while len(source.moves) <= beat:
-            yield source.moves, beat
-        edge = source.moves[beat] + 1
-        beat += 1
+        for free in geometry.free:
+            if number >= 0:
+                while len(opened) <= number:
+                    yield opened, number
+                edge = opened[number]
+            number += 1
+            while beat < frame + free + geometry.depth:
+                source.ready(edge)
+                beat += 1
+        frame += geometry.frame
 
 
 def _read(geometry: Geometry, delay: int, source: Wire, sink: Wire, opened: Events) -> Process:
