@@ -29,6 +29,10 @@ class Device:
     clock: float
     wrapper: Cost = NOTHING
 
+    def cycles(self, seconds: float) -> int:
+        """Return how many cycles fit in a time."""
+        return int(seconds * self.clock * (1 + 1e-12))
+
 
 def device(fpga: Fpga, memory: int | None = None, wrapper: Cost = NOTHING) -> Device:
     """Return what designs may take of an FPGA.

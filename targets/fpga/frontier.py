@@ -63,7 +63,7 @@ class Frontier:
         figures = ", ".join(f"{getattr(point.cost, name):,} {_WORDS[name]}" for name in _WORDS)
         return (
             f"a frame each {point.interval:,} cycles ({self._time(point.interval)}), latency "
-            f"{self._time(point.latency)} (estimated), {figures}"
+            f"{self._time(point.latency)} ({point.latency_known}), {figures}"
         )
 
     def rows(self) -> list[dict[str, Any]]:
@@ -71,7 +71,7 @@ class Frontier:
         return [
             {
                 "interval": point.interval,
-                "latency": point.latency,
+                "latency": {"value": point.latency, "known": point.latency_known},
                 **dataclasses.asdict(point.cost),
                 "folding": {
                     name: [folding.pe, folding.simd] for name, folding in point.foldings.items()

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from ...budget import Known
 from .choices import Choice, lanes_in
 from .design import Folding
 from .flow import Flow
@@ -30,14 +31,21 @@ class Point:
     Attributes:
         foldings: by the layer's name.
         interval: cycles from one frame to the next: exact.
-        latency: cycles from the first number in to the last one out: estimated.
+        latency: cycles from the first number in to the last one out.
         cost: of the stages, and of what was reserved beside them.
+        is_designed: whether a design was made: then all figures are its own, and the latency is
+            exact; otherwise it is estimated.
     """
 
     foldings: Mapping[str, Folding]
     interval: int
     latency: int
     cost: Cost
+    is_designed: bool = False
+
+    @property
+    def latency_known(self) -> Known:
+        return "exact" if self.is_designed else "estimated"
 
 
 class Space:
