@@ -77,7 +77,8 @@ def _printable(name: str) -> str:
 
 
 def _instance(stage: Stage) -> str:
-    parameters = [f".{name}({_literal(value)})" for name, value in stage.parameters.items()]
+    values = {**stage.parameters, **{name: _file(stage, name) for name in stage.roms}}
+    parameters = [f".{name}({_literal(value)})" for name, value in values.items()]
     connections = [".clk(clk)", ".rst(rst)"]
     for side, streams in (("s", stage.inputs), ("m", stage.outputs)):
         for index, stream in enumerate(streams):
@@ -132,5 +133,10 @@ def contents(design: Design) -> dict[str, str]:
     found: dict[str, str] = {}
     for stage in design.stages:
         for name, rom in stage.roms.items():
-            found |= files(str(stage.parameters[name]), rom, shape_of(stage, name))
+            found |= files(_file(stage, name), rom, shape_of(stage, name))
     return found
+
+
+def _file(stage: Stage, name: str) -> str:
+    """Return the beginning of the names of the files that a memory of a stage reads."""
+    return f"{stage.name}_{name.lower()}"
