@@ -83,9 +83,10 @@ class Front:
         free = np.where(y[:, None] < 0, 0, corner)
         return need.ravel(), free.ravel()
 
-    # Both rules below follow from those in the head of rtl/window.v. S(p): when pixel p begins; P:
-    # reads for a pixel. Beat k comes in no earlier than 1 + S(p - 1) + max(P + 1, 4) for the first p
-    # with free(p) > k - depth; p begins no earlier than 2 after its last beat came in.
+    # Both rules below follow from those in the head of rtl/window.v. S(p): when pixel p begins.
+    # Beat k comes in no earlier than 1 + S(p - 1) + max(P + 1, 4), for the first p with
+    # free(p) > k - depth, where P are the reads for a pixel; p begins no earlier than 2 after its
+    # last beat came in.
 
     def reads_every_cycle(self, need: np.ndarray, free: np.ndarray, depth: int) -> bool:
         """Whether S(p) = S(0) + p x pace, once it runs, with a beat always offered.
