@@ -1,4 +1,4 @@
-"""One layer as a network of its own: its engine's stage, simulated, against the integer reference."""
+"""One layer as a network of its own: its engine, simulated, against the integer reference."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from rtl import Case, Cycles
 from tapeout.targets.fpga import memories, reference
 from tapeout.targets.fpga.design import Folding, Stage
 from tapeout.targets.fpga.elaborate import lanes_in, lanes_out
@@ -17,9 +16,21 @@ from tapeout.targets.fpga.events import Process, Wire, run
 from tapeout.targets.fpga.graph import Layer, Network, Tensor
 from tapeout.targets.fpga.rules import RULES
 
+from rtl import Case, Cycles
 
 #: Modules that pass on `ready` within a cycle.
 UNREGISTERED = ("adapt", "argmax", "concat", "lookup", "tee")
+
+
+FRAMES = 4
+EXTREMES = np.array([-128, 127], np.int8)
+
+
+def frames(random: np.random.Generator, tensor: Tensor) -> np.ndarray:
+    """Return frames of any numbers, one in four of them the least or the greatest."""
+    shape = (FRAMES, *tensor.shape)
+    values = random.integers(-128, 128, shape, dtype=np.int8)
+    return np.where(random.random(shape) < 0.25, random.choice(EXTREMES, shape), values)
 
 
 def case_of(
@@ -62,7 +73,7 @@ def expected_cycles(case: Case) -> list[list[int]]:
     queue: deque[Process] = deque()
     wires = [Wire(queue) for _ in (*case.inputs, *case.expected)]
     inputs, outputs = wires[: len(case.inputs)], wires[len(case.inputs) :]
-    stage = Stage("case", case.module, case.parameters, (), (), "")
+    stage = Stage("case", case.module, case.parameters, (), (), "", case.roms)
     queue.extend(RULES[case.module](stage, inputs, outputs))
     for wire, data in zip(inputs, case.inputs, strict=True):
         for _ in range(len(data)):

@@ -52,7 +52,7 @@ def _bits(layer: Add) -> int:
 
 
 def cost(stage: Stage) -> Cost:
-    """Return what the module takes: for each lane two multipliers, two adders and their registers."""
+    """Return what the module takes: two multipliers and two adders for each lane, a queue."""
     pe, bits, shift = (int(stage.parameters[name]) for name in ("PE", "BITS", "SHIFT"))
     rounded = bits - shift
     luts = pe * (27 + bits + 2 * rounded + 24) + 80

@@ -24,13 +24,12 @@ def period(layer: Table, folding: Folding, network: Network) -> int:
 
 def stage(layer: Table, folding: Folding, network: Network, memory: Memory) -> Stage:
     """Return the module that looks up `pe` numbers side by side."""
-    name = name_of(layer, network)
     # The address is the number's bits: those of 0..127 come before those of -128..-1.
     values = np.roll(layer.values, 128)
     return Stage(
-        name=name,
+        name=name_of(layer, network),
         module="lookup",
-        parameters={"PE": folding.pe, **parameters("VALUES", f"{name}_values", LOGIC)},
+        parameters={"PE": folding.pe, **parameters("VALUES", "", LOGIC)},
         inputs=inputs_of(layer, network),
         outputs=(output_of(layer, network),),
         layer=layer.name,

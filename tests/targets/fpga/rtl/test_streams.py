@@ -7,26 +7,20 @@ from pathlib import Path
 
 import numpy as np
 
-from rtl import Case, check
-from stages import assert_timed, case_of
 from tapeout.targets.fpga.design import Folding
 from tapeout.targets.fpga.graph import (
     Add,
     ArgMax,
+    AveragePool,
     Concat,
     Table,
     Tensor,
+    Window,
 )
+from tapeout.targets.fpga.requantize import requantization
 
-FRAMES = 3
-EXTREMES = np.array([-128, 127], np.int8)
-
-
-def frames(random: np.random.Generator, tensor: Tensor) -> np.ndarray:
-    """Return frames of any numbers, one in four of them the least or the greatest."""
-    shape = (FRAMES, *tensor.shape)
-    values = random.integers(-128, 128, shape, dtype=np.int8)
-    return np.where(random.random(shape) < 0.25, random.choice(EXTREMES, shape), values)
+from rtl import Case, check
+from stages import assert_timed, case_of, frames
 
 
 def image(name: str, channels: int, height: int = 3, width: int = 4) -> Tensor:
@@ -93,8 +87,27 @@ def indices(random: np.random.Generator) -> Iterator[Case]:
         yield case_of(layer, [tensor], Folding(), [frames(random, tensor)])
 
 
+def averages(random: np.random.Generator) -> Iterator[Case]:
+    for channels, pe, height, width, factor in (
+        (6, 1, 3, 4, 1 / 12),
+        (6, 2, 3, 4, 0.3),
+        (6, 3, 1, 5, 1.7),
+        (6, 6, 2, 2, 1 / 4),
+        (4, 1, 1, 1, 2.0),
+        (40, 1, 2, 3, 1 / 6),
+        (5, 1, 40, 40, 0.02),
+    ):
+        tensor, bias = image("a", channels, height, width), int(random.integers(-2000, 2000))
+        pixels, zero = height * width, int(random.integers(-128, 128))
+        ends = (np.array([bias - 128 * pixels]), np.array([bias + 127 * pixels]))
+        how = requantization(np.array([factor]), ends, zero, -128, int(random.integers(zero, 128)))
+        window = Window((height, width))
+        layer = AveragePool("mean", ("a",), image("b", channels, 1, 1), window, bias, 0, how)
+        yield case_of(layer, [tensor], Folding(pe), [frames(random, tensor)])
+
+
 def test_are_exact_in_value_and_time(tmp_path: Path) -> None:
     random = np.random.default_rng(6)
-    makers = (adapts, tees, adds, tables, concats, indices)
+    makers = (adapts, tees, adds, tables, concats, indices, averages)
     cases = [case for maker in makers for case in maker(random)]
     assert_timed(cases, check(cases, tmp_path))

@@ -1,0 +1,95 @@
+"""A convolution of each channel alone: `rtl/depthwise.v`, one multiplier for each lane."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+
+from .. import memories, requantize
+from ..design import Folding, Rom, Stage
+from ..graph import Conv, Network
+from ..memories import Memory
+from ..resources import Cost
+from . import costs, rescaling, windows
+from .arithmetic import divisors, signed_bits
+from .contents import Contents
+from .names import inputs_of, name_of, output_of
+
+
+def foldings(layer: Conv, network: Network) -> tuple[Folding, ...]:
+    """Return one for each divisor of the channels."""
+    return tuple(Folding(pe) for pe in divisors(layer.output.channels))
+
+
+def period(layer: Conv, folding: Folding, network: Network) -> int:
+    """Return the cycles from one frame to the next: those of its window, which nothing delays."""
+    return _front(layer, folding, network).period
+
+
+def stage(layer: Conv, folding: Folding, network: Network, memory: Memory) -> Stage:
+    """Return the module, which reads and writes `pe` lanes."""
+    front, pe = _front(layer, folding, network), folding.pe
+    lanes = rescaling.lanes(pe, front.run)
+    scale = rescaling.Scale(layer.requantization, pe, lanes)
+    least, greatest = requantize.reach(layer.weights, layer.bias)
+    bits = signed_bits(int(least.min()), int(greatest.max()))
+    behind = 16 + pe // lanes  # until a result is in the queue
+    weights = memory.rom(pe * layer.bits, front.groups * front.run)
+    return Stage(
+        name=name_of(layer, network),
+        module="depthwise",
+        parameters={
+            "PE": pe,
+            **windows.parameters(front, layer.pad, behind + 2, memory),
+            "WEIGHT_BITS": layer.bits,
+            "SUM_BITS": bits,
+            **memories.parameters("WEIGHTS", "", weights),
+            **memories.parameters("BIASES", "", memory.rom(pe * bits, front.groups)),
+            **scale.parameters(memory),
+        },
+        inputs=inputs_of(layer, network),
+        outputs=(output_of(layer, network),),
+        layer=layer.name,
+        roms=Contents(
+            {
+                "WEIGHTS": functools.partial(_weights, layer, pe),
+                "BIASES": lambda: Rom(memories.packed(layer.bias.reshape(-1, pe), bits)),
+                "SCALE": scale.rom,
+            }
+        ),
+    )
+
+
+def _front(layer: Conv, folding: Folding, network: Network) -> windows.Front:
+    image = network.tensor(layer.inputs[0])
+    return windows.front(
+        image,
+        layer.output,
+        layer.window,
+        lanes=folding.pe,
+        groups=image.channels // folding.pe,
+        repeats=1,
+    )
+
+
+def _weights(layer: Conv, pe: int) -> Rom:
+    """Return the weights in the order in which the window is read for one pixel."""
+    words = layer.weights.reshape(-1, pe, layer.window.taps).transpose(0, 2, 1).reshape(-1, pe)
+    return Rom(memories.packed(np.ascontiguousarray(words), layer.bits))
+
+
+def cost(stage: Stage) -> Cost:
+    """Return what the module takes: for each lane a multiplier and a sum."""
+    has = costs.given(stage)
+    pe, bits, total = has["PE"], has["WEIGHT_BITS"], has["SUM_BITS"]
+    logic = 8 + bits if bits <= 2 else 0  # products without a multiplier
+    steps = has["GROUPS"] * has["KERNEL_HEIGHT"] * has["KERNEL_WIDTH"]
+    return (
+        Cost(0 if logic else pe, 0, pe * (2 * total + 2 * logic), pe * (total + 3 * logic))
+        + costs.rom(stage, "WEIGHTS", pe * bits, steps)
+        + costs.rom(stage, "BIASES", pe * total, has["GROUPS"])
+        + costs.window(stage, pe)
+        + costs.rescale(stage)
+        + costs.queue(pe * 8, has["SLOTS"])
+    )

@@ -1,0 +1,81 @@
+"""The modules with a window beside the convolution, over random shapes and foldings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from tapeout.targets.fpga.design import Folding
+from tapeout.targets.fpga.engines import engine
+from tapeout.targets.fpga.graph import AveragePool, Conv, Layer, MaxPool, Tensor, Window
+from tapeout.targets.fpga.requantize import reach, requantization
+
+from rtl import Case, check
+from stages import assert_timed, case_of, frames, network_of
+
+#: Height, width, channels, kernel, strides, dilations, pads, PE.
+SHAPES = (
+    ((5, 6, 4), (3, 3), (1, 1), (1, 1), (1, 1, 1, 1), 1),
+    ((5, 6, 4), (3, 3), (2, 2), (1, 1), (0, 0, 1, 1), 2),
+    ((6, 5, 6), (2, 3), (2, 1), (1, 2), (0, 2, 0, 2), 6),
+    ((7, 7, 3), (2, 2), (2, 2), (1, 1), (0, 0, 0, 0), 3),
+    ((1, 9, 4), (1, 4), (1, 3), (1, 1), (0, 2, 0, 1), 2),
+    ((4, 4, 2), (1, 1), (1, 1), (1, 1), (0, 0, 0, 0), 1),
+    ((9, 4, 40), (5, 3), (3, 1), (2, 1), (2, 1, 4, 1), 8),
+)
+
+
+def layers(random: np.random.Generator) -> Iterator[tuple[Layer, Tensor, int]]:
+    """Yield layers of every kind, what they read, and PE."""
+    for (height, width, channels), kernel, strides, dilations, pads, pe in SHAPES:
+        window, given = (
+            Window(kernel, strides, dilations, pads),
+            Tensor("a", height, width, channels),
+        )
+        (top, left, bottom, right), (down, across) = pads, window.reach
+        result = Tensor(
+            "b",
+            (height + top + bottom - down) // strides[0] + 1,
+            (width + left + right - across) // strides[1] + 1,
+            channels,
+        )
+        yield MaxPool("largest", ("a",), result, window), given, pe
+        yield average(random, result, window), given, pe
+        yield depthwise(random, result, window), given, pe
+
+
+def average(random: np.random.Generator, result: Tensor, window: Window) -> AveragePool:
+    pad, zero = (int(random.integers(-128, 128)) for _ in "12")
+    bias, taps = -pad * window.taps, window.taps
+    ends = (np.array([bias - 128 * taps]), np.array([bias + 127 * taps]))
+    how = requantization(random.uniform(0.1, 2, 1) / taps, ends, zero, -128, 127)
+    return AveragePool("mean", ("a",), result, window, bias, pad, how)
+
+
+def depthwise(random: np.random.Generator, result: Tensor, window: Window) -> Conv:
+    channels, bits = result.channels, int(random.choice([1, 2, 4, 8]))
+    limit = 1 << (bits - 1)
+    weights = random.integers(-limit, limit, (channels, *window.kernel, 1), dtype=np.int8)
+    weights[0] = limit - 1
+    bias = random.integers(-(1 << 20) // window.taps, 1 << 16, channels)
+    factors = random.uniform(0.1, 3, channels) / (limit * window.taps)
+    how = requantization(factors, reach(weights, bias), -3, int(random.choice([-128, -3])), 127)
+    pad = int(random.integers(-128, 128))
+    return Conv("filter", ("a",), result, window, weights, bias, channels, pad, how)
+
+
+def test_are_exact_in_value_and_time(tmp_path: Path) -> None:
+    random = np.random.default_rng(7)
+    chosen = list(layers(random))
+    cases: list[Case] = [
+        case_of(layer, [given], Folding(pe), [frames(random, given)]) for layer, given, pe in chosen
+    ]
+    cycles = check(cases, tmp_path)
+    assert_timed(cases, cycles)
+    for (layer, given, pe), found in zip(chosen, cycles, strict=True):
+        network = network_of(layer, [given])
+        period = engine(layer, network).period(layer, Folding(pe), network)
+        (ends,) = (item[len(item) // 4 - 1 :: len(item) // 4] for item in found.outputs)
+        assert np.diff(ends)[-1] == period, (type(layer), given, layer.output)
