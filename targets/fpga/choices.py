@@ -8,7 +8,7 @@ import numpy as np
 
 from .design import Folding
 from .engines import engine
-from .graph import Conv, Layer, Network
+from .graph import Chain, Conv, Layer, Network
 from .memories import Memory
 from .packing import undominated
 from .resources import Cost
@@ -48,5 +48,5 @@ def choices(layer: Layer, network: Network, memory: Memory, multipliers: int) ->
 
 def lanes_in(layer: Layer, folding: Folding) -> int:
     """Return the elements in a beat of each of a layer's inputs."""
-    adds_up = isinstance(layer, Conv) and not layer.is_depthwise
+    adds_up = isinstance(layer, Chain) or (isinstance(layer, Conv) and not layer.is_depthwise)
     return folding.simd if adds_up else folding.pe

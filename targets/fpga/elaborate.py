@@ -22,7 +22,7 @@ from .memories import Memory
 INPUT, OUTPUT = "s", "m"
 
 #: Modules whose input has other lanes than PE, or whose lanes are no parameter.
-_LANES_IN = {"argmax": "", "conv": "SIMD"}
+_LANES_IN = {"argmax": "", "chain": "SIMD", "conv": "SIMD"}
 
 
 def elaborate(network: Network, foldings: Mapping[str, Folding], memory: Memory) -> Design:

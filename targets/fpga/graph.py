@@ -119,6 +119,12 @@ class Conv(Layer):
         return self.groups > 1 and self.groups == len(self.weights) and self.weights.shape[3] == 1
 
     @property
+    def is_product(self) -> bool:
+        """Whether it is a matrix product: of a vector with a matrix."""
+        height, width, _ = self.output.shape
+        return height == width == self.groups == 1 and self.window == Window()
+
+    @property
     def bits(self) -> int:
         """How many bits the weights need, in two's complement."""
         low, high = int(self.weights.min()), int(self.weights.max())
@@ -185,6 +191,18 @@ class Resize(Layer):
 @dataclasses.dataclass(frozen=True, eq=False)
 class ArgMax(Layer):
     """The index of the largest channel of each pixel, the first of several, in 16 bits."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Chain(Layer):
+    """Matrix products one after another, each on all of what the one before gives.
+
+    Attributes:
+        products: over images of 1 x 1, without groups; the first reads the chain's input, the last
+            gives its output.
+    """
+
+    products: tuple[Conv, ...]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

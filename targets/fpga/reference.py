@@ -15,6 +15,7 @@ from .graph import (
     Add,
     ArgMax,
     AveragePool,
+    Chain,
     Concat,
     Conv,
     Layer,
@@ -124,6 +125,13 @@ def _products(x: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return np.moveaxis(found, 0, 1).reshape(*shape, groups, weights.shape[1])
 
 
+def chain(layer: Chain, x: np.ndarray) -> np.ndarray:
+    """Return what the last product makes of what those before it give."""
+    for product in layer.products:
+        x = conv(product, x)
+    return x
+
+
 def max_pool(layer: MaxPool, x: np.ndarray) -> np.ndarray:
     """Return the largest number in each window."""
     parts = [part for _, _, part in _taps(x, layer.window, layer.output, -128)]
@@ -172,6 +180,7 @@ _LAYERS: Final[dict[type[Layer], Callable[..., np.ndarray]]] = {
     Add: add,
     ArgMax: arg_max,
     AveragePool: average_pool,
+    Chain: chain,
     Concat: concat,
     Conv: conv,
     MaxPool: max_pool,

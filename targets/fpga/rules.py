@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from .design import Stage
+from .engines.chain import plan_of
 from .events import Events, Process, Wire
 from .window_rules import conv
 
@@ -267,6 +268,65 @@ def _repeat(
         first += size
 
 
+def chain(stage: Stage, inputs: Sequence[Wire], outputs: Sequence[Wire]) -> tuple[Process, ...]:
+    """`rtl/chain.v`."""
+    (source,), (sink,) = inputs, outputs
+    pe, simd, lanes, slots = _integers(stage, "PE", "SIMD", "RQ", "SLOTS")
+    levels, turns = (simd - 1).bit_length(), pe // lanes
+    products = tuple(plan_of(stage))
+    read = Events(source.queue)  # the last read of the first product of each frame
+    return (
+        _frames(source, read, products[0][0]),
+        _multiply(source, sink, read, products, turns, levels + turns + 21, slots),
+    )
+
+
+def _frames(source: Wire, read: Events, beats: int) -> Process:
+    """Take a frame's beats once the one before it is read."""
+    edge = frame = 0
+    while True:
+        for _ in range(beats):
+            source.ready(edge)
+        while len(read) <= frame:
+            yield read, frame
+        edge = read[frame] + 1
+        frame += 1
+
+
+def _multiply(
+    source: Wire,
+    sink: Wire,
+    read: Events,
+    products: Sequence[tuple[int, int]],
+    turns: int,
+    gap: int,
+    slots: int,
+) -> Process:
+    """Give a beat for each group of the last product; each begins `gap` after the last read."""
+    edge, frames, beat = 4, 0, 0  # when the plan's first word is there
+    while True:
+        frames += products[0][0]
+        while len(source.moves) < frames:
+            yield source.moves, frames - 1
+        edge = max(edge, source.moves[frames - 1] + 2)
+        for number, (steps, groups) in enumerate(products):
+            pace = max(steps, turns)
+            if number < len(products) - 1:
+                edge += (groups - 1) * pace + steps - 1
+                if not number:
+                    read.add(edge)
+            else:
+                for group in range(groups):
+                    if beat >= slots:
+                        while len(sink.moves) <= beat - slots:
+                            yield sink.moves, beat - slots
+                        edge = max(edge, sink.moves[beat - slots] + 1)
+                    sink.offer(edge + steps - 1 + gap)
+                    beat += 1
+                    edge += pace if group < groups - 1 else steps - 1
+            edge += gap
+
+
 def _integers(stage: Stage, *names: str) -> Iterator[int]:
     """Return parameters of a stage that are numbers."""
     return (int(stage.parameters[name]) for name in names)
@@ -277,6 +337,7 @@ RULES: Mapping[str, Rule] = {
     "adapt": adapt,
     "add": add,
     "argmax": argmax,
+    "chain": chain,
     "concat": concat,
     "conv": conv,
     "fifo": fifo,

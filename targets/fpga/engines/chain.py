@@ -1,0 +1,224 @@
+"""Matrix products one after another by one engine: `rtl/chain.v`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from ..design import Folding, Rom, Stage
+from ..graph import Chain, Conv, Network
+from ..memories import LOGIC, Memory, Shape, packed, parameters, shape_of
+from ..requantize import reach
+from ..resources import Cost
+from .arithmetic import divisors, signed_bits
+from .contents import Contents
+from .names import inputs_of, name_of, output_of
+
+#: Cycles from the last read of a product to the first of the next, besides the levels of the adder
+#: tree and the turns of a group.
+_GAP = 21
+
+#: Bits of a word of the plan besides the two sizes: before, zero, low, high.
+_WIDTHS = (4, 8, 8, 8)
+
+
+def foldings(layer: Chain, network: Network) -> tuple[Folding, ...]:
+    """Return all for which words are whole: of what comes in, what goes out, and in between."""
+    last, inputs = layer.output.channels, network.tensor(layer.inputs[0]).size
+    return tuple(
+        Folding(pe, simd) for simd in divisors(inputs) for pe in divisors(math.gcd(simd, last))
+    )
+
+
+def period(layer: Chain, folding: Folding, network: Network) -> int:
+    """Return the cycles of all products, and of what comes in between the first and its like."""
+    gap = _gap(folding, _lanes(layer, folding))
+    turns = folding.pe // _lanes(layer, folding)
+    spent = [
+        (groups - 1) * max(steps, turns) + steps - 1 + gap
+        for steps, groups in sizes(layer, folding)
+    ]
+    # The next frame comes in from the last read of the first product on.
+    steps, groups = sizes(layer, folding)[0]
+    reading = (groups - 1) * max(steps, turns) + steps - 1
+    return max(sum(spent), reading + 1 + steps + 1)
+
+
+def _gap(folding: Folding, lanes: int) -> int:
+    return (folding.simd - 1).bit_length() + folding.pe // lanes + _GAP
+
+
+def sizes(layer: Chain, folding: Folding) -> list[tuple[int, int]]:
+    """Return the words in and the groups of each product."""
+    return [
+        (
+            -(-product.weights.shape[3] // folding.simd),
+            _outputs(layer, product, folding) // folding.pe,
+        )
+        for product in layer.products
+    ]
+
+
+def _outputs(layer: Chain, product: Conv, folding: Folding) -> int:
+    """Return the sums of a product: in between, as many as fill words."""
+    count = len(product.weights)
+    is_last = product is layer.products[-1]
+    return count if is_last else -(-count // folding.simd) * folding.simd
+
+
+def _lanes(layer: Chain, folding: Folding) -> int:
+    """Return the lanes that requantize: enough for the product that takes the longest."""
+    longest = max(sizes(layer, folding), key=lambda item: item[0] * item[1])
+    return next(item for item in divisors(folding.pe) if folding.pe // item <= longest[0])
+
+
+def stage(layer: Chain, folding: Folding, network: Network, memory: Memory) -> Stage:
+    """Return the module that reads one stream of `simd` lanes and writes one of `pe`."""
+    pe, simd, lanes = folding.pe, folding.simd, _lanes(layer, folding)
+    each = sizes(layer, folding)
+    steps, groups = sum(s * g for s, g in each), sum(g for _, g in each)
+    words = 1 << max(0, (max(s for s, _ in each[1:]) - 1).bit_length())
+    step_bits, group_bits = (max(1, (max(n) - 1).bit_length()) for n in zip(*each, strict=True))
+    weight_bits = max(product.bits for product in layer.products)
+    sum_bits = _sum_bits(layer)
+    shift, more_bits = _shifts(layer)
+    turns = groups * pe // lanes
+    latency = _gap(folding, lanes) + 1
+    name = name_of(layer, network)
+    return Stage(
+        name=name,
+        module="chain",
+        parameters={
+            "PE": pe,
+            "SIMD": simd,
+            "RQ": lanes,
+            "LAYERS": len(each),
+            "INPUT_WORDS": each[0][0],
+            "WORDS": words,
+            "INPUT_SLICE_WIDTH": memory.ram(simd * 8, each[0][0]).width,
+            "SLICE_WIDTH": memory.ram(simd * 8, 2 * max(2, words)).width,
+            "STEP_BITS": step_bits,
+            "GROUP_BITS": group_bits,
+            "STEPS": steps,
+            "GROUPS": groups,
+            "SLOTS": 2 + -(-latency // max(each[-1][0], pe // lanes)),
+            "WEIGHT_BITS": weight_bits,
+            "SUM_BITS": sum_bits,
+            "SHIFT": shift,
+            "MORE_BITS": more_bits,
+            **parameters("PLAN", f"{name}_plan", LOGIC),
+            **parameters("WEIGHTS", f"{name}_weights", memory.rom(pe * simd * weight_bits, steps)),
+            **parameters("BIASES", f"{name}_biases", memory.rom(pe * sum_bits, groups)),
+            **parameters("SCALE", f"{name}_scale", memory.rom(lanes * (17 + more_bits), turns)),
+        },
+        inputs=inputs_of(layer, network),
+        outputs=(output_of(layer, network),),
+        layer=layer.name,
+        roms=Contents(
+            {
+                "PLAN": lambda: _plan(layer, each, step_bits, group_bits),
+                "WEIGHTS": lambda: Rom(packed(_weights(layer, folding), weight_bits)),
+                "BIASES": lambda: Rom(packed(_biases(layer, folding), sum_bits)),
+                "SCALE": lambda: Rom(_scales(layer, folding, lanes, shift, more_bits)),
+            }
+        ),
+    )
+
+
+def _sum_bits(layer: Chain) -> int:
+    ends = [reach(product.weights, product.bias) for product in layer.products]
+    return signed_bits(
+        min(int(least.min()) for least, _ in ends), max(int(most.max()) for _, most in ends)
+    )
+
+
+def _shifts(layer: Chain) -> tuple[int, int]:
+    """Return the least shift, and the bits of what others have more."""
+    shifts = [product.requantization.shift for product in layer.products]
+    least, most = (int(pick(pick(item) for item in shifts)) for pick in (min, max))
+    return least, max(1, (most - least).bit_length())
+
+
+def _plan(layer: Chain, each: list[tuple[int, int]], step_bits: int, group_bits: int) -> Rom:
+    rows = []
+    for product, (steps, groups) in zip(layer.products, each, strict=True):
+        how = product.requantization
+        numbers = (steps - 1, groups - 1, how.before, how.zero, how.low, how.high)
+        widths = (step_bits, group_bits, *_WIDTHS)
+        parts = [packed(np.array([[n]]), w) for n, w in zip(numbers, widths, strict=True)]
+        rows.append(np.concatenate(parts, axis=1))
+    return Rom(np.concatenate(rows))
+
+
+def _padded(layer: Chain, folding: Folding, rows: np.ndarray, product: Conv) -> np.ndarray:
+    """Return what belongs to a product's sums, one row each, with rows of zeros for all others."""
+    count = _outputs(layer, product, folding)
+    return np.pad(rows, [(0, count - len(rows)), *[(0, 0)] * (rows.ndim - 1)])
+
+
+def _weights(layer: Chain, folding: Folding) -> np.ndarray:
+    """Return one row for each word, in the order in which they are read."""
+    pe, simd = folding.pe, folding.simd
+    rows = []
+    for product in layer.products:
+        matrix = product.weights.reshape(len(product.weights), -1)
+        matrix = np.pad(matrix, ((0, 0), (0, -matrix.shape[1] % simd)))
+        matrix = _padded(layer, folding, matrix, product)
+        cut = matrix.reshape(-1, pe, matrix.shape[1] // simd, simd)
+        rows.append(cut.transpose(0, 2, 1, 3).reshape(-1, pe * simd))
+    return np.concatenate(rows)
+
+
+def _biases(layer: Chain, folding: Folding) -> np.ndarray:
+    rows = [_padded(layer, folding, product.bias, product) for product in layer.products]
+    return np.concatenate(rows).reshape(-1, folding.pe)
+
+
+def _scales(layer: Chain, folding: Folding, lanes: int, shift: int, more_bits: int) -> np.ndarray:
+    """Return each sum's multiplier and what its shift is more than the least, by turns."""
+    numbers = []
+    for product in layer.products:
+        how = product.requantization
+        both = np.stack([how.multiplier, how.shift - shift], axis=1)
+        numbers.append(_padded(layer, folding, both, product))
+    both = np.concatenate(numbers)
+    parts = [packed(both[:, :1], 17), packed(both[:, 1:], more_bits)]
+    return np.concatenate(parts, axis=1).reshape(len(both) // lanes, -1)
+
+
+def plan_of(stage: Stage) -> Iterator[tuple[int, int]]:
+    """Yield the words in and the groups of each product of a stage."""
+    steps, groups = (int(stage.parameters[f"{name}_BITS"]) for name in ("STEP", "GROUP"))
+    for row in stage.roms["PLAN"].bits:
+        yield _number(row[:steps]) + 1, _number(row[steps : steps + groups]) + 1
+
+
+def _number(bits: np.ndarray) -> int:
+    return int(bits @ (1 << np.arange(len(bits))))
+
+
+def cost(stage: Stage) -> Cost:
+    """Return what the module takes: the products, the lanes that requantize, and four memories."""
+    has = stage.parameters
+    pe, simd, lanes = (int(has[name]) for name in ("PE", "SIMD", "RQ"))
+    weight_bits, sum_bits = int(has["WEIGHT_BITS"]), int(has["SUM_BITS"])
+    turns = int(has["GROUPS"]) * pe // lanes
+    roms = {
+        "WEIGHTS": (pe * simd * weight_bits, int(has["STEPS"])),
+        "BIASES": (pe * sum_bits, int(has["GROUPS"])),
+        "SCALE": (lanes * (17 + int(has["MORE_BITS"])), turns),
+    }
+    blocks = sum(shape_of(stage, name).blocks(*size) for name, size in roms.items())
+    words = 2 << max(1, (int(has["WORDS"]) - 1).bit_length())
+    for width, depth in (("INPUT_SLICE_WIDTH", int(has["INPUT_WORDS"])), ("SLICE_WIDTH", words)):
+        shape = Shape(int(has[width]), depth if has[width] else 0)
+        blocks += shape.blocks(simd * 8, depth)
+    products = pe * simd if weight_bits > 2 else 0
+    adders = pe * (simd - 1) * (weight_bits + 10) + pe * (sum_bits + 1)
+    luts = 2 * adders + pe * sum_bits + lanes * 250 + 6 * simd * 8 + 400
+    flip_flops = (
+        adders + 2 * pe * simd * weight_bits + 2 * pe * sum_bits + lanes * 220 + simd * 32 + 300
+    )
+    return Cost(products + lanes, blocks, luts, flip_flops)
