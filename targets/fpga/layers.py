@@ -48,22 +48,39 @@ class Source:
     """What a layer reads: a tensor, and the shape that the model sees in it.
 
     Attributes:
-        shape: without the frames' axis; of as many elements, in the same order.
+        shape: without the frames' axis; the same elements.
+        last: whether the channels are the last axis that the model sees, as they are in the tensor;
+            else they are the first.
     """
 
     tensor: Tensor
     shape: tuple[int, ...]
+    last: bool = True
+
+    @property
+    def seen(self) -> tuple[int, ...]:
+        """The shape that the model sees, with the channels last."""
+        return self.shape if self.last else (*self.shape[1:], *self.shape[:1])
 
     @property
     def image(self) -> Tensor:
-        """The tensor, if it is the image that the model sees."""
-        if image_of(self.shape) != self.tensor.shape:
+        """The tensor, if it is the image that the model sees, in either layout."""
+        if image_of(self.seen) != self.tensor.shape:
             seen, given = list(self.shape), list(self.tensor.shape)
             raise UnsupportedError(
                 f"reads {self.tensor.name!r} as {seen}, which comes as {given}",
-                "an engine that reshapes images is not there; a matrix product may flatten one",
+                "no engine reshapes images; a matrix product may flatten one",
             )
         return self.tensor
+
+    @property
+    def channels_last(self) -> Tensor:
+        """The tensor, if the model sees that image with the channels last."""
+        if not self.last:
+            raise UnsupportedError(
+                f"reads {self.tensor.name!r} with the channels first", "engines have them last"
+            )
+        return self.image
 
 
 def image_of(shape: tuple[int, ...]) -> tuple[int, int, int]:
@@ -129,10 +146,13 @@ def _number(node: ir.Node, name: str) -> int:
     return int(_constant(node, name).reshape(()))
 
 
-def _require_streams(node: ir.Node, sources: Sequence[Source], count: int) -> None:
+def _require_streams(sources: Sequence[Source], count: int) -> None:
     if len(sources) != count:
         constants = count - len(sources)
         raise UnsupportedError(f"{constants} of {count} inputs are constants", "all are streams")
+    if len({source.last for source in sources}) > 1:
+        names = " and ".join(repr(source.tensor.name) for source in sources)
+        raise UnsupportedError(f"reads {names} in different layouts", "let all have channels last")
 
 
 def _window(node: ir.Node, source: Tensor, output: tuple[int, int, int]) -> Window:
@@ -190,7 +210,7 @@ def _conv(node: ir.Node, source: Source) -> Layer:
     weights = _constant(node, "w")  # out x in / groups x kernel
     if weights.ndim == 3:
         weights = weights[:, :, None]
-    image, shape = source.image, _image(node)
+    image, shape = source.channels_last, _image(node)
     window = _window(node, image, shape)
     return _weighted(node, image, shape, window, weights.transpose(0, 2, 3, 1))
 
@@ -202,12 +222,12 @@ def _matmul(node: ir.Node, source: Source) -> Layer:
         kernel = given.shape
         window = Window(kernel[:2])
     else:
-        kernel, window = (1, 1, source.image.channels), Window()
+        kernel, window = (1, 1, source.channels_last.channels), Window()
     return _weighted(node, given, shape, window, weights.T.reshape(-1, *kernel))
 
 
 def _average_pool(node: ir.Node, source: Source) -> Layer:
-    image, shape = source.image, _image(node)
+    image, shape = source.channels_last, _image(node)
     window, zero = _window(node, image, shape), _number(node, "x_zero_point")
     bias, channels = -window.taps * zero, image.channels
     ends = (bias - 128 * window.taps, bias + 127 * window.taps)
@@ -224,14 +244,13 @@ def _average_pool(node: ir.Node, source: Source) -> Layer:
 
 
 def _max_pool(node: ir.Node, source: Source) -> Layer:
-    image, shape = source.image, _image(node)
-    whole = node.op_type.startswith("Global")
-    window = Window(image.shape[:2]) if whole else _window(node, image, shape)
+    image, shape = source.channels_last, _image(node)
+    window = _window(node, image, shape)
     return MaxPool(str(node.name), (image.name,), _output(node, shape), window)
 
 
 def _add(node: ir.Node, *sources: Source) -> Layer:
-    _require_streams(node, sources, 2)
+    _require_streams(sources, 2)
     first, second = (source.tensor for source in sources)
     if first.shape != second.shape:
         what = f"adds images of {list(first.shape)} and {list(second.shape)}"
@@ -272,40 +291,39 @@ def _function(node: ir.Node, source: Source, values: np.ndarray) -> Table:
 
 
 def _concat(node: ir.Node, *sources: Source) -> Layer:
-    _require_streams(node, sources, len(node.inputs))
-    images, shape = [source.image for source in sources], _image(node)
+    _require_streams(sources, len(node.inputs))
+    images = [source.image for source in sources]
+    rank = len(sources[0].shape)
+    axis = node.attributes.get_int("axis", 0) % (rank + 1)
+    if axis != (rank if sources[0].last else 1):
+        raise UnsupportedError(f"axis = {axis}, which is not the channels", "join along these")
     height, width, _ = images[0].shape
     channels = sum(image.channels for image in images)
-    if shape != (height, width, channels):
-        axis = node.attributes.get_int("axis", 0)
-        raise UnsupportedError(f"axis = {axis}, which is not the channels", "join along these")
     names = tuple(image.name for image in images)
-    return Concat(str(node.name), names, _output(node, shape))
+    return Concat(str(node.name), names, _output(node, (height, width, channels)))
 
 
 def _resize(node: ir.Node, source: Source) -> Layer:
-    image, shape = source.image, _image(node)
-    rank = len(source.shape) + 1
+    image, rank = source.image, len(source.shape)
     mode = node.attributes.get_string("mode", "nearest")
     if mode != "nearest":
         raise UnsupportedError(f"mode = {mode!r}", "an engine repeats pixels: 'nearest'")
-    factors = {rank - 3: 1, rank - 2: 1}
+    factors = dict.fromkeys(range(rank + 1), 1)
     for axis in resizing.axes_of(node):
         factor, rest = divmod(axis.out, axis.size)
-        found = resizing.taps(node, axis)[0][:, 0]
-        if rest or (factor != 1 and axis.axis not in factors):
+        if rest:
             what = f"axis {axis.axis} goes from {axis.size} to {axis.out}"
             raise UnsupportedError(what, "height and width grow by whole factors")
-        if not np.array_equal(found, np.arange(axis.out) // factor):
-            picked = resizing.mode_of(node)
-            raise UnsupportedError(
-                f"{picked!r} does not repeat each pixel {factor} times", "use 'asymmetric', 'floor'"
-            )
-        if axis.axis in factors:
-            factors[axis.axis] = factor
-    down, across = factors.values()
-    output = _output(node, shape)
-    return Resize(str(node.name), (image.name,), output, (down, across))
+        if not np.array_equal(resizing.taps(node, axis)[0][:, 0], np.arange(axis.out) // factor):
+            what = f"{resizing.mode_of(node)!r} does not repeat each pixel {factor} times"
+            raise UnsupportedError(what, "use 'asymmetric' with 'floor'")
+        factors[axis.axis] = factor
+    frames, *grown = factors.values()
+    down, across, deep = image_of(Source(image, tuple(grown), source.last).seen)
+    if frames * deep != 1:
+        raise UnsupportedError(f"repeats channels {deep} times", "height and width grow")
+    shape = (image.height * down, image.width * across, image.channels)
+    return Resize(str(node.name), (image.name,), _output(node, shape), (down, across))
 
 
 def _both(name: str) -> tuple[str, str]:
@@ -320,7 +338,6 @@ _LAYERS: Final[dict[str, Callable[..., Layer]]] = {
     "QRescale": _rescale,
     "QTable": _table,
     "Resize": _resize,
-    **dict.fromkeys(_both("GlobalMaxPool"), _max_pool),
     **dict.fromkeys(_both("MaxPool"), _max_pool),
     **dict.fromkeys(_both("QAveragePool"), _average_pool),
     **dict.fromkeys(_both("QConv"), _conv),

@@ -1,0 +1,251 @@
+"""Models as networks of integers: what each operator becomes, to the step, and what is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+import integer_networks
+import numpy as np
+import onnx_ir as ir
+import pytest
+
+from tapeout.errors import ModelError
+from tapeout.lowering.passes.integer_borders import IntegerBorders
+from tapeout.lowering.reference import Reference
+from tapeout.targets.fpga import reference
+from tapeout.targets.fpga.graph import (
+    Add,
+    ArgMax,
+    AveragePool,
+    Concat,
+    Conv,
+    Layer,
+    MaxPool,
+    Resize,
+    Table,
+)
+from tapeout.targets.fpga.importing import imported
+from tapeout.targets.fpga.pipeline import pipeline
+from tapeout.targets.fpga.run import host
+
+import support
+
+Shape = tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """A float network: the shape of x, nodes that give y, and the layers that it becomes.
+
+    Attributes:
+        constants: shapes of random ones, or the arrays.
+    """
+
+    x: Shape
+    nodes: str
+    y: str
+    layers: tuple[type[Layer], ...]
+    constants: Mapping[str, Shape | np.ndarray] = dataclasses.field(default_factory=dict)
+
+    def model(self) -> ir.Model:
+        rng = np.random.default_rng(7)
+        arrays = {
+            name: rng.standard_normal(item).astype(np.float32) if isinstance(item, tuple) else item
+            for name, item in self.constants.items()
+        }
+        values = {"x": np.empty(self.x, np.float32), **arrays}
+        inputs = ", ".join(
+            f"{ir.DataType.from_numpy(array.dtype).name.lower()}{list(array.shape)} {name}"
+            for name, array in values.items()
+        )
+        return support.from_text(f"g ({inputs}) => ({self.y} y) {{ {self.nodes} }}", **arrays)
+
+
+CASES = {
+    "strided, dilated, padded more on one side": Case(
+        (1, 3, 11, 9),
+        "y = Conv <strides = [2, 1], dilations = [1, 2], pads = [0, 1, 2, 3]> (x, w, b)",
+        "float[1,6,6,11]",
+        (Conv,),
+        {"w": (6, 3, 3, 2), "b": (6,)},
+    ),
+    "grouped": Case(
+        (1, 4, 5, 5),
+        "y = Conv <group = 2> (x, w)",
+        "float[1,6,3,3]",
+        (Conv,),
+        {"w": (6, 2, 3, 3)},
+    ),
+    "two kernels for each channel": Case(
+        (1, 3, 6, 6),
+        "z = Conv <group = 3, pads = [1, 1, 1, 1]> (x, w) y = Relu (z)",
+        "float[1,6,6,6]",
+        (Conv,),
+        {"w": (6, 1, 3, 3)},
+    ),
+    "signals": Case(
+        (1, 4, 20),
+        """
+        a = Conv <pads = [2, 2], dilations = [2]> (x, w)
+        b = MaxPool <kernel_shape = [3], strides = [2], pads = [1, 1]> (a)
+        y = AveragePool <kernel_shape = [2], strides = [2]> (b)""",
+        "float[1,5,5]",
+        (Conv, MaxPool, AveragePool),
+        {"w": (5, 4, 3)},
+    ),
+    "poolings": Case(
+        (1, 4, 9, 9),
+        """
+        c = Conv (x, w)
+        a = MaxPool <kernel_shape = [3, 2], strides = [2, 2], ceil_mode = 1> (c)
+        b = AveragePool <kernel_shape = [2, 2], pads = [1, 0, 0, 1], count_include_pad = 1> (a)
+        y = GlobalMaxPool (b)""",
+        "float[1,4,1,1]",
+        (Conv, MaxPool, AveragePool, MaxPool),
+        {"w": (4, 4, 1, 1)},
+    ),
+    "a residual, joined and grown": Case(
+        (1, 4, 4, 4),
+        """
+        a = Conv <pads = [1, 1, 1, 1]> (x, w)
+        b = Sub (a, x)
+        c = Clip (b, low, high)
+        d = Concat <axis = 1> (c, a, x)
+        y = Resize <mode = "nearest", coordinate_transformation_mode = "asymmetric",
+                    nearest_mode = "floor"> (d, , scales)""",
+        "float[1,12,8,12]",
+        (Conv, Add, Concat, Resize),
+        {
+            "w": (4, 4, 3, 3),
+            "low": np.array(-0.5, np.float32),
+            "high": np.array(6, np.float32),
+            "scales": np.array([1, 1, 2, 3], np.float32),
+        },
+    ),
+    "functions": Case(
+        (1, 3, 4, 4),
+        "a = Conv (x, w) b = HardSwish (a) c = LeakyRelu <alpha = 0.1> (b) y = Sigmoid (c)",
+        "float[1,4,4,4]",
+        (Conv, Table, Table, Table),
+        {"w": (4, 3, 1, 1)},
+    ),
+    "a flattened image": Case(
+        (1, 3, 4, 5),
+        """
+        a = Conv (x, w) b = Flatten (a) c = Gemm <transB = 1> (b, v, u)
+        y = Softmax (c)""",
+        "float[1,6]",
+        (Conv, Conv),
+        {"w": (2, 3, 2, 2), "v": (6, 24), "u": (6,)},
+    ),
+    "a matrix at every step, and the largest": Case(
+        (1, 7, 5),
+        "a = MatMul (x, w) b = Relu (a) c = MatMul (b, v) y = ArgMax <axis = 2> (c)",
+        "int64[1,7,1]",
+        (Conv, Conv, ArgMax),
+        {"w": (5, 8), "v": (8, 3)},
+    ),
+    "the largest of shares": Case(
+        (1, 5),
+        "a = MatMul (x, w) b = Softmax (a) y = ArgMax <axis = 1, keepdims = 0> (b)",
+        "int64[1]",
+        (Conv,),
+        {"w": (5, 8)},
+    ),
+    "the largest channel of each pixel": Case(
+        (1, 3, 4, 4),
+        "a = Conv (x, w) y = ArgMax <axis = 1> (a)",
+        "int64[1,1,4,4]",
+        (Conv, ArgMax),
+        {"w": (5, 3, 1, 1)},
+    ),
+    "a signal that grows, between convolutions": Case(
+        (1, 3, 6),
+        """
+        a = Conv (x, w)
+        b = Resize <mode = "nearest", coordinate_transformation_mode = "asymmetric",
+                    nearest_mode = "floor"> (a, , scales)
+        y = Conv (b, v)""",
+        "float[1,2,12]",
+        (Conv, Resize, Conv),
+        {"w": (4, 3, 1), "v": (2, 4, 1), "scales": np.array([1, 1, 2], np.float32)},
+    ),
+}
+
+
+def samples_for(case: Case) -> np.ndarray:
+    return np.random.default_rng(3).standard_normal((24, *case.x[1:])).astype(np.float32)
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_every_layer_is_that_of_the_operators(case: Case) -> None:
+    samples = samples_for(case)
+    model = integer_networks.lowered(case.model(), samples)
+    found = imported(model)
+    assert tuple(type(layer) for layer in found.network.layers) == case.layers
+    wanted = integer_networks.watched(model, found.network, samples)
+    apart = integer_networks.steps_apart(found.network, wanted)
+    exact = (Table, MaxPool, Concat, Resize, ArgMax)
+    for layer in found.network.layers:
+        assert apart[layer.name] <= (0 if isinstance(layer, exact) else 1), layer.name
+
+    # The host's steps on both sides: given what ONNX Runtime has there, the same comes out.
+    np.testing.assert_array_equal(
+        host.run(found.before, samples).reshape(-1, *found.network.input.shape),
+        wanted[found.network.input.name],
+    )
+    runtime = Reference(model)
+    real = np.concatenate([runtime.run({found.input: x})[found.output] for x in samples[:, None]])
+    given = host.run(found.after, wanted[found.network.output.name])
+    support.assert_equal_or_close(given, real, 1e-6, found.output)
+
+    # All together, next to the float network.
+    outputs = host.run(found.after, reference.run(found.network, host.run(found.before, samples)))
+    assert outputs.dtype == real.dtype
+    if outputs.dtype == np.float32:
+        runtime = Reference(case.model())
+        floats = np.concatenate([runtime.run({"x": x})["y"] for x in samples[:, None]])
+        assert np.abs(outputs - floats).max() < 0.1 * np.abs(floats).max()
+
+
+def test_integers_may_come_in_and_go_out() -> None:
+    case = CASES["a residual, joined and grown"]
+    model = integer_networks.converted(case.model(), samples_for(case))
+    model = pipeline().run(IntegerBorders()(model).model)
+    found = imported(model)
+    feed = np.random.default_rng(5).integers(-128, 128, (5, *case.x[1:]), np.int8)
+    result = reference.run(found.network, host.run(found.before, feed))
+    outputs = host.run(found.after, result)
+    real = np.concatenate([Reference(model).run({"x": x})["y"] for x in feed[:, None]])
+    assert outputs.dtype == real.dtype == np.int8
+    assert [step["op"] for step in (*found.before, *found.after)] == ["transpose", "transpose"]
+    assert np.abs(outputs.astype(int) - real).max() <= 2
+
+
+def test_what_no_engine_does_is_named_all_at_once() -> None:
+    weights = {"w": (4, 3, 1, 1), "v": (4, 4, 1, 1), "scales": np.array([1, 1, 1.5, 2], np.float32)}
+    case = Case(
+        (1, 3, 4, 4),
+        """
+        a = Conv (x, w)
+        c = DepthToSpace <blocksize = 2> (a)
+        b = Resize <mode = "nearest"> (a, , scales)
+        d = Mul (a, a)
+        e = Softmax <axis = 1> (d)
+        f = Conv (e, v)
+        y = Concat <axis = 3> (f, d)""",
+        "float[1,4,4,8]",
+        (),
+        weights,
+    )
+    model = case.model()
+    model.graph.outputs.extend(model.graph.node(name).outputs[0] for name in "bc")
+    with pytest.raises(ModelError) as caught:
+        imported(integer_networks.lowered(model, samples_for(case)))
+    assert {problem.where: problem.what for problem in caught.value.problems} == {
+        "outputs": "there are 3: 'y', 'b', 'c'",
+        "node 'c' (DepthToSpace)": "there is no engine for the operator 'DepthToSpace'",
+        "node 'b' (Resize)": "axis 2 goes from 4 to 6",
+        "node 'd' (QMul)": "there is no engine for the operator 'QMul'",
+    }
