@@ -78,17 +78,12 @@ def untaken(model: ir.Model) -> list[Problem]:
     Args:
         model: canonical, in float.
     """
-    scheme = SCHEMES[SCHEME]
-    known = {*_STEPS, *(scheme.operators if isinstance(scheme, Scheme) else ())} - _MOVING
+    known = _known()
     return [
-        _unknown(node)
+        Problem(place_of(node), _unsupported(node).what)
         for node in model.graph
-        if node.op_type.removesuffix("Nhwc").removesuffix("Nwc") not in known
+        if _plain(node) not in known
     ]
-
-
-def _unknown(node: ir.Node) -> Problem:
-    return Problem(place_of(node), f"there is no engine for the operator {node.op_type!r}")
 
 
 def _read(model: ir.Model) -> tuple[Imported | None, list[Problem]]:
@@ -132,24 +127,21 @@ class _Reader:
     def _computed(self, node: ir.Node) -> Source | _Host:
         values = data_of(node)
         if is_layer(node) and values:
-            layer = layer_of(node, [self._streamed(node, value) for value in values])
-            return self._append(layer, node)
+            sources = [self._streamed(node, value) for value in values]
+            self._layers.append(layer_of(node, sources))
+            return Source(self._layers[-1].output, _frame(node.outputs[0]), sources[0].last)
         if len(values) != 1:
             raise _unsupported(node)
         found = self._known[values[0]]
-        if is_op(node, "Reshape") and isinstance(found, Source):
-            return Source(found.tensor, _frame(node.outputs[0]))
-        if (best := self._arg_max(node, found)) is not None:
-            return best
+        if isinstance(found, Source) and (seen := _seen(node, found)) is not None:
+            return seen
+        if (index := self._arg_max(node, found)) is not None:
+            return index
         step = _STEPS.get(node.op_type) if node.domain == "" else None
         if step is None:
             raise _unsupported(node)
         before = found if isinstance(found, _Host) else _leaving(found)
         return _Host(before.source, (*before.steps, step(node)))
-
-    def _append(self, layer: Layer, node: ir.Node) -> Source:
-        self._layers.append(layer)
-        return Source(layer.output, _frame(node.outputs[0]))
 
     def _streamed(self, node: ir.Node, value: ir.Value) -> Source:
         """Return what an engine reads: of the hardware, or the one value that comes into it."""
@@ -172,17 +164,15 @@ class _Reader:
         """Return the index of the largest channel, if integers can tell: they rise with numbers."""
         if not is_op(node, "ArgMax"):
             return None
-        if isinstance(found, _Host):
-            if found.source is None or [step["op"] for step in found.steps] != ["dequantize"]:
-                return None
-            found = found.source
-        axis = node.attributes.get_int("axis", 0) % (len(found.shape) + 1)
-        last = bool(node.attributes.get_int("select_last_index", 0))
-        if axis != len(found.shape) or last or image_of(found.shape) != found.tensor.shape:
+        source = found if isinstance(found, Source) else _still(found)
+        if source is None or source.shape != _frame(node.inputs[0]):
             return None
-        image = found.image
-        name = str(node.outputs[0].name)
-        output = Tensor(name, image.height, image.width, 1, bits=16)
+        axis = node.attributes.get_int("axis", 0) % (len(source.shape) + 1)
+        last = bool(node.attributes.get_int("select_last_index", 0))
+        if axis != (len(source.shape) if source.last else 1) or last:
+            return None
+        image = source.image
+        output = Tensor(str(node.outputs[0].name), image.height, image.width, 1, bits=16)
         self._layers.append(ArgMax(str(node.name), (image.name,), output))
         shape = list(_frame(node.outputs[0]))
         steps = ({"op": "reshape", "shape": shape}, {"op": "cast", "dtype": "int64"})
@@ -234,20 +224,54 @@ def _frame(value: ir.Value) -> tuple[int, ...]:
     return shape[1:]
 
 
+def _seen(node: ir.Node, source: Source) -> Source | None:
+    """Return what a node that only moves the axes lets the model see; None if it does not."""
+    if is_op(node, "Reshape") and source.last:
+        return Source(source.tensor, _frame(node.outputs[0]))
+    perm = tuple(node.attributes.get_ints("perm", ()))
+    rank = len(source.shape) + 1
+    turns = {True: (0, rank - 1, *range(1, rank - 1)), False: (0, *range(2, rank), 1)}
+    if is_op(node, "Transpose") and perm == turns[source.last]:
+        return Source(source.tensor, _frame(node.outputs[0]), not source.last)
+    return None
+
+
 def _leaving(source: Source) -> _Host:
     """Return what the hardware gives, as the model sees it."""
-    steps = ({"op": "reshape", "shape": list(source.shape)},)
-    return _Host(source, steps if source.shape != source.tensor.shape else ())
+    steps: list[Step] = []
+    if source.seen != source.tensor.shape:
+        steps.append({"op": "reshape", "shape": list(source.seen)})
+    if not source.last:
+        rank = len(source.shape) + 1
+        steps.append({"op": "transpose", "perm": [0, rank - 1, *range(1, rank - 1)]})
+    return _Host(source, tuple(steps))
+
+
+def _still(found: _Host) -> Source | None:
+    """Return what numbers of the hardware are, if the host only said what they stand for."""
+    own = 0 if found.source is None else len(_leaving(found.source).steps)
+    said = [step["op"] for step in found.steps[own:]]
+    return found.source if said == ["dequantize"] else None
 
 
 def _unsupported(node: ir.Node) -> UnsupportedError:
     """Return why neither an engine nor the host takes a node."""
     real = [value for value in (*data_of(node), *node.outputs) if value.dtype != ir.DataType.INT8]
-    known = node.op_type.removesuffix("Float")
-    if known.startswith("Q") or not real:
-        return UnsupportedError(f"there is no engine for {node.op_type!r} of integers")
+    if _plain(node) not in _known() or not real:
+        return UnsupportedError(f"there is no engine for the operator {node.op_type!r}")
     what = f"{real[0].name!r} is {real[0].dtype}: the node computes in real numbers"
     return UnsupportedError(what, _QUANTIZE)
+
+
+def _plain(node: ir.Node) -> str:
+    """Return the name of a node's operator without its layout."""
+    return node.op_type.removesuffix("Nhwc").removesuffix("Nwc")
+
+
+def _known() -> set[str]:
+    """Return the operators on real numbers that there is something for."""
+    scheme = SCHEMES[SCHEME]
+    return {*_STEPS, *(scheme.operators if isinstance(scheme, Scheme) else ())} - _MOVING
 
 
 def _quantization(op: str, node: ir.Node) -> Step:
