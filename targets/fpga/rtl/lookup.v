@@ -32,7 +32,7 @@ module lookup #(
     genvar lane;
     generate
         for (lane = 0; lane < PE; lane = lane + 1) begin : lanes
-            (* rom_style = "distributed", ram_style = "distributed" *)
+            (* rom_style = "logic", ram_style = "logic" *)
             reg [7:0] values[0:255];
             reg [7:0] value;
 
