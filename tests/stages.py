@@ -33,23 +33,37 @@ def frames(random: np.random.Generator, tensor: Tensor) -> np.ndarray:
     return np.where(random.random(shape) < 0.25, random.choice(EXTREMES, shape), values)
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class LayerCase(Case):
+    """A case of `FRAMES` frames.
+
+    Attributes:
+        period: cycles from one frame to the next, as the engine says.
+    """
+
+    period: int = 0
+
+
 def case_of(
     layer: Layer,
     inputs: Sequence[Tensor],
     folding: Folding,
     data: Sequence[np.ndarray],
     family: str = "ecp5",
-) -> Case:
+) -> LayerCase:
     """Return the case of a layer's engine on frames, int8 [frames, height, width, channels]."""
     network = network_of(layer, inputs)
-    stage = engine(layer, network).stage(layer, folding, network, memories.MEMORIES[family])
-    result = reference.compute(layer, *data)
-    case = Case.of(
-        stage,
+    maker = engine(layer, network)
+    stage = maker.stage(layer, folding, network, memories.MEMORIES[family])
+    return LayerCase(
+        stage.module,
+        stage.parameters,
         [item.reshape(-1, lanes_in(stage)) for item in data],
-        [result.reshape(-1, lanes_out(stage))],
+        [reference.compute(layer, *data).reshape(-1, lanes_out(stage))],
+        stage.roms,
+        is_registered=stage.module not in UNREGISTERED,
+        period=maker.period(layer, folding, network),
     )
-    return dataclasses.replace(case, is_registered=stage.module not in UNREGISTERED)
 
 
 def network_of(layer: Layer, inputs: Sequence[Tensor]) -> Network:
@@ -59,13 +73,17 @@ def network_of(layer: Layer, inputs: Sequence[Tensor]) -> Network:
 
 
 def assert_timed(cases: Sequence[Case], cycles: Sequence[Cycles]) -> None:
-    """Assert that beats moved in the cycles that the module's rule says."""
+    """Assert that beats moved in the cycles that the module's rule and the engine's period say."""
     for case, found in zip(cases, cycles, strict=True):
         expected = expected_cycles(case)
         for which, (wanted, moved) in enumerate(
             zip(expected, (*found.inputs, *found.outputs), strict=True)
         ):
             assert moved.tolist() == wanted, (case.module, case.parameters, which)
+        if isinstance(case, LayerCase):
+            (moved,) = found.outputs
+            beats = len(moved) // FRAMES
+            assert moved[-1] - moved[-1 - beats] == case.period, (case.module, case.parameters)
 
 
 def expected_cycles(case: Case) -> list[list[int]]:

@@ -51,12 +51,12 @@ def window(stage: Stage, lanes: int) -> Cost:
     reach = has["PAD_TOP"] + (has["KERNEL_HEIGHT"] - 1) * has["DILATION_Y"] + 1
     number = (frame + reach * has["WIDTH"] * beats + has["DEPTH"] - 1).bit_length() + 2
     places = 2 * number * 18 + 8 * address
-    buffer = _buffer(lanes * 8, has["DEPTH"], has["SLICE_WIDTH"])
+    buffer = ram(lanes * 8, has["DEPTH"], has["SLICE_WIDTH"])
     rest = Cost(0, 0, places // 2 + 60 + lanes * 8, 10 * number + 2 * address + 30 + lanes * 8)
     return counts + buffer + rest
 
 
-def _buffer(width: int, depth: int, column: int) -> Cost:
+def ram(width: int, depth: int, column: int) -> Cost:
     """Return what `rtl/ram.v` takes."""
     if column:
         return Cost(0, -(-width // column), 0, width)

@@ -13,6 +13,7 @@ from tapeout.targets.fpga.graph import (
     ArgMax,
     AveragePool,
     Concat,
+    Resize,
     Table,
     Tensor,
     Window,
@@ -80,6 +81,20 @@ def concats(random: np.random.Generator) -> Iterator[Case]:
         yield case_of(layer, inputs, Folding(pe), [frames(random, item) for item in inputs])
 
 
+def resizes(random: np.random.Generator) -> Iterator[Case]:
+    for channels, pe, height, width, factors in (
+        (6, 2, 3, 4, (2, 2)),
+        (4, 1, 2, 5, (1, 3)),
+        (3, 3, 2, 1, (3, 1)),
+        (2, 2, 1, 1, (2, 2)),
+        (40, 1, 2, 6, (2, 1)),
+    ):
+        tensor = image("a", channels, height, width)
+        result = image("b", channels, height * factors[0], width * factors[1])
+        layer = Resize("larger", ("a",), result, factors)
+        yield case_of(layer, [tensor], Folding(pe), [frames(random, tensor)])
+
+
 def indices(random: np.random.Generator) -> Iterator[Case]:
     for channels in (1, 2, 11):
         tensor = image("a", channels)
@@ -108,6 +123,6 @@ def averages(random: np.random.Generator) -> Iterator[Case]:
 
 def test_are_exact_in_value_and_time(tmp_path: Path) -> None:
     random = np.random.default_rng(6)
-    makers = (adapts, tees, adds, tables, concats, indices, averages)
+    makers = (adapts, tees, adds, tables, concats, resizes, indices, averages)
     cases = [case for maker in makers for case in maker(random)]
     assert_timed(cases, check(cases, tmp_path))
