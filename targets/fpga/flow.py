@@ -7,6 +7,8 @@ to wait for their readers, and to be `DEPTH` registers deep. `timing` has the cy
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from .engines import is_global
@@ -15,6 +17,9 @@ from .graph import ArgMax, AveragePool, Conv, Layer, MaxPool, Network, Resize, T
 #: Cycles from an engine's last input to its first output beside the work itself: registers on the
 #: way through memory, multiplier, adder tree and requantization.
 DEPTH = 20
+
+#: Frames after which what waits from one to the next no longer grows.
+_FRAMES = 3
 
 #: Numbers in one array, at most: more foldings at once are taken in pieces.
 _PIECE = 1 << 20
@@ -62,15 +67,37 @@ class Flow:
         size = max(map(_pixels, self._network.tensors()))
         pieces = max(1, -(-len(periods) * size // _PIECE))
         ends = [
-            self._ends(*piece)
+            self._arrivals(*piece)[self._network.output.name][:, -1]
             for piece in zip(
                 np.array_split(periods, pieces), np.array_split(beats, pieces), strict=True
             )
         ]
         return np.ceil(np.concatenate(ends)).astype(np.int64)
 
-    def _ends(self, periods: np.ndarray, beats: np.ndarray) -> np.ndarray:
-        """Return the cycle in which the last pixel of the output is whole: float64 [foldings]."""
+    def waiting(self, periods: np.ndarray, interval: int) -> dict[tuple[str, int], int]:
+        """Return the most pixels that wait at an input for another one, if frames come evenly.
+
+        Args:
+            periods: of one folding: int64 [layers].
+            interval: cycles from one frame to the next.
+
+        Returns:
+            By the layer's name and the number of its input, of layers with several.
+        """
+        found = self._arrivals(periods[None], np.array([interval]))
+        over = {
+            name: (np.arange(_FRAMES)[:, None] * interval + times[0]).ravel()
+            for name, times in found.items()
+        }
+        return {
+            (layer.name, number): _most(over[name], [over[other] for other in layer.inputs])
+            for layer in self._network.layers
+            if len(layer.inputs) > 1
+            for number, name in enumerate(layer.inputs)
+        }
+
+    def _arrivals(self, periods: np.ndarray, beats: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the cycle in which each pixel is whole: tensor -> float64 [foldings, pixels]."""
         source = self._network.input
         size = _pixels(source)
         found = {source.name: np.arange(1, size + 1) * (beats[:, None] / size)}
@@ -81,7 +108,14 @@ class Flow:
             ahead = np.arange(arrival.shape[1]) * step
             first = np.maximum.accumulate(arrival - ahead, axis=1)
             found[layer.output.name] = first + ahead + (step + DEPTH)
-        return found[self._network.output.name][:, -1]
+        return found
+
+
+def _most(mine: np.ndarray, all_inputs: Sequence[np.ndarray]) -> int:
+    """Return how many pixels have come at most, and were not taken: that is once all are there."""
+    taken = np.maximum.reduce(all_inputs)
+    come = np.searchsorted(mine, taken, side="right")
+    return int((come - np.arange(len(taken))).max())
 
 
 def _reached(

@@ -10,14 +10,18 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+
+import numpy as np
 
 from ...errors import BudgetError, Problem, UsageError
 from .choices import choices
-from .design import Design, Folding
+from .design import Design, Folding, Stage
 from .device import Device
-from .elaborate import elaborate
+from .elaborate import connect, elaborate, fifo_of
 from .engines import engine
+from .engines.names import inputs_of
+from .flow import Flow
 from .frontier import Frontier, frontier
 from .graph import Network
 from .inventory import cost_of
@@ -25,7 +29,7 @@ from .search import shortest, smallest
 from .space import Point, Space
 from .timing import trace
 
-#: Designs that are made before the search is given up.
+#: Times that a search starts anew before it is given up.
 _ROUNDS = 8
 
 
@@ -53,24 +57,117 @@ def fold(network: Network, device: Device, latency: int | None = None) -> Folded
     Raises:
         BudgetError: none fits; the problems are the nearest foldings, and what each lacks.
     """
-    offered = [
-        choices(layer, network, device.memory, device.limit.multipliers) for layer in network.layers
-    ]
-    beside, asked = device.wrapper, latency
+    search = _Search(network, device, latency)
     for _ in range(_ROUNDS):
-        space = Space(network, offered, device.limit, beside)
-        point = shortest(space) if asked is None else smallest(space, asked)
+        point = search.found()
         if point is None:
             break
         exact, design = designed(network, point.foldings, device)
-        late = 0 if latency is None else max(0, exact.latency - latency)
-        if not late and device.limit.covers(exact.cost):
-            return Folded(exact, design, frontier(space, device, latency, [exact]))
-        asked = asked and asked - late
-        beside = beside.joined(exact.cost - (point.cost - beside))
-    space = Space(network, offered, device.limit, beside)
-    nearest = frontier(space, device, latency)
-    raise BudgetError("no folding of the network's layers fits the device", nearest.problems())
+        if search.accepts(exact):
+            return Folded(exact, design, search.frontier([exact]))
+        search.learn(point, exact)
+    raise search.refusal()
+
+
+def sketch(network: Network, device: Device, latency: int | None = None) -> Frontier:
+    """Return the ways to fold a network, one that `fold` would try first among them.
+
+    It takes a fraction of a second: latencies, and the depths of FIFOs, are estimated.
+
+    Raises:
+        BudgetError: as `fold` does.
+    """
+    search = _Search(network, device, latency)
+    point = search.found()
+    if point is None:
+        raise search.refusal()
+    return search.frontier([point])
+
+
+class _Search:
+    """What is known so far of what fits.
+
+    `beside` is what stands beside the engines, `asked` the latency by the estimate: both are learnt
+    from what was found and did not fit.
+    """
+
+    def __init__(self, network: Network, device: Device, latency: int | None) -> None:
+        self._network, self._device, self._latency = network, device, latency
+        self._offered = [
+            choices(layer, network, device.memory, device.limit.multipliers)
+            for layer in network.layers
+        ]
+        self._beside, self._asked = device.wrapper, latency
+
+    def found(self) -> Point | None:
+        """Return the best point for which also what is estimated to stand beside it fits."""
+        for _ in range(_ROUNDS):
+            space, asked = self._space(), self._asked
+            point = shortest(space) if asked is None else smallest(space, asked)
+            if point is None:
+                break
+            whole = _sketched(self._network, point, self._device)
+            if self.accepts(whole):
+                return whole
+            self.learn(point, whole)
+        return None
+
+    def accepts(self, point: Point) -> bool:
+        """Whether a point fits, and is in time."""
+        in_time = self._latency is None or point.latency <= self._latency
+        return in_time and self._device.limit.covers(point.cost)
+
+    def learn(self, point: Point, whole: Point) -> None:
+        """Reckon with what a point has turned out to be, from now on."""
+        if self._asked is not None and self._latency is not None:
+            self._asked -= max(0, whole.latency - self._latency)
+        engines = point.cost - self._beside
+        self._beside = self._beside.joined(whole.cost - engines)
+
+    def _space(self) -> Space:
+        return Space(self._network, self._offered, self._device.limit, self._beside)
+
+    def frontier(self, found: Sequence[Point] = ()) -> Frontier:
+        """Return the other points, and those that were found."""
+        return frontier(self._space(), self._device, self._latency, found)
+
+    def refusal(self) -> BudgetError:
+        """Return the error that says what each point lacks."""
+        return BudgetError(
+            "no folding of the network's layers fits the device", self.frontier().problems()
+        )
+
+
+def _sketched(network: Network, point: Point, device: Device) -> Point:
+    """Return a point with the cost of its whole design, whose FIFOs' depths are estimated."""
+    waiting = Flow(network).waiting(_periods(network, point.foldings), point.interval)
+    layers = {layer.name: layer for layer in network.layers}
+    pixels = {
+        inputs_of(layers[name], network)[number]: (count, layers[name].inputs[number])
+        for (name, number), count in waiting.items()
+    }
+    design = connect(network, point.foldings, device.memory, dict.fromkeys(pixels, 1))
+    if pixels:
+        widths = {stage.name: int(stage.parameters["WIDTH"]) for stage in _fifos(design)}
+        depths = {
+            name: -(-count * network.tensor(read).channels * 8 // widths[fifo_of(name)])
+            for name, (count, read) in pixels.items()
+        }
+        design = connect(network, point.foldings, device.memory, depths)
+    return dataclasses.replace(point, cost=cost_of(design) + device.wrapper)
+
+
+def _fifos(design: Design) -> list[Stage]:
+    return [stage for stage in design.stages if stage.module == "fifo"]
+
+
+def _periods(network: Network, foldings: Mapping[str, Folding]) -> np.ndarray:
+    return np.array(
+        [
+            engine(layer, network).period(layer, foldings[layer.name], network)
+            for layer in network.layers
+        ]
+    )
 
 
 def designed(
