@@ -13,12 +13,15 @@ import numpy as np
 
 from .design import Rom, Stage
 
-#: Words up to which a memory that is read only is made of logic: two tables of four bits' address
-#: hold 32 bits. Wide ones of more words keep place and route busy for minutes.
-_LOGIC_WORDS = 32
+#: Words up to which a memory is made of logic, if no wider than that: a table of four bits' address
+#: holds 16 bits of a ROM or, with another one to write, of a RAM. What is wider is slow to route.
+_LOGIC_WORDS, _LOGIC_WIDTH = 16, 512
 
 #: Bits up to which it is, however many words: a block would stand nearly empty.
-_LOGIC_BITS = 1024
+_LOGIC_BITS = 2048
+
+#: The same, of a RAM where tables of logic cannot be written.
+_FLIP_FLOPS = 256
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,9 +45,11 @@ class Memory:
 
     Attributes:
         shapes: what one block can be, one port to write and one to read; the widest first.
+        has_logic_ram: whether tables of logic can be written; else what is small is flip-flops.
     """
 
     shapes: tuple[Shape, ...]
+    has_logic_ram: bool = True
 
     def rom(self, width: int, depth: int) -> Shape:
         """Return how to cut a memory that is only read: into the fewest blocks, in the fewest rows.
@@ -52,7 +57,7 @@ class Memory:
         Args:
             width, depth: bits of a word, and words.
         """
-        if depth <= _LOGIC_WORDS or width * depth <= _LOGIC_BITS:
+        if _is_small(width, depth):
             return LOGIC
         return min(
             self.shapes,
@@ -60,19 +65,21 @@ class Memory:
         )
 
     def ram(self, width: int, depth: int) -> Shape:
-        """Return how to cut a memory that is written as well: into columns as deep as it is.
-
-        Args:
-            depth: no deeper than the deepest shape.
-        """
-        if depth <= _LOGIC_WORDS or width * depth <= _LOGIC_BITS:
+        """Return how to cut a memory that is written as well: into columns as deep as it is."""
+        is_small = depth <= 2 * _LOGIC_WORDS and _is_small(width, depth)
+        if is_small if self.has_logic_ram else width * depth <= _FLIP_FLOPS:
             return LOGIC
-        return next(shape for shape in self.shapes if shape.depth >= depth)
+        return next((shape for shape in self.shapes if shape.depth >= depth), self.shapes[-1])
 
     @property
     def deepest(self) -> int:
         """Words of the deepest shape."""
         return self.shapes[-1].depth
+
+
+def _is_small(width: int, depth: int) -> bool:
+    """Whether a memory is better made of logic than of blocks."""
+    return width * depth <= _LOGIC_BITS or (depth <= _LOGIC_WORDS and width <= _LOGIC_WIDTH)
 
 
 def _halved(width: int, depth: int, times: int) -> tuple[Shape, ...]:
@@ -92,7 +99,7 @@ MEMORIES = {
     "ecp5": Memory(_KILOBITS_18),
     "xc7": Memory(_KILOBITS_18),
     "xcup": Memory(_KILOBITS_18),
-    "ice40": Memory(_halved(16, 256, 3)),  # SB_RAM40_4K, of 4 kbit
+    "ice40": Memory(_halved(16, 256, 3), has_logic_ram=False),  # SB_RAM40_4K, of 4 kbit
 }
 
 

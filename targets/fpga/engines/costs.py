@@ -11,6 +11,10 @@ from ..design import Stage
 from ..resources import Cost
 
 
+#: Words of the deepest block, of one bit: what is deeper takes several.
+_DEEPEST = 16384
+
+
 def given(stage: Stage) -> dict[str, int]:
     """Return the parameters of a stage that are numbers."""
     return {name: item for name, item in stage.parameters.items() if isinstance(item, int)}
@@ -59,7 +63,8 @@ def window(stage: Stage, lanes: int) -> Cost:
 def ram(width: int, depth: int, column: int) -> Cost:
     """Return what `rtl/ram.v` takes."""
     if column:
-        return Cost(0, -(-width // column), 0, width)
+        deepest = _DEEPEST if column == 1 else depth
+        return Cost(0, -(-width // column) * -(-depth // deepest), 0, width)
     return Cost(0, 0, 6 * -(-width // 4) * -(-depth // 16), 2 * width)
 
 
