@@ -10,7 +10,6 @@ from .. import memories
 from ..design import Stage
 from ..resources import Cost
 
-
 #: Words of the deepest block, of one bit: what is deeper takes several.
 _DEEPEST = 16384
 
