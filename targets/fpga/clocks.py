@@ -68,26 +68,26 @@ def settings(fpga: Fpga, board: Board) -> Settings:
     given, wanted = board.oscillator.frequency.value, fpga.clock.value
     limits = LIMITS[fpga.family]
     middle = sum(limits.oscillator) / 2
-    found = list(_possible(limits, given))
-    exact = [item for item, _ in found if item.hertz == wanted]
-    if not exact:
-        slower = max((item.hertz for item, _ in found if item.hertz < wanted), default=None)
-        fix = "" if slower is None else f"write {slower / 1e6:.10g} MHz"
-        what = f"{wanted / 1e6:g} MHz cannot be made of the board's {given / 1e6:g} MHz"
-        raise ProfileError("no PLL makes the clock", [Problem("fpga.clock", what, fix)])
-    oscillators = dict(found)
-    return min(exact, key=lambda item: (item.divide, abs(oscillators[item] - middle)))
-
-
-def _possible(limits: Limits, given: float) -> Iterator[tuple[Settings, float]]:
-    """Yield all settings for an input, each with the frequency of the oscillator inside."""
+    slower = 0.0
     for divide in range(1, limits.divide + 1):
-        compared = given / divide
-        if not limits.compared[0] <= compared <= limits.compared[1]:
-            continue
-        filtered = 1 + sum(compared >= edge for edge in _FILTERS)
-        for multiply in range(limits.least, limits.multiply + 1):
-            for out in limits.outs:
-                inside = given * multiply * (out if limits.loops_out else 1) / divide
-                if limits.oscillator[0] <= inside <= limits.oscillator[1]:
-                    yield Settings(divide, multiply, out, filtered, inside / out), inside
+        found = dict(_possible(limits, given, divide))
+        exact = [item for item in found if item.hertz == wanted]
+        if exact:
+            return min(exact, key=lambda item: abs(found[item] - middle))
+        slower = max([slower, *(item.hertz for item in found if item.hertz < wanted)])
+    fix = f"write {slower / 1e6:.10g} MHz" if slower else ""
+    what = f"{wanted / 1e6:g} MHz cannot be made of the board's {given / 1e6:g} MHz"
+    raise ProfileError("no PLL makes the clock", [Problem("fpga.clock", what, fix)])
+
+
+def _possible(limits: Limits, given: float, divide: int) -> Iterator[tuple[Settings, float]]:
+    """Yield the settings with a divider, each with the frequency of the oscillator inside."""
+    compared = given / divide
+    if not limits.compared[0] <= compared <= limits.compared[1]:
+        return
+    filtered = 1 + sum(compared >= edge for edge in _FILTERS)
+    for multiply in range(limits.least, limits.multiply + 1):
+        for out in limits.outs:
+            inside = given * multiply * (out if limits.loops_out else 1) / divide
+            if limits.oscillator[0] <= inside <= limits.oscillator[1]:
+                yield Settings(divide, multiply, out, filtered, inside / out), inside

@@ -56,21 +56,28 @@ class _Synthesis:
 
     Attributes:
         defines: the macros by which modules choose the family's primitives.
-        command: with the name of the top to follow.
+        commands: on a top module `{top}`.
     """
 
     defines: tuple[str, ...]
-    command: str
+    commands: tuple[str, ...]
 
 
-#: The last steps of `synth_ecp5` and `synth_ice40`, a check, trip over multipliers that are
-#: instantiated: they are left out.
+#: The last steps of the `synth` commands, a check, trip over multipliers that are instantiated: they
+#: are left out. On iCE40 tables are no RAM: what other families put there becomes registers.
 _SYNTHESES: Final[dict[Family, _Synthesis]] = {
-    "ecp5": _Synthesis(("TAPEOUT_ECP5",), "synth_ecp5 -run begin:check -top"),
-    "ice40": _Synthesis(("TAPEOUT_ICE40",), "synth_ice40 -device u -run begin:check -top"),
-    "xc7": _Synthesis(("TAPEOUT_AMD",), "synth_xilinx -family xc7 -run begin:check -top"),
+    "ecp5": _Synthesis(("TAPEOUT_ECP5",), ("synth_ecp5 -run begin:check -top {top}",)),
+    "ice40": _Synthesis(
+        ("TAPEOUT_ICE40",),
+        (
+            "synth_ice40 -device u -run begin:map_ram -top {top}",
+            'setattr -set ram_style "registers" a:ram_style=distributed',
+            "synth_ice40 -device u -run map_ram:check -top {top}",
+        ),
+    ),
+    "xc7": _Synthesis(("TAPEOUT_AMD",), ("synth_xilinx -family xc7 -run begin:check -top {top}",)),
     "xcup": _Synthesis(
-        ("TAPEOUT_AMD", "TAPEOUT_XCUP"), "synth_xilinx -family xcup -run begin:check -top"
+        ("TAPEOUT_AMD", "TAPEOUT_XCUP"), ("synth_xilinx -family xcup -run begin:check -top {top}",)
     ),
 }
 
@@ -306,7 +313,7 @@ def _script(family: Family, names: list[str], top: str) -> str:
         f"{line}\n"
         for line in (
             f"read_verilog -sv -defer {defines} {' '.join(names)}",
-            f"{synthesis.command} {top}",
+            *(command.format(top=top) for command in synthesis.commands),
             "autoname",
             "blackbox =A:whitebox",
             f"write_json {_NETLIST}",
