@@ -149,7 +149,8 @@ class _Reader:
         if isinstance(found, Source):
             return found
         if found.source is not None:
-            what = f"reads {value.name!r}, which the host computes of what the hardware gives"
+            said = ", ".join(step["op"] for step in found.steps)
+            what = f"reads {value.name!r}, which the host computes: {said}"
             raise UnsupportedError(what, "let nothing but the end of the network be real")
         shape = _frame(value)
         if self._input is None:

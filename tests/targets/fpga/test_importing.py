@@ -25,7 +25,7 @@ from tapeout.targets.fpga.graph import (
     Resize,
     Table,
 )
-from tapeout.targets.fpga.importing import imported
+from tapeout.targets.fpga.importing import imported, untaken
 from tapeout.targets.fpga.pipeline import pipeline
 from tapeout.targets.fpga.run import host
 
@@ -249,3 +249,79 @@ def test_what_no_engine_does_is_named_all_at_once() -> None:
         "node 'b' (Resize)": "axis 2 goes from 4 to 6",
         "node 'd' (QMul)": "there is no engine for the operator 'QMul'",
     }
+
+
+def test_what_nothing_can_take_is_known_before_any_number() -> None:
+    case = Case(
+        (1, 3, 4, 4),
+        "a = Conv (x, w) b = Relu (a) c = ConvTranspose (b, v) d = Cos (c) y = GlobalMaxPool (d)",
+        "float[1,2,1,1]",
+        (),
+        {"w": (4, 3, 1, 1), "v": (4, 2, 2, 2)},
+    )
+    found = untaken(pipeline().run(case.model()))
+    assert [(problem.where, problem.what) for problem in found] == [
+        (f"node {name!r} ({kind})", f"there is no engine for the operator {kind!r}")
+        for name, kind in (("c", "ConvTranspose"), ("d", "Cos"))
+    ]
+
+
+REFUSED = {
+    "frames of a batch": (
+        Case((2, 4), "y = MatMul (x, w)", "float[2,3]", (), {"w": (4, 3)}),
+        "input 'x': has shape [2, 4] (frames go one after another: the first dimension must be 1)",
+    ),
+    "images of another shape": (
+        Case(
+            (1, 2, 3),
+            "a = MatMul (x, w) b = Reshape (a, s) y = MatMul (b, v)",
+            "float[1,4,5]",
+            (),
+            {"w": (3, 4), "v": (2, 5), "s": np.array([1, 4, 2])},
+        ),
+        "node 'y' (QMatMul): reads 'a/quantized' as [4, 2], which comes as [1, 2, 4]",
+    ),
+    "an image that is the same for all": (
+        Case(
+            (1, 2, 3, 3),
+            "a = Conv (x, w) y = Add (a, c)",
+            "float[1,2,3,3]",
+            (),
+            {"w": (2, 2, 1, 1), "c": (1, 2, 3, 3)},
+        ),
+        "node 'y' (QAdd): 1 of 2 inputs are constants (all are streams)",
+    ),
+    "an image and a vector": (
+        Case(
+            (1, 2, 3, 3),
+            "a = Conv (x, w) b = GlobalAveragePool (a) y = Add (a, b)",
+            "float[1,2,3,3]",
+            (),
+            {"w": (2, 2, 1, 1)},
+        ),
+        "node 'y' (QAdd): adds images of [3, 3, 2] and [1, 1, 2]",
+    ),
+    "what is real in between": (
+        Case(
+            (1, 4),
+            "a = MatMul (x, w) b = Softmax (a) y = MatMul (b, v)",
+            "float[1,3]",
+            (),
+            {"w": (4, 3), "v": (3, 3)},
+        ),
+        "reads 'b/quantized', which the host computes: reshape, dequantize, softmax, quantize",
+    ),
+    "windows of three dimensions": (
+        Case((1, 2, 3, 3, 3), "y = Conv (x, w)", "float[1,2,2,2,2]", (), {"w": (2, 2, 2, 2, 2)}),
+        "node 'y' (QConv): there is no engine for the operator 'QConv'",
+    ),
+}
+
+
+@pytest.mark.parametrize(("case", "message"), REFUSED.values(), ids=REFUSED)
+def test_what_is_refused_is_said(case: Case, message: str) -> None:
+    rng = np.random.default_rng(3)
+    samples = rng.standard_normal((4 * case.x[0], *case.x[1:])).astype(np.float32)
+    with pytest.raises(ModelError) as caught:
+        imported(integer_networks.lowered(case.model(), samples))
+    assert message in str(caught.value)
