@@ -105,6 +105,26 @@ def residual(height: int = 8, width: int = 8) -> Network:
     return builder.network
 
 
+def varied(seed: int) -> Network:
+    """A small network of layers that are drawn: of those that never make the one before wait."""
+    rng = np.random.default_rng(seed)
+    height, width, channels = map(int, rng.integers((4, 4, 1), (9, 9, 5)))
+    builder = Builder(height, width, channels, seed)
+    last = builder.conv("input", 4 * int(rng.integers(1, 4)), int(rng.integers(1, 4)))
+    for kind in rng.integers(0, 4, rng.integers(1, 4)):
+        match kind:
+            case 0:
+                last = builder.depthwise(last, 3, int(rng.integers(1, 3)))
+            case 1:
+                last = builder.conv(last, 4 * int(rng.integers(1, 4)), int(rng.integers(1, 4)))
+            case 2:
+                last = builder.add(last, builder.depthwise(builder.depthwise(last, 3), 3))
+            case _:
+                last = builder.max_pool(last, 2, 2)
+    builder.conv(builder.mean(last), 10)
+    return builder.network
+
+
 def resnet8() -> Network:
     """The shapes of MLPerf Tiny's ResNet-8."""
     builder = Builder(32, 32, 3)

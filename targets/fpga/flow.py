@@ -2,7 +2,9 @@
 
 A layer with a period of P cycles and n pixels out gives one every P / n cycles, once the last pixel
 that its window reaches has come: t[i] = max(t[i - 1], arrival[i]) + P / n. Engines are taken never
-to wait for their readers, and to be `DEPTH` registers deep. `timing` has the cycles themselves.
+to wait for their readers, which holds but for a resize: it keeps one row, and while it repeats that
+the layer before it may have to wait. They are so many registers deep as `depth` says. `timing` has
+the cycles themselves.
 """
 
 from __future__ import annotations
@@ -12,11 +14,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from .engines import is_global
-from .graph import ArgMax, AveragePool, Conv, Layer, MaxPool, Network, Resize, Tensor, Window
+from .graph import ArgMax, AveragePool, Chain, Conv, Layer, MaxPool, Network, Resize, Tensor, Window
 
 #: Cycles from an engine's last input to its first output beside the work itself: registers on the
-#: way through memory, multiplier, adder tree and requantization.
-DEPTH = 20
+#: way through memory, multiplier, adder tree and requantization; without the latter, fewer.
+DEPTH, SHALLOW = 22, 8
 
 #: Frames after which what waits from one to the next no longer grows.
 _FRAMES = 3
@@ -107,8 +109,13 @@ class Flow:
             step = periods[:, index, None] / self._steps[index]
             ahead = np.arange(arrival.shape[1]) * step
             first = np.maximum.accumulate(arrival - ahead, axis=1)
-            found[layer.output.name] = first + ahead + (step + DEPTH)
+            found[layer.output.name] = first + ahead + (step + depth(layer))
         return found
+
+
+def depth(layer: Layer) -> int:
+    """Return the cycles that a layer takes beside its work."""
+    return DEPTH if isinstance(layer, Conv | Chain | AveragePool) else SHALLOW
 
 
 def _most(mine: np.ndarray, all_inputs: Sequence[np.ndarray]) -> int:

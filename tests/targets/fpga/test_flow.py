@@ -6,7 +6,7 @@ import fpga_networks
 import numpy as np
 import pytest
 
-from tapeout.targets.fpga.flow import DEPTH, Flow
+from tapeout.targets.fpga.flow import DEPTH, Flow, depth
 from tapeout.targets.fpga.graph import AveragePool, Conv, Layer, MaxPool, Network, Resize
 
 
@@ -28,7 +28,7 @@ def _told(network: Network, periods: np.ndarray, beats: int) -> float:
                 if pixel in there[name]
             )
             free = max(free, arrival) + period / (result.height * result.width)
-            done[place] = free + DEPTH
+            done[place] = free + depth(layer)
     return max(there[network.output.name].values())
 
 
