@@ -40,11 +40,20 @@ def elaborate(network: Network, foldings: Mapping[str, Folding], memory: Memory)
     ]
     design = connect(network, foldings, memory, dict.fromkeys(joins, 1))
     if joins:
-        found = skips.depths(design)
+        found = skips.depths(design, interval(network, foldings, design))
         depths = {name: found[fifo_of(name)] for name in joins}
         design = connect(network, foldings, memory, depths)
         skips.check(design)
     return design
+
+
+def interval(network: Network, foldings: Mapping[str, Folding], design: Design) -> int:
+    """Return the cycles from one frame to the next of the slowest engine or stream."""
+    periods = (
+        engine(layer, network).period(layer, foldings[layer.name], network)
+        for layer in network.layers
+    )
+    return max(*periods, *(stream.beats for stream in design.streams.values()))
 
 
 def connect(

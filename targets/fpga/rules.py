@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from .design import Stage
 from .engines.chain import plan_of
 from .events import Events, Process, Wire
-from .window_rules import conv
+from .window_rules import average, conv, depthwise, maxpool
 
 #: stage, inputs, outputs -> the parts of the module that run side by side.
 Rule = Callable[[Stage, Sequence[Wire], Sequence[Wire]], tuple[Process, ...]]
@@ -118,7 +118,9 @@ def _copy(source: Wire, sinks: Sequence[Wire]) -> Process:
 def concat(stage: Stage, inputs: Sequence[Wire], outputs: Sequence[Wire]) -> tuple[Process, ...]:
     """`rtl/concat.v`."""
     (sink,) = outputs
-    return (_alternate(tuple(zip(inputs, _integers(stage, "FIRST", "SECOND"), strict=True)), sink),)
+    (beats,) = _integers(stage, "BEATS")  # 16 bits for each input
+    counts = (beats >> 16 * index & 0xFFFF for index in range(len(inputs)))
+    return (_alternate(tuple(zip(inputs, counts, strict=True)), sink),)
 
 
 def _alternate(sources: Sequence[tuple[Wire, int]], sink: Wire) -> Process:
@@ -230,7 +232,8 @@ def resize(stage: Stage, inputs: Sequence[Wire], outputs: Sequence[Wire]) -> tup
         for column in range(across)
         for beat in range(beats)
     )
-    return _fill(source, gone, width * beats), _repeat(source, sink, gone, width * beats, order)
+    size = width * beats
+    return _fill(source, gone, size), _repeat(source, sink, gone, size, order, 16, 4)
 
 
 def _fill(source: Wire, gone: Events, size: int) -> Process:
@@ -246,7 +249,13 @@ def _fill(source: Wire, gone: Events, size: int) -> Process:
 
 
 def _repeat(
-    source: Wire, sink: Wire, gone: Events, size: int, order: Sequence[tuple[int, bool]]
+    source: Wire,
+    sink: Wire,
+    gone: Events,
+    size: int,
+    order: Sequence[tuple[int, bool]],
+    places: int,
+    latency: int,
 ) -> Process:
     """Give the beats of each row in this order, the last time where it says so."""
     first = edge = count = 0
@@ -256,14 +265,14 @@ def _repeat(
             while len(source.moves) <= beat:
                 yield source.moves, beat
             edge = max(edge, source.moves[beat] + 1)
+            if count >= places:
+                while len(sink.moves) <= count - places:
+                    yield sink.moves, count - places
+                edge = max(edge, sink.moves[count - places] + 1)
             if last:
                 gone.add(edge)
+            sink.offer(edge + latency)
             edge += 1
-            if count:
-                while len(sink.moves) < count:
-                    yield sink.moves, count - 1
-                edge = max(edge, sink.moves[count - 1])
-            sink.offer(edge + 1)
             count += 1
         first += size
 
@@ -337,12 +346,15 @@ RULES: Mapping[str, Rule] = {
     "adapt": adapt,
     "add": add,
     "argmax": argmax,
+    "average": average,
     "chain": chain,
     "concat": concat,
     "conv": conv,
+    "depthwise": depthwise,
     "fifo": fifo,
     "global_average": global_average,
     "lookup": lookup,
+    "maxpool": maxpool,
     "resize": resize,
     "tee": tee,
 }

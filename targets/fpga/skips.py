@@ -18,20 +18,22 @@ from ...errors import ModelError, Problem
 from .design import Design, Stage
 from .timing import trace
 
-#: Frames after which what waits from one to the next no longer grows.
-_FRAMES = 3
+#: Frames after which all that can wait for another frame does.
+_FRAMES = 2
 
 
-def depths(design: Design) -> dict[str, int]:
-    """Return for each FIFO of a design the depth that does not slow it down.
+def depths(design: Design, interval: int) -> dict[str, int]:
+    """Return for each FIFO of a design the depth that does not slow it down; 0: none is needed.
 
     Args:
         design: the depths of its FIFOs do not matter.
+        interval: cycles from one frame to the next of the slowest engine.
     """
-    loose = unbounded(design)
-    interval = trace(loose, _FRAMES).interval()
-    paced = trace(loose, _FRAMES, interval)
-    return {stage.name: max(paced.occupancy(stage.name), 1) for stage in _fifos(design)}
+    paced = trace(unbounded(design), _FRAMES, interval)
+    return {
+        stage.name: paced.occupancy(stage.name) if paced.waits(stage.name) else 0
+        for stage in _fifos(design)
+    }
 
 
 def unbounded(design: Design) -> Design:
@@ -73,7 +75,7 @@ def bound(design: Design, fifo: str) -> int:
 
 def check(design: Design) -> None:
     """Raise ModelError if the design stalls for ever: names each FIFO that is too short."""
-    if trace(design, _FRAMES).is_complete:
+    if trace(design).is_complete:
         return
     found = [
         (stage, int(stage.parameters["DEPTH"]), bound(design, stage.name))

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections import deque
 from collections.abc import Mapping
+
+import numpy as np
 
 from .design import Design
 from .events import Process, Wire, run
@@ -42,19 +45,27 @@ class Trace:
         moves = self.moves[self.design.output]
         return moves[-1] - moves[-1 - beats]
 
-    def occupancy(self, stage: str) -> int:
+    def occupancy(self, fifo: str) -> int:
         """Return the most beats that were at one time in a FIFO."""
-        (fifo,) = (item for item in self.design.stages if item.name == stage)
-        (source,), (sink,) = fifo.inputs, fifo.outputs
-        entered, left = self.moves[source], self.moves[sink]
-        gone = most = 0
-        for count, edge in enumerate(entered, 1):
-            while gone < len(left) and left[gone] < edge:
-                gone += 1
-            most = max(most, count - gone)
-        return most
+        entered, left = self._through(fifo)
+        # Beats that have come up to each arrival, less those that were gone before it.
+        inside = np.arange(1, len(entered) + 1) - np.searchsorted(left, entered)
+        return int(inside.max(initial=0))
+
+    def waits(self, fifo: str) -> bool:
+        """Whether any beat was longer in a FIFO than the way through it takes."""
+        entered, left = self._through(fifo)
+        spent = left - entered[: len(left)]
+        return len(spent) < len(entered) or bool((spent > spent.min()).any())
+
+    def _through(self, fifo: str) -> tuple[np.ndarray, np.ndarray]:
+        """Return the edges at which beats came into a FIFO and left it."""
+        (stage,) = (item for item in self.design.stages if item.name == fifo)
+        (source,), (sink,) = stage.inputs, stage.outputs
+        return np.array(self.moves[source]), np.array(self.moves[sink])
 
 
+@functools.lru_cache(maxsize=2)
 def trace(design: Design, frames: int = 3, pace: int = 0) -> Trace:
     """Let so many frames through a design.
 
