@@ -15,6 +15,7 @@ from tapeout.targets.fpga.engines import engine
 from tapeout.targets.fpga.events import Process, Wire, run
 from tapeout.targets.fpga.graph import Layer, Network, Tensor
 from tapeout.targets.fpga.rules import RULES
+from tapeout.targets.fpga.verilog import VECTORS
 
 from rtl import Case, Cycles
 
@@ -62,6 +63,7 @@ def case_of(
         [reference.compute(layer, *data).reshape(-1, lanes_out(stage))],
         stage.roms,
         is_registered=stage.module not in UNREGISTERED,
+        vectors=stage.module in VECTORS,
         period=maker.period(layer, folding, network),
     )
 

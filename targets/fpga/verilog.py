@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +13,10 @@ from .memories import files, shape_of
 
 #: The module that all stages are in; its ports are the streams `s` and `m`.
 CORE: Final = "core"
+
+#: Modules of any number of streams, which are one port each of valid, ready and data, the first
+#: stream in the lowest bits.
+VECTORS: Final = frozenset({"concat"})
 
 #: Where the modules of the engines are.
 RTL: Final = Path(__file__).resolve().parent / "rtl"
@@ -81,15 +85,23 @@ def _instance(stage: Stage) -> str:
     parameters = [f".{name}({_literal(value)})" for name, value in values.items()]
     connections = [".clk(clk)", ".rst(rst)"]
     for side, streams in (("s", stage.inputs), ("m", stage.outputs)):
-        for index, stream in enumerate(streams):
-            port = side if len(streams) == 1 else f"{side}{index}"
-            connections += [
-                f".{port}_{part}({stream}_{part})" for part in ("valid", "ready", "data")
-            ]
+        connections += _connections(side, streams, stage.module in VECTORS)
     return (
         f"    {stage.module} #(\n{_list(parameters)}    ) {stage.name} (\n"
         f"{_list(connections)}    );\n"
     )
+
+
+def _connections(side: str, streams: Sequence[str], is_vector: bool) -> Iterator[str]:
+    """Yield what is connected to the ports of a module's inputs or outputs."""
+    for part in ("valid", "ready", "data"):
+        ends = [f"{stream}_{part}" for stream in streams]
+        if is_vector and len(ends) > 1:
+            yield f".{side}_{part}({{{', '.join(reversed(ends))}}})"
+        elif len(ends) > 1:
+            yield from (f".{side}{index}_{part}({end})" for index, end in enumerate(ends))
+        else:
+            yield f".{side}_{part}({ends[0]})"
 
 
 def _list(items: Iterable[str]) -> str:

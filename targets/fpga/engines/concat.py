@@ -1,4 +1,4 @@
-"""Channels one behind the other: `rtl/concat.v`, for two tensors."""
+"""Channels one behind the other: `rtl/concat.v`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .names import inputs_of, name_of, output_of
 
 
 def foldings(layer: Concat, network: Network) -> tuple[Folding, ...]:
-    """Return one for each common divisor of both inputs' channels."""
+    """Return one for each common divisor of all inputs' channels."""
     return tuple(Folding(pe) for pe in divisors(math.gcd(*_channels(layer, network))))
 
 
@@ -23,15 +23,15 @@ def period(layer: Concat, folding: Folding, network: Network) -> int:
 
 
 def stage(layer: Concat, folding: Folding, network: Network, memory: Memory) -> Stage:
-    """Return the module that reads two streams of `pe` lanes in turn."""
-    first, second = _channels(layer, network)
+    """Return the module that reads streams of `pe` lanes in turn."""
+    counts = [channels // folding.pe for channels in _channels(layer, network)]
     return Stage(
         name=name_of(layer, network),
         module="concat",
         parameters={
+            "N": len(counts),
             "PE": folding.pe,
-            "FIRST": first // folding.pe,
-            "SECOND": second // folding.pe,
+            "BEATS": sum(count << (16 * index) for index, count in enumerate(counts)),
         },
         inputs=inputs_of(layer, network),
         outputs=(output_of(layer, network),),
@@ -45,6 +45,5 @@ def _channels(layer: Concat, network: Network) -> tuple[int, ...]:
 
 def cost(stage: Stage) -> Cost:
     """Return what the module takes: a register, a choice before it, and a counter."""
-    pe, first, second = (int(stage.parameters[name]) for name in ("PE", "FIRST", "SECOND"))
-    count = max(first, second).bit_length()
-    return Cost(0, 0, 8 * pe + 4 * count + 6, 8 * pe + count + 2)
+    streams, pe = (int(stage.parameters[name]) for name in ("N", "PE"))
+    return Cost(0, 0, 8 * pe * (streams - 1) + 4 * streams + 40, 8 * pe + 18)

@@ -1,53 +1,52 @@
-// concat: two images one behind the other along the channels.
+// concat: N images one behind the other along the channels. Its input streams are one port each of
+// valid, ready and data: stream 0 in the lowest bits.
 //
-//   PE              channels in a beat, of both and of the result
-//   FIRST, SECOND   beats in a pixel of either
+//   N      streams in, at least 2
+//   PE     channels in a beat, of each and of the result
+//   BEATS  in a pixel of each: 16 bits for every stream, those of stream 0 the lowest
 //
-// Timing, in clock edges: FIRST beats of s0, then SECOND beats of s1, and so on; each moves in at
+// Timing, in clock edges: the beats of a pixel of stream 0, of stream 1, and so on; each moves in at
 // t, and its copy can be taken at t + 1 and later; the next beat moves in no earlier than this one
-// is taken, at that same edge if it is there. `s0_ready` and `s1_ready` depend on `m_ready` through
-// one gate.
+// is taken, at that same edge if it is there. `s_ready` depends on `m_ready` through one gate.
 module concat #(
+    parameter N = 2,
     parameter PE = 1,
-    parameter FIRST = 1,
-    parameter SECOND = 1
+    parameter BEATS = 32'h00010001
 ) (
     input wire clk,
     input wire rst,
-    input wire s0_valid,
-    output wire s0_ready,
-    input wire [PE*8-1:0] s0_data,
-    input wire s1_valid,
-    output wire s1_ready,
-    input wire [PE*8-1:0] s1_data,
+    input wire [N-1:0] s_valid,
+    output wire [N-1:0] s_ready,
+    input wire [N*PE*8-1:0] s_data,
     output reg m_valid,
     input wire m_ready,
     output reg [PE*8-1:0] m_data
 );
 
-    localparam COUNT = $clog2((FIRST > SECOND ? FIRST : SECOND) + 1);
+    localparam INDEX_BITS = $clog2(N);
+    localparam [16*N-1:0] COUNTS = BEATS;
 
-    reg second;  // whose beat is next
-    reg [COUNT-1:0] left;  // beats of it in this pixel, after the next one
+    reg [INDEX_BITS-1:0] stream;  // whose beat is next
+    reg [15:0] left;  // beats of it in this pixel, after the next one
 
+    wire [INDEX_BITS-1:0] following = stream == N - 1 ? 0 : stream + 1'b1;
     wire free = !m_valid || m_ready;
-    wire move = free && (second ? s1_valid : s0_valid);
+    wire move = free && s_valid[stream];
 
-    assign s0_ready = !second && free;
-    assign s1_ready = second && free;
+    assign s_ready = free << stream;
 
     always @(posedge clk) begin
-        if (move) m_data <= second ? s1_data : s0_data;
+        if (move) m_data <= s_data[stream*PE*8+:PE*8];
 
         if (rst) m_valid <= 1'b0;
         else if (free) m_valid <= move;
 
         if (rst) begin
-            second <= 1'b0;
-            left <= FIRST - 1;
+            stream <= 0;
+            left <= COUNTS[15:0] - 16'd1;
         end else if (move) begin
-            if (left == 0) second <= !second;
-            left <= left != 0 ? left - 1'b1 : second ? FIRST - 1 : SECOND - 1;
+            if (left == 0) stream <= following;
+            left <= (left == 0 ? COUNTS[following*16+:16] : left) - 16'd1;
         end
     end
 

@@ -75,9 +75,10 @@ def tables(random: np.random.Generator) -> Iterator[Case]:
 
 
 def concats(random: np.random.Generator) -> Iterator[Case]:
-    for pe, first, second in ((1, 3, 5), (2, 8, 2), (4, 4, 4)):
-        inputs = image("a", first), image("b", second)
-        layer = Concat("joined", ("a", "b"), image("c", first + second))
+    for pe, *channels in ((1, 3, 5), (2, 8, 2), (4, 4, 4), (1, 1, 3, 2), (2, 2, 6, 4, 2, 8)):
+        names = tuple("abcde"[: len(channels)])
+        inputs = [image(name, count) for name, count in zip(names, channels, strict=True)]
+        layer = Concat("joined", names, image("all", sum(channels)))
         yield case_of(layer, inputs, Folding(pe), [frames(random, item) for item in inputs])
 
 
