@@ -31,6 +31,7 @@ class Shape:
     bits: int = 8
     scale: float = 0.004
     bias: int = 5000
+    family: str = "ecp5"
 
     @property
     def tensor(self) -> Tensor:
@@ -76,6 +77,7 @@ SHAPES = (
     Shape((1, 1), (12, 8), Window(), (8, 1), bits=1, scale=3.0),
     Shape((1, 1), (8, 8), Window(), (8, 8), scale=1e-6),
     Shape((1, 1), (40, 20), Window(), (1, 5), bits=7, bias=1 << 28),
+    Shape((1, 1), (60, 20), Window(), (1, 2), family="ice40"),  # weights in three rows of blocks
     Shape((3, 3), (5, 5), Window((3, 3)), (5, 5)),
     Shape((9, 4), (2, 2), Window((5, 3), (2, 1), pads=(3, 1, 2, 1)), (2, 2)),
     Shape((7, 7), (1, 3), Window((3, 3), (3, 3), pads=SAME), (3, 1), bits=5),
@@ -95,7 +97,13 @@ def test_are_exact_in_value_and_time(tmp_path: Path) -> None:
     layers = [(shape, shape.layer(random)) for shape in SHAPES]
     assert [layer.bits for _, layer in layers] == [shape.bits for shape in SHAPES]
     cases = [
-        case_of(layer, [shape.tensor], Folding(*shape.folding), [frames(random, shape.tensor)])
+        case_of(
+            layer,
+            [shape.tensor],
+            Folding(*shape.folding),
+            [frames(random, shape.tensor)],
+            shape.family,
+        )
         for shape, layer in layers
     ]
     cycles = check(cases, tmp_path)
