@@ -49,14 +49,14 @@ def _shifts(weights: np.ndarray, bias: np.ndarray, factors: np.ndarray, span: in
     least, greatest = reach(weights, bias)
     largest = np.minimum(np.maximum(-least, greatest), 2.0 * span / np.maximum(factors, 1e-30))
     _, exponents = np.frexp(largest)
-    return np.clip(exponents - BITS, 0, _MOST_SHIFTED)
+    return np.asarray(np.clip(exponents - BITS, 0, _MOST_SHIFTED))
 
 
 def _lost(weights: np.ndarray, bits: np.ndarray) -> np.ndarray:
     """Return how far off a channel's sums may be if weights and bias have so many bits less."""
     by = _beside(np.ldexp(1.0, bits), weights)
     off = np.abs(weights - np.rint(weights / by) * by).reshape(len(weights), -1).sum(axis=1)
-    return 255 * off + (1 << bits >> 1)
+    return np.asarray(255 * off + (1 << bits >> 1))
 
 
 def _beside(by: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -166,7 +166,7 @@ class _Reader:
         if not is_op(node, "ArgMax"):
             return None
         source = found if isinstance(found, Source) else _still(found)
-        if source is None or source.shape != _frame(node.inputs[0]):
+        if source is None or source.shape != _frame(data_of(node)[0]):
             return None
         axis = node.attributes.get_int("axis", 0) % (len(source.shape) + 1)
         last = bool(node.attributes.get_int("select_last_index", 0))

@@ -122,7 +122,7 @@ def _products(x: np.ndarray, weights: np.ndarray) -> np.ndarray:
     *shape, groups, _, each = x.shape
     flat = np.moveaxis(x.reshape(-1, groups, each), 1, 0)
     found = np.matmul(flat, weights.swapaxes(1, 2))
-    return np.moveaxis(found, 0, 1).reshape(*shape, groups, weights.shape[1])
+    return np.asarray(np.moveaxis(found, 0, 1).reshape(*shape, groups, weights.shape[1]))
 
 
 def chain(layer: Chain, x: np.ndarray) -> np.ndarray:
@@ -135,7 +135,7 @@ def chain(layer: Chain, x: np.ndarray) -> np.ndarray:
 def max_pool(layer: MaxPool, x: np.ndarray) -> np.ndarray:
     """Return the largest number in each window."""
     parts = [part for _, _, part in _taps(x, layer.window, layer.output, -128)]
-    return np.maximum.reduce(parts)
+    return np.asarray(np.maximum.reduce(parts))
 
 
 def average_pool(layer: AveragePool, x: np.ndarray) -> np.ndarray:
@@ -151,13 +151,12 @@ def add(layer: Add, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     first, second = layer.multipliers
     total = a.astype(np.int64) * first + b.astype(np.int64) * second + layer.bias
     rounded = (total + (1 << (layer.shift - 1))) >> layer.shift
-    return np.clip(rounded + layer.zero, layer.low, layer.high).astype(np.int8)
+    return np.asarray(np.clip(rounded + layer.zero, layer.low, layer.high), np.int8)
 
 
 def table(layer: Table, x: np.ndarray) -> np.ndarray:
     """Return the table's entry for each number."""
-    found: np.ndarray = layer.values[x.astype(np.int64) + 128]
-    return found
+    return np.asarray(layer.values[x.astype(np.int64) + 128])
 
 
 def concat(_: Concat, *inputs: np.ndarray) -> np.ndarray:
@@ -173,7 +172,7 @@ def resize(layer: Resize, x: np.ndarray) -> np.ndarray:
 
 def arg_max(_: ArgMax, x: np.ndarray) -> np.ndarray:
     """Return the index of the first of the largest channels, int16."""
-    return x.argmax(axis=3, keepdims=True).astype(np.int16)
+    return np.asarray(x.argmax(axis=3, keepdims=True), np.int16)
 
 
 _LAYERS: Final[dict[type[Layer], Callable[..., np.ndarray]]] = {

@@ -76,7 +76,8 @@ def _before(sums: np.ndarray, before: int) -> np.ndarray:
 
 def _after(t: np.ndarray, how: Requantization) -> np.ndarray:
     half = np.int64(1) << (how.shift - 1)
-    return np.clip(((t * how.multiplier + half) >> how.shift) + how.zero, how.low, how.high)
+    rounded = (t * how.multiplier + half) >> how.shift
+    return np.asarray(np.clip(rounded + how.zero, how.low, how.high))
 
 
 def requantize(sums: np.ndarray, how: Requantization) -> np.ndarray:
