@@ -11,10 +11,10 @@
 //   reply    status, tag, cycles (5 bytes), ID (16 bytes); after a run the elements of a frame follow
 //
 // Command 1 asks who is there. Command 2 gives the core the same frame `count` times, one after
-// another, and returns what it made of the last; `cycles` counts from the clock edge where the core
-// takes the first beat to the one where it gives the last: nothing stalls it. `tag` comes back as it
-// was. A status other than 0 says what was wrong: 1 the checksum, 2 the length, 3 the command, or
-// a count of 0. A request that comes while there is one already is ignored.
+// another, and returns what it made of the last; `cycles` counts the clock edges from the one where
+// the core takes the first beat to the one where it gives the last, both included: nothing stalls
+// it. `tag` comes back as it was. A status other than 0 says what was wrong: 1 the checksum, 2 the
+// length, 3 the command, or a count of 0. A request that comes while there is one already is ignored.
 //
 // Timing: bytes come 10 clocks or more apart. The core's output is always taken, so that there is no
 // `m_ready`.
@@ -221,7 +221,7 @@ module host #(
         ended <= 1'b0;
         if (counting) cycles <= cycles + 1'b1;
         if (start) begin
-            cycles <= 40'd0;
+            cycles <= 40'd1;
             out_next <= {OUT_ADDRESS{1'b0}};
             out_left <= count;
         end else begin

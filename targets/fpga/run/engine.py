@@ -44,7 +44,8 @@ class Facts:
     Attributes:
         design: what the link has to know.
         baud: of the serial port.
-        bits: of one element that comes out.
+        shape: of one frame that comes out: height, width, channels.
+        bits: of one element of it.
         parameters: of the module `system`.
         before, after: the host's steps, see `host`.
         memory: bytes of block RAM that it takes.
@@ -52,6 +53,7 @@ class Facts:
 
     design: Design
     baud: int
+    shape: Sequence[int]
     bits: int
     parameters: Mapping[str, int | str]
     before: Sequence[host.Step]
@@ -91,7 +93,7 @@ class Engine:
         frames = host.run(self._facts.before, piece[self._input.name])
         replies = [self._send(frame.tobytes()).data for frame in frames]
         dtype = np.dtype(f"<i{self._facts.bits // 8}")
-        numbers = np.frombuffer(b"".join(replies), dtype).reshape(len(frames), -1)
+        numbers = np.frombuffer(b"".join(replies), dtype).reshape(-1, *self._facts.shape)
         found = host.run(self._facts.after, numbers)
         return [np.ascontiguousarray(found.reshape(self._output.shape), self._output.dtype)]
 

@@ -140,7 +140,9 @@ def _compile(
     command = ["verilator", "--cc", "--top-module", "system", "-O3", "-Mdir", str(folder)]
     command += ["-Wno-fatal", "-Wno-WIDTH", "--x-assign", "fast", "--x-initial", "fast"]
     command += [f"-G{name}={_literal(value)}" for name, value in parameters.items()]
-    _call([*command, *map(str, verilog)])
+    # What else lies in the folder, for boards, needs modules that only synthesis knows.
+    tops = [str(file) for file in verilog if file.name in ("core.v", "system.v")]
+    _call([*command, "-y", str(verilog[0].parent), *tops])
     include = Path(_call(["verilator", "--getenv", "VERILATOR_ROOT"]).strip()) / "include"
     compiler = ["g++", "-std=gnu++17", "-w", f"-I{include}", f"-I{include / 'vltstd'}"]
     if not runtime.exists():
