@@ -161,14 +161,13 @@ def _with_options(
 ) -> list[tuple[Target, Plan]]:
     """Return the plans that have all `options`; raises UsageError naming those that there are.
 
-    Weights are sparse only where that is asked for: it costs accuracy, and whether kernels for it
-    are taken shows on the device alone.
+    Some plans are made only where their options are asked for: see `Plan.on_request`.
     """
     given = [{name: str(value) for name, value in plan.options} for _, plan in found]
     kept = [
         (target, plan)
         for (target, plan), has in zip(found, given, strict=True)
-        if options.items() <= has.items() and (not plan.sparsity or "sparsity" in options)
+        if options.items() <= has.items() and plan.on_request <= options.keys()
     ]
     if not kept:
         known: dict[str, dict[str, None]] = {}

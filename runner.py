@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -18,11 +18,18 @@ from .lowering.reference import Reference
 from .numerics import Accuracy, Difference, Vectors
 from .profiles import catalog
 from .profiles.schema import Profile
-from .targets.base import Execution, OnCard, target_for
+from .targets.base import Execution, OnCard, Where, target_for
 from .targets.run import Varying
 
 #: The percentiles of the latency that `bench` reports.
 PERCENTILES = (50, 90, 99)
+
+#: Where what stands in for a device computes.
+_PLACES: Final[Mapping[Where, str]] = {
+    "host": "on this machine",
+    "emulator": "in an emulator",
+    "simulator": "in a simulator that counts the cycles",
+}
 
 _DEFERRED = Problem(
     "status",
@@ -134,8 +141,7 @@ def stand_in(bundle: Bundle, execution: Execution) -> str | None:
     """Return what ran a bundle in place of its device; None if it was the device's own kind."""
     if execution.where == "device":
         return None
-    place = "on this machine" if execution.where == "host" else "in an emulator"
-    text = f"computed {place} in place of {bundle.manifest.device.name}"
+    text = f"computed {_PLACES[execution.where]} in place of {bundle.manifest.device.name}"
     delegate = bundle.manifest.plan.options.get("delegate", "cpu")
     if delegate == "cpu":
         return text
@@ -157,7 +163,7 @@ def verify(bundle: Bundle, data: str | None = None) -> Verified:
     bundle.require_digests()
     files = len(bundle.manifest.artifacts) + 1
     manifest = bundle.manifest
-    if manifest.status != "deferred" and (obstacle := _cannot_run(bundle)):
+    if not _awaits_engine(bundle) and (obstacle := _cannot_run(bundle)):
         if data is not None:
             raise UsageError("the accuracy cannot be measured here", [obstacle])
         return Verified(files, None, obstacle, None)
@@ -174,7 +180,7 @@ def _computed(
 ) -> tuple[dict[str, np.ndarray], str | None]:
     """Return a bundle's outputs, and what computed them in place of the device, if it did not."""
     manifest = bundle.manifest
-    if manifest.status != "deferred":
+    if not _awaits_engine(bundle):
         execution = _execute(bundle, feeds)
         return execution.outputs, stand_in(bundle, execution)
     # As every file that somebody else wrote, it is checked before it runs.
@@ -231,14 +237,20 @@ def _profile(bundle: Bundle) -> Profile:
     return catalog.from_json(bundle.manifest.device.profile, f"{MANIFEST}: device.profile")
 
 
+def _awaits_engine(bundle: Bundle) -> bool:
+    """Whether the engine is yet to be built, and nothing but the engine runs it."""
+    manifest = bundle.manifest
+    return manifest.status == "deferred" and not target_for(manifest.runtime.name).simulates
+
+
 def _cannot_run(bundle: Bundle) -> Problem | None:
-    if bundle.manifest.status == "deferred":
+    if _awaits_engine(bundle):
         return _DEFERRED
     return target_for(bundle.manifest.runtime.name).cannot_run(_profile(bundle))
 
 
 def _execute(bundle: Bundle, feeds: Mapping[str, np.ndarray], repeat: int = 0) -> Execution:
-    if bundle.manifest.status == "deferred":
+    if _awaits_engine(bundle):
         raise UsageError(f"{bundle.directory.name} cannot run here", [_DEFERRED])
     target = target_for(bundle.manifest.runtime.name)
     return target.execute(bundle.directory, _profile(bundle), feeds, repeat)

@@ -15,7 +15,7 @@ import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Final, Literal
 
 import numpy as np
 import onnx_ir as ir
@@ -43,7 +43,10 @@ Io = Literal["auto", "float", "int8"]
 Progress = Callable[[str], None]
 
 #: What computed: see `Execution`.
-Where = Literal["device", "host", "emulator"]
+Where = Literal["device", "host", "emulator", "simulator"]
+
+#: Options of plans that are made only where these are asked for.
+_ON_REQUEST: Final = frozenset({"flow", "sparsity"})
 
 #: By name, as engines take and give them.
 Arrays = Mapping[str, np.ndarray]
@@ -66,6 +69,15 @@ class Plan:
     def sparsity(self) -> str:
         """Which pattern of zeros its weights have, as ``2:4``; empty: they are dense."""
         return str(dict(self.options).get("sparsity", ""))
+
+    @property
+    def on_request(self) -> set[str]:
+        """Which of its options a plan has only where they are asked for.
+
+        Sparse weights cost accuracy, and whether kernels for them are taken shows on the device
+        alone; a flow that ends early leaves the rest to the user.
+        """
+        return {name for name, _ in self.options if name in _ON_REQUEST}
 
     def pruned(self, scheme: str | None) -> str | None:
         """Return the scheme of its numbers after the one that gives its weights their zeros."""
@@ -127,7 +139,8 @@ class Execution:
         latencies: seconds of every timed inference (one compiled batch each); empty if not timed.
         peak_memory: bytes, the largest resident size of the process that ran it.
         where: on the device's own kind of machine; by the runtime's kernels for this one, whose
-            times are this machine's; or in an emulator, whose times mean nothing.
+            times are this machine's; in an emulator, whose times mean nothing; or in a simulator
+            that counts the device's cycles, whose times are the device's.
         card: what the graphics card told, if it ran on one.
     """
 
@@ -175,6 +188,9 @@ class Target(abc.ABC):
     #: static, at the shapes that the first profile is tuned for; `lowering.dynamic.generalize`
     #: has `dynamic_of`, which returns what stands for it at all shapes, and the profiles.
     dynamic: ClassVar[bool] = False
+
+    #: Whether its bundles whose engine is yet to be built run here, too, by what it is built from.
+    simulates: ClassVar[bool] = False
 
     #: Why it offers no plans in other numbers than it does; empty if there is no such reason.
     only: ClassVar[str] = ""
