@@ -14,35 +14,34 @@ from tapeout.targets.fpga.requantize import reach, requantization
 from rtl import check
 from stages import assert_timed, case_of, frames
 
-#: Height, width, channels, kernel, strides, dilations, pads, PE.
+#: Height, width, channels, kernel, strides, dilations, pads, PE, bits of a weight.
 SHAPES = (
-    ((5, 6, 4), (3, 3), (1, 1), (1, 1), (1, 1, 1, 1), 1),
-    ((5, 6, 4), (3, 3), (2, 2), (1, 1), (0, 0, 1, 1), 2),
-    ((6, 5, 6), (2, 3), (2, 1), (1, 2), (0, 2, 0, 2), 6),
-    ((7, 7, 3), (2, 2), (2, 2), (1, 1), (0, 0, 0, 0), 3),
-    ((1, 9, 4), (1, 4), (1, 3), (1, 1), (0, 2, 0, 1), 2),
-    ((4, 4, 2), (1, 1), (1, 1), (1, 1), (0, 0, 0, 0), 1),
-    ((9, 4, 40), (5, 3), (3, 1), (2, 1), (2, 1, 4, 1), 8),
+    ((5, 6, 4), (3, 3), (1, 1), (1, 1), (1, 1, 1, 1), 1, 8),
+    ((5, 6, 4), (3, 3), (2, 2), (1, 1), (0, 0, 1, 1), 2, 4),
+    ((6, 5, 6), (2, 3), (2, 1), (1, 2), (0, 2, 0, 2), 6, 8),
+    ((7, 7, 3), (2, 2), (2, 2), (1, 1), (0, 0, 0, 0), 3, 2),
+    ((1, 9, 4), (1, 4), (1, 3), (1, 1), (0, 2, 0, 1), 2, 8),
+    ((4, 4, 2), (1, 1), (1, 1), (1, 1), (0, 0, 0, 0), 1, 1),
+    ((9, 4, 40), (5, 3), (3, 1), (2, 1), (2, 1, 4, 1), 8, 8),
 )
 
 
 def layers(random: np.random.Generator) -> Iterator[tuple[Layer, Tensor, int]]:
-    """Yield layers of every kind, what they read, and PE."""
-    for (height, width, channels), kernel, strides, dilations, pads, pe in SHAPES:
-        window, given = (
-            Window(kernel, strides, dilations, pads),
-            Tensor("a", height, width, channels),
-        )
+    """Yield two kinds of layers for each shape, what they read, and PE."""
+    for index, (shape, kernel, strides, dilations, pads, pe, bits) in enumerate(SHAPES):
+        window, given = Window(kernel, strides, dilations, pads), Tensor("a", *shape)
         (top, left, bottom, right), (down, across) = pads, window.reach
         result = Tensor(
             "b",
-            (height + top + bottom - down) // strides[0] + 1,
-            (width + left + right - across) // strides[1] + 1,
-            channels,
+            (given.height + top + bottom - down) // strides[0] + 1,
+            (given.width + left + right - across) // strides[1] + 1,
+            given.channels,
         )
-        yield MaxPool("largest", ("a",), result, window), given, pe
-        yield average(random, result, window), given, pe
-        yield depthwise(random, result, window), given, pe
+        yield depthwise(random, result, window, bits), given, pe
+        if index % 2:
+            yield MaxPool("largest", ("a",), result, window), given, pe
+        else:
+            yield average(random, result, window), given, pe
 
 
 def average(random: np.random.Generator, result: Tensor, window: Window) -> AveragePool:
@@ -53,9 +52,8 @@ def average(random: np.random.Generator, result: Tensor, window: Window) -> Aver
     return AveragePool("mean", ("a",), result, window, bias, pad, how)
 
 
-def depthwise(random: np.random.Generator, result: Tensor, window: Window) -> Conv:
-    channels, bits = result.channels, int(random.choice([1, 2, 4, 8]))
-    limit = 1 << (bits - 1)
+def depthwise(random: np.random.Generator, result: Tensor, window: Window, bits: int) -> Conv:
+    channels, limit = result.channels, 1 << (bits - 1)
     weights = random.integers(-limit, limit, (channels, *window.kernel, 1), dtype=np.int8)
     weights[0] = limit - 1
     bias = random.integers(-(1 << 20) // window.taps, 1 << 16, channels)
