@@ -257,10 +257,14 @@ def _still(found: _Host) -> Source | None:
 
 def _unsupported(node: ir.Node) -> UnsupportedError:
     """Return why neither an engine nor the host takes a node."""
-    real = [value for value in (*data_of(node), *node.outputs) if value.dtype != ir.DataType.INT8]
-    if _plain(node) not in _known() or not real:
+    others = [value for value in (*data_of(node), *node.outputs) if value.dtype != ir.DataType.INT8]
+    first = others[0] if others else node.outputs[0]
+    if first.dtype == ir.DataType.UINT8:
+        fix = "give the network real inputs and outputs, or int8"
+        return UnsupportedError(f"{first.name!r} is UINT8, and engines compute with int8", fix)
+    if _plain(node) not in _known() or not others:
         return UnsupportedError(f"there is no engine for the operator {node.op_type!r}")
-    what = f"{real[0].name!r} is {real[0].dtype}: the node computes in real numbers"
+    what = f"{first.name!r} is {first.dtype}: the node computes in real numbers"
     return UnsupportedError(what, _QUANTIZE)
 
 

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 
 import integer_networks
+import ml_dtypes
 import numpy as np
 import onnx_ir as ir
 import pytest
@@ -29,6 +30,7 @@ from tapeout.targets.fpga.importing import imported, untaken
 from tapeout.targets.fpga.pipeline import pipeline
 from tapeout.targets.fpga.run import host
 
+import quantized
 import support
 
 Shape = tuple[int, ...]
@@ -325,3 +327,35 @@ def test_what_is_refused_is_said(case: Case, message: str) -> None:
     with pytest.raises(ModelError) as caught:
         imported(integer_networks.lowered(case.model(), samples))
     assert message in str(caught.value)
+
+
+def stored(integers: np.ndarray, activations: type = np.int8) -> ir.Model:
+    """Return a quantized convolution with these weights, as files hold it."""
+    zero = 0 if activations is np.int8 else 128
+    return quantized.network(
+        "y = Conv (x, w)",
+        {"y": quantized.Integers((1, 4, 3, 3), 0.1, 3 + zero, activations)},
+        x=quantized.Integers((1, 3, 5, 5), 0.05, -7 + zero, activations),
+        w=quantized.Integers(integers, np.full(4, 0.1), np.zeros(4), integers.dtype.type, 0),
+    )
+
+
+@pytest.mark.parametrize(("low", "high", "bits"), [(-8, 8, 4), (-1, 2, 2), (-127, 128, 8)])
+def test_weights_of_few_bits_stay_so(low: int, high: int, bits: int) -> None:
+    dtype = ml_dtypes.int4 if bits == 4 else np.int8
+    weights = np.random.default_rng(0).integers(low, high, (4, 3, 3, 3)).astype(dtype)
+    model = pipeline().run(stored(weights))
+    network = imported(model).network
+    [layer] = network.layers
+    assert isinstance(layer, Conv)
+    assert layer.bits == bits
+    np.testing.assert_array_equal(layer.weights, weights.transpose(0, 2, 3, 1))
+    x = np.random.default_rng(1).integers(-128, 128, (5, 3, 5, 5), np.int8)
+    apart = integer_networks.steps_apart(network, integer_networks.watched(model, network, x))
+    assert apart[layer.name] <= 1
+
+
+def test_integers_of_other_kinds_are_named() -> None:
+    model = pipeline().run(stored(np.ones((4, 3, 3, 3), np.int8), np.uint8))
+    with pytest.raises(ModelError, match="is UINT8, and engines compute with int8"):
+        imported(model)
