@@ -6,13 +6,16 @@ import numpy as np
 
 from tapeout.targets.fpga.graph import (
     Add,
+    ArgMax,
     AveragePool,
+    Concat,
     Conv,
     Layer,
     MaxPool,
     Network,
     Requantization,
     Resize,
+    Table,
     Tensor,
     Window,
 )
@@ -84,6 +87,29 @@ class Builder:
             )
         )
 
+    def average(self, source: str, kernel: int, stride: int) -> str:
+        image = self._tensors[source]
+        window, height, width = _same(image, (kernel, kernel), stride)
+        output = Tensor(f"average{len(self._layers)}", height, width, image.channels)
+        how = _requantization(image.channels)
+        return self._add(AveragePool(output.name, (source,), output, window, 0, 0, how))
+
+    def table(self, source: str) -> str:
+        output = Tensor(f"table{len(self._layers)}", *self._tensors[source].shape)
+        values = self._random.integers(-128, 128, 256).astype(np.int8)
+        return self._add(Table(output.name, (source,), output, values))
+
+    def concat(self, first: str, second: str) -> str:
+        left, right = self._tensors[first], self._tensors[second]
+        channels = left.channels + right.channels
+        output = Tensor(f"concat{len(self._layers)}", left.height, left.width, channels)
+        return self._add(Concat(output.name, (first, second), output))
+
+    def arg_max(self, source: str) -> str:
+        image = self._tensors[source]
+        output = Tensor(f"argmax{len(self._layers)}", image.height, image.width, 1, bits=16)
+        return self._add(ArgMax(output.name, (source,), output))
+
     def resize(self, source: str, factor: int) -> str:
         image = self._tensors[source]
         height, width = image.height * factor, image.width * factor
@@ -102,6 +128,25 @@ def residual(height: int = 8, width: int = 8) -> Network:
     first = builder.conv("input", 8, 3)
     inner = builder.conv(builder.conv(first, 8, 3), 8, 3)
     builder.conv(builder.mean(builder.add(first, inner)), 10)
+    return builder.network
+
+
+def everything() -> Network:
+    """A network of every kind of layer, with branches that meet again."""
+    builder = Builder(8, 8, 4)
+    first = builder.max_pool(builder.conv("input", 8, 3), 2, 2)
+    last = builder.add(first, builder.depthwise(builder.depthwise(first, 3), 3))
+    last = builder.concat(first, builder.table(builder.conv(last, 4)))
+    last = builder.average(builder.resize(last, 2), 3, 2)
+    last = builder.conv(last, 12, 3, groups=2)
+    builder.arg_max(builder.conv(builder.mean(last), 10))
+    return builder.network
+
+
+def skip() -> Network:
+    """Two convolutions, and a way around them."""
+    builder = Builder(6, 6, 4)
+    builder.add("input", builder.conv(builder.conv("input", 4, 3), 4, 3))
     return builder.network
 
 
