@@ -1,5 +1,6 @@
 """FPGAs: a streaming design in Verilog, proven in a simulator, down to a bitstream."""
 
 from ..base import Target
+from .target import FpgaTarget
 
-TARGETS: tuple[Target, ...] = ()
+TARGETS: tuple[Target, ...] = (FpgaTarget(),)

@@ -1,0 +1,78 @@
+"""What a bundle for an FPGA holds: the Verilog, the bitstream where one is made, what runs it."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any, Final
+
+from ...profiles.fpga_schema import Fpga
+from ..base import Built, Progress
+from . import system, usage, verilog
+from .engines import engine
+from .glue import write_glue
+from .implement import Implementation, implement
+from .importing import Imported
+from .inventory import by_layer
+from .memories import MEMORIES
+from .run.engine import SOURCES
+from .solution import Solution
+
+#: The engine of a bundle without a bitstream: what one is made of.
+CORE: Final = (SOURCES / f"{verilog.CORE}.v").as_posix()
+
+
+def assemble(
+    model: Imported,
+    solution: Solution,
+    fpga: Fpga,
+    directory: Path,
+    progress: Progress,
+    *,
+    is_built: bool,
+) -> Built:
+    """Write a bundle's files; see `Target.build`.
+
+    Args:
+        is_built: whether a bitstream is made.
+    """
+    design = solution.design
+    sources = directory / SOURCES
+    sources.mkdir()
+    for name, text in {**verilog.sources(design), **verilog.modules(["system"])}.items():
+        (sources / name).write_text(text, encoding="ascii")
+    write_glue(directory, model, design, fpga)
+    report = {"engines": engines(solution)}
+    if not is_built:
+        return Built(CORE, usage.estimated(solution, fpga), {}, "deferred", report)
+    parameters = system.parameters(design, MEMORIES[fpga.family])
+    made = implement(fpga, design, parameters, progress)
+    (directory / made.name).write_bytes(made.bitstream)
+    report |= {"implementation": _told(made)}
+    found = usage.exact(solution, fpga, len(made.bitstream), made.name)
+    return Built(made.name, found, made.versions, report=report)
+
+
+def _told(made: Implementation) -> dict[str, Any]:
+    """Return what place and route said, as JSON."""
+    return {**made.layout.to_json(), "seed": made.seed, "digest": made.digest}
+
+
+def engines(solution: Solution) -> list[dict[str, Any]]:
+    """Return what each layer became, as JSON: in the order of the flow."""
+    network, costs = solution.network, by_layer(solution.design)
+    rows = []
+    for layer in network.layers:
+        folding = solution.point.foldings[layer.name]
+        rows.append(
+            {
+                "layer": layer.name,
+                "operator": type(layer).__name__,
+                "shape": list(layer.output.shape),
+                "pe": folding.pe,
+                "simd": folding.simd,
+                "cycles": engine(layer, network).period(layer, folding, network),
+                **dataclasses.asdict(costs[layer.name]),
+            }
+        )
+    return rows
