@@ -32,7 +32,7 @@ from .build_cache import Cache
 #: Seconds after which a step counts as hung; the largest designs take some ten minutes.
 TIMEOUT: Final = 3 * 3600.0
 
-INSTALL: Final = "pip install tapeout[fpga]"
+INSTALL: Final = "pip install 'tapeout[fpga]'"
 
 _TAIL: Final = 20  # lines of what a failed step printed that are shown
 _PAUSE: Final = 0.2  # seconds between looks at a running step
