@@ -1,7 +1,8 @@
 """What the parts take that several engines are made of.
 
-Multipliers and block RAMs are exact. Tables (LUT4, with two for each bit of an adder's slice and
-those that a memory of logic stands in) and flip-flops are counted from the Verilog.
+Multipliers and block RAMs are exact. Tables of four inputs (one for each bit of an adder, six for
+four bits of 16 words of RAM) and flip-flops are counted from the Verilog, as yosys makes them for
+ECP5 of each module alone.
 """
 
 from __future__ import annotations
@@ -22,8 +23,10 @@ def given(stage: Stage) -> dict[str, int]:
 def rom(stage: Stage, name: str, width: int, depth: int) -> Cost:
     """Return what a memory of `rtl/rom.v` takes; `name` is the parameter for its files."""
     shape = memories.shape_of(stage, name)
+    if depth == 1:
+        return Cost()  # constants
     if not shape.width:
-        return Cost(0, 0, width * -(-depth // 16), 2 * width)
+        return Cost(0, 0, width * -(-depth // 16) * 4 // 5, 3 * width)
     rows = -(-depth // shape.depth)
     choice = width * (rows - 1)
     return Cost(0, shape.blocks(width, depth), choice, width * (rows + 1))
@@ -32,14 +35,14 @@ def rom(stage: Stage, name: str, width: int, depth: int) -> Cost:
 def counter(count: int) -> Cost:
     """Return what `rtl/counter.v` takes."""
     bits = (count - 1).bit_length()
-    return Cost(0, 0, 2 * bits, bits + 1) if bits else Cost()
+    return Cost(0, 0, bits + 1, bits + 1) if bits else Cost()
 
 
 def queue(width: int, depth: int) -> Cost:
     """Return what `rtl/fifo.v` takes in logic."""
     counts = 2 * depth.bit_length() + 2 * max(1, (depth - 1).bit_length())
     ram = -(-width // 4) * -(-depth // 16)
-    return Cost(0, 0, 2 * counts + 6 * ram + width, counts + width + 3)
+    return Cost(0, 0, 4 * counts + 6 * ram, counts + width + 3)
 
 
 def window(stage: Stage, lanes: int) -> Cost:
@@ -53,9 +56,8 @@ def window(stage: Stage, lanes: int) -> Cost:
     address = (has["DEPTH"] - 1).bit_length()
     reach = has["PAD_TOP"] + (has["KERNEL_HEIGHT"] - 1) * has["DILATION_Y"] + 1
     number = (frame + reach * has["WIDTH"] * beats + has["DEPTH"] - 1).bit_length() + 2
-    places = 2 * number * 18 + 8 * address
     buffer = ram(lanes * 8, has["DEPTH"], has["SLICE_WIDTH"])
-    rest = Cost(0, 0, places // 2 + 60 + lanes * 8, 10 * number + 2 * address + 30 + lanes * 8)
+    rest = Cost(0, 0, 22 * number + 6 * address + 60, 11 * number + 2 * address + 36 + lanes * 8)
     return counts + buffer + rest
 
 
@@ -73,12 +75,13 @@ def rescale(stage: Stage) -> Cost:
     pe, lanes, bits, more = (has[name] for name in ("PE", "RQ", "SUM_BITS", "MORE_BITS"))
     words = has["GROUPS"] * has["REPEATS"] * pe // lanes
     after = max(37 - has["SHIFT"], 1)
+    added = bits if has["BEFORE"] else 0
     lane = Cost(
         1,
         0,
-        2 * bits + 36 + after * (more + 2) + 24,
-        max(bits + 1 - has["BEFORE"], 18) + 18 + after + max(after, 9) + 2 + 8 + 3 * more,
+        added + 18 + after * (more + 3) // 2 + 24,
+        max(bits + 1 - has["BEFORE"], 18) + 18 + after + max(after, 9) + 10 + 3 * more,
     )
-    together = Cost(0, 0, 20 + (bits * (pe - lanes)), pe * bits + pe * 8 + 24)
+    together = Cost(0, 0, 10 + bits * (pe - lanes), pe * bits + pe * 8 + 14)
     scales = rom(stage, "SCALE", lanes * (17 + more), words)
     return sum([lane] * lanes, together + scales)
