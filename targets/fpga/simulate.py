@@ -73,8 +73,7 @@ def build(design: Design, folder: Path) -> Simulator:
         for name in (design.input, design.output)
         for stream in (design.streams[name],)
     ]
-    sources = verilog.sources(design)
-    return verilator.build(verilog.CORE, ports, sources, folder, optimization="-O2")
+    return verilator.build(verilog.CORE, ports, verilog.sources(design), folder)
 
 
 def run(

@@ -195,7 +195,6 @@ def build(
     folder: Path,
     *,
     library: Path | None = None,
-    optimization: str = "-O1",
 ) -> Simulator:
     """Compile a top module to a program.
 
@@ -204,7 +203,6 @@ def build(
         sources: file name -> text: Verilog (``.v``), and what `$readmemh` reads.
         folder: an empty one, where all of it stays as long as the simulator is used.
         library: where modules that the sources do not define are looked for.
-        optimization: of the C++ compiler.
 
     Raises:
         MissingToolError: Verilator or the C++ compiler is not installed.
@@ -220,13 +218,20 @@ def build(
     command += ["-y", str(library)] if library else []
     _must([*command, *verilog], folder, "verilator")
     (folder / "ports.h").write_text(_port_table(ports), encoding="ascii")
-    units = sorted(path.name for path in (folder / "model").glob("*.cpp"))
-    text = "".join(f'#include "model/{name}"\n' for name in units)
-    (folder / "all.cpp").write_text(f'{text}#include "{HERE / "harness.cpp"}"\n', encoding="utf-8")
-    include = _include()
-    compiler = [*_compiler(include), optimization, "-I.", "-Imodel", "all.cpp"]
+    (folder / "all.cpp").write_text(_one_unit(folder), encoding="utf-8")
+    compiler = [*_compiler(_include()), "-O1", "-I.", "-Imodel", "all.cpp"]
     _must([*compiler, str(_runtime()), "-o", "simulation"], folder, "g++")
     return Simulator(folder / "simulation", tuple(ports))
+
+
+def _one_unit(folder: Path) -> str:
+    """Return the C++ of the whole program: what runs once comes last, and is not optimized."""
+    units = sorted(path.name for path in (folder / "model").glob("*.cpp"))
+    slow = [name for name in units if any(word in name for word in ("Slow", "Syms", "ConstPool"))]
+    fast = [f'"model/{name}"' for name in units if name not in slow]
+    parts = [f"#include {name}\n" for name in (*fast, f'"{HERE / "harness.cpp"}"')]
+    parts += ['#pragma GCC optimize("O0")\n', *(f'#include "model/{name}"\n' for name in slow)]
+    return "".join(parts)
 
 
 def require() -> None:
