@@ -7,9 +7,8 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from ...errors import Problem, ProfileError
-from ...profiles.fpga_schema import Board, Family, Fpga, Pin, Spi, Switch, Uart
+from ...profiles.fpga_schema import Board, Fpga, Pin, Spi, Switch, Uart
 from . import clocks
-from .resources import Cost
 
 #: The module that `top` writes.
 TOP: Final = "top"
@@ -23,15 +22,6 @@ _DRIFT: Final = 0.03
 
 #: Fewest clocks of a serial bit: the modules behind the port count on ten for a byte.
 _LEAST_DIVIDER: Final = 8
-
-
-#: What yosys made of the top, both links in it, around a core of eight registers, which are off.
-_WRAPPER: Final[dict[Family, Cost]] = {
-    "ecp5": Cost(luts=675, flip_flops=462),
-    "ice40": Cost(luts=567, flip_flops=452),
-    "xc7": Cost(luts=446, flip_flops=462),
-    "xcup": Cost(luts=446, flip_flops=462),
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,11 +56,6 @@ def board_of(fpga: Fpga) -> Board:
         what = [Problem("fpga.board", "has neither uart nor spi", "give the pins of one")]
         raise ProfileError("the board has no link to a host", what)
     return found
-
-
-def wrapper(fpga: Fpga) -> Cost:
-    """Return what the top takes around a core, less the memories of a frame; synthesized."""
-    return _WRAPPER[fpga.family]
 
 
 def divider(fpga: Fpga) -> int:

@@ -63,8 +63,8 @@ class _Synthesis:
     commands: tuple[str, ...]
 
 
-#: The last steps of the `synth` commands, a check, trip over multipliers that are instantiated: they
-#: are left out. On iCE40 tables are no RAM: what other families put there becomes registers.
+#: The last steps of the `synth` commands, a check, trip over multipliers that are instantiated:
+#: they are left out. On iCE40 tables are no RAM: what others put there becomes registers.
 _SYNTHESES: Final[dict[Family, _Synthesis]] = {
     "ecp5": _Synthesis(("TAPEOUT_ECP5",), ("synth_ecp5 -run begin:check -top {top}",)),
     "ice40": _Synthesis(
@@ -141,6 +141,7 @@ class Implementation:
         bitstream: what the board's FPGA is configured with.
         name: its file's, with the ending that loaders know.
         layout: what it takes, and how fast it is.
+        seed: of place and route.
         digest: of the plan that made it.
         versions: package -> version of the tools.
     """
@@ -148,6 +149,7 @@ class Implementation:
     bitstream: bytes
     name: str
     layout: Layout
+    seed: int
     digest: str
     versions: Mapping[str, str]
 
@@ -177,7 +179,7 @@ def implement(
     cache = user_cache() if cache is None else cache
     known: list[Implementation] = []
     for seed in SEEDS:
-        found = _implement(fpga, design, plan(fpga, design, parameters, seed), progress, cache)
+        found = _implement(fpga, design, parameters, seed, progress, cache)
         reached = found.layout.hertz / fpga.clock.value
         if reached >= 1:
             return found
@@ -190,8 +192,14 @@ def implement(
 
 
 def _implement(
-    fpga: Fpga, design: Design, wanted: BuildPlan, progress: Progress, cache: Cache
+    fpga: Fpga,
+    design: Design,
+    parameters: Mapping[str, int | str],
+    seed: int,
+    progress: Progress,
+    cache: Cache,
 ) -> Implementation:
+    wanted = plan(fpga, design, parameters, seed)
     outputs: dict[str, bytes] = {}
     for _, written in execute_plan(wanted, progress, cache):
         outputs |= written
@@ -200,7 +208,7 @@ def _implement(
     netlist = synthesized(outputs[_CELLS], fpga.family)
     layout = placed(outputs[_TIMING], fpga.family, netlist, design)
     name = _FLOWS[fpga.family].bitstream
-    return Implementation(outputs[name], name, layout, wanted.digest, wanted.versions)
+    return Implementation(outputs[name], name, layout, seed, wanted.digest, wanted.versions)
 
 
 def _missed(layout: Layout, fpga: Fpga) -> BudgetError:
