@@ -17,13 +17,14 @@ from ...lowering.matching import is_op, scalar_of, shape_of
 from ...lowering.quantization.scheme import SCHEMES, Scheme
 from ..constraints import place_of
 from .graph import ArgMax, Layer, Network, Tensor
-from .layers import Source, UnsupportedError, data_of, image_of, is_layer, layer_of
+from .layers import data_of, is_layer, layer_of
 from .run.host import Step
+from .sources import Source, UnsupportedError, image_of
 
 #: The quantization that gives what the engines compute.
 SCHEME: Final = "fpga"
 
-_QUANTIZE: Final = f"quantize it with the scheme {SCHEME!r}"
+_QUANTIZE: Final = f"quantize it with the scheme {SCHEME!r}; what that leaves real has no engine"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -100,24 +101,23 @@ class _Reader:
         self._graph = graph
         self._layers: list[Layer] = []
         self._known: dict[ir.Value, Source | _Host] = {}
-        self._input: tuple[ir.Value, Tensor] | None = None
-        self._lost: set[ir.Value] = set()
+        self._input: tuple[ir.Value, Source] | None = None
         self.problems = list(_border_problems(graph))
         for value in graph.inputs:
             self._known[value] = _Host(None, ())
 
     def read(self, node: ir.Node) -> None:
-        """Take in a node whose inputs are known."""
+        """Take in a node whose inputs are known; others say what is wrong with them alone."""
+        values = data_of(node)
+        if not values:
+            return  # what a constant stands for: its readers say what they make of it
         try:
-            known = [self._known[value] for value in data_of(node) if value in self._known]
-            if len(known) < len(data_of(node)):
+            if not all(value in self._known for value in values):
                 self._check_alone(node)
-                self._lost.update(node.outputs)
                 return
             self._known[node.outputs[0]] = self._computed(node)
         except UnsupportedError as error:
             self.problems.append(Problem(place_of(node), error.what, error.fix))
-            self._lost.update(node.outputs)
 
     def _check_alone(self, node: ir.Node) -> None:
         """Raise UnsupportedError if a node behind one that failed would fail by itself, too."""
@@ -126,7 +126,7 @@ class _Reader:
 
     def _computed(self, node: ir.Node) -> Source | _Host:
         values = data_of(node)
-        if is_layer(node) and values:
+        if is_layer(node):
             sources = [self._streamed(node, value) for value in values]
             self._layers.append(layer_of(node, sources))
             return Source(self._layers[-1].output, _frame(node.outputs[0]), sources[0].last)
@@ -152,14 +152,13 @@ class _Reader:
             said = ", ".join(step["op"] for step in found.steps)
             what = f"reads {value.name!r}, which the host computes: {said}"
             raise UnsupportedError(what, "let nothing but the end of the network be real")
-        shape = _frame(value)
         if self._input is None:
-            self._input = value, Tensor(str(value.name), *image_of(shape))
-        first, tensor = self._input
+            self._input = value, _entering(value)
+        first, source = self._input
         if first is not value:
             what = f"reads {value.name!r} beside {first.name!r}, and one stream comes in"
             raise UnsupportedError(what, "let all that reads the input read it in one form")
-        return Source(tensor, shape)
+        return source
 
     def _arg_max(self, node: ir.Node, found: Source | _Host) -> _Host | None:
         """Return the index of the largest channel, if integers can tell: they rise with numbers."""
@@ -183,18 +182,19 @@ class _Reader:
         """Return what was read; None if it is not whole, which `problems` then tells."""
         [output] = self._graph.outputs[:1]
         found = self._known.get(output)
-        if self.problems or found is None:
+        if self.problems:
             return None
-        end = found if isinstance(found, _Host) else _leaving(found)
+        end = _leaving(found) if isinstance(found, Source) else found
         start = None if self._input is None else self._known[self._input[0]]
-        if end.source is None or self._input is None or not isinstance(start, _Host):
+        if end is None or end.source is None or self._input is None or not isinstance(start, _Host):
             self.problems.append(Problem("model", "nothing of it computes in integers", _QUANTIZE))
             return None
-        network = Network(self._input[1], tuple(self._layers))
+        entering = self._input[1]
+        network = Network(entering.tensor, tuple(self._layers))
         return Imported(
             input=str(self._graph.inputs[0].name),
             output=str(output.name),
-            before=start.steps,
+            before=(*start.steps, *_turned(entering)),
             network=network,
             after=end.steps,
         )
@@ -235,6 +235,30 @@ def _seen(node: ir.Node, source: Source) -> Source | None:
     if is_op(node, "Transpose") and perm == turns[source.last]:
         return Source(source.tensor, _frame(node.outputs[0]), not source.last)
     return None
+
+
+def _entering(value: ir.Value) -> Source:
+    """Return the image that comes in, in the layout that what reads it turns it from."""
+    shape, last = _frame(value), True
+    waiting = [value]
+    for item in waiting:  # grows as it goes
+        for node in (use.node for use in item.uses()):
+            perm = tuple(node.attributes.get_ints("perm", ()))
+            last &= perm != (0, *range(2, len(perm)), 1) or not is_op(node, "Transpose")
+            if node.op_type in _LAYOUTLESS and node.outputs[0] not in waiting:
+                waiting.append(node.outputs[0])
+    seen = shape if last else (*shape[1:], shape[0])
+    return Source(Tensor(str(value.name), *image_of(seen)), shape, last)
+
+
+#: Operators of integers that take images in either layout.
+_LAYOUTLESS: Final = ("Concat", "QAdd", "QMul", "QRescale", "QTable", "Resize")
+
+
+def _turned(source: Source) -> tuple[Step, ...]:
+    """Return the step that puts the channels of what comes in last."""
+    rank = len(source.shape) + 1
+    return () if source.last else ({"op": "transpose", "perm": [0, *range(2, rank), 1]},)
 
 
 def _leaving(source: Source) -> _Host:

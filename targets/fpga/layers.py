@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -28,73 +27,7 @@ from .graph import (
     Window,
 )
 from .requantize import ratios, reach, requantization
-
-
-class UnsupportedError(Exception):
-    """No engine does a node's work.
-
-    Attributes:
-        what: why, with the offending value.
-        fix: what to do about it.
-    """
-
-    def __init__(self, what: str, fix: str = "") -> None:
-        super().__init__(what)
-        self.what, self.fix = what, fix
-
-
-@dataclasses.dataclass(frozen=True)
-class Source:
-    """What a layer reads: a tensor, and the shape that the model sees in it.
-
-    Attributes:
-        shape: without the frames' axis; the same elements.
-        last: whether the channels are the last axis that the model sees, as they are in the tensor;
-            else they are the first.
-    """
-
-    tensor: Tensor
-    shape: tuple[int, ...]
-    last: bool = True
-
-    @property
-    def seen(self) -> tuple[int, ...]:
-        """The shape that the model sees, with the channels last."""
-        return self.shape if self.last else (*self.shape[1:], *self.shape[:1])
-
-    @property
-    def image(self) -> Tensor:
-        """The tensor, if it is the image that the model sees, in either layout."""
-        if image_of(self.seen) != self.tensor.shape:
-            seen, given = list(self.shape), list(self.tensor.shape)
-            raise UnsupportedError(
-                f"reads {self.tensor.name!r} as {seen}, which comes as {given}",
-                "no engine reshapes images; a matrix product may flatten one",
-            )
-        return self.tensor
-
-    @property
-    def channels_last(self) -> Tensor:
-        """The tensor, if the model sees that image with the channels last."""
-        if not self.last:
-            raise UnsupportedError(
-                f"reads {self.tensor.name!r} with the channels first", "engines have them last"
-            )
-        return self.image
-
-
-def image_of(shape: tuple[int, ...]) -> tuple[int, int, int]:
-    """Return height, width and channels of one frame's shape, channels last.
-
-    Raises:
-        UnsupportedError: there are more dimensions.
-    """
-    if not 1 <= len(shape) <= 3:
-        raise UnsupportedError(
-            f"a frame of shape {list(shape)}", "engines compute with one to three dimensions"
-        )
-    height, width, channels = (1,) * (3 - len(shape)) + shape
-    return height, width, channels
+from .sources import Source, UnsupportedError, image_of
 
 
 def layer_of(node: ir.Node, sources: Sequence[Source]) -> Layer:
@@ -250,6 +183,8 @@ def _max_pool(node: ir.Node, source: Source) -> Layer:
 
 
 def _add(node: ir.Node, *sources: Source) -> Layer:
+    if len(sources) == 1:
+        return _offset(node, sources[0])
     _require_streams(sources, 2)
     first, second = (source.tensor for source in sources)
     if first.shape != second.shape:
@@ -269,6 +204,68 @@ def _add(node: ir.Node, *sources: Source) -> Layer:
         zero=zero,
         low=low,
         high=high,
+    )
+
+
+def _offset(node: ir.Node, source: Source) -> Layer:
+    """Return the sum with a constant as a kernel of one number, with six bits for the bias."""
+    index, constant = _per_channel(node, source)
+    own, other = (_number(node, f"{name}_factor") for name in ("ba", "ab")[index])
+    sums = (constant * other + _number(node, "bias")) / abs(own) * _STEPS_OF_BIAS
+    bias = np.rint(sums.clip(-_MOST, _MOST)).astype(np.int64)
+    weights = np.full(bias.shape, math.copysign(_STEPS_OF_BIAS, own))
+    factor = abs(own) * float(_constant(node, "multiplier").reshape(()))
+    return _channelwise(node, source, weights, bias, np.full(bias.shape, factor / _STEPS_OF_BIAS))
+
+
+def _product(node: ir.Node, *sources: Source) -> Layer:
+    """Return the product with a constant as a kernel of one sign, the rest being its factor."""
+    if len(sources) != 1:
+        raise UnsupportedError("multiplies one stream by another", "no engine does")
+    [source] = sources
+    index, constant = _per_channel(node, source)
+    x, other = (_number(node, f"{name}_zero_point") for name in ("ba", "ab")[index])
+    weights = np.sign(constant - other)
+    factors = np.abs(constant - other) * float(_constant(node, "multiplier").reshape(()))
+    return _channelwise(node, source, weights, (-x * weights).astype(np.int64), factors)
+
+
+#: What an input is multiplied by to add a constant, whose steps are as much finer.
+_STEPS_OF_BIAS: Final = 64
+
+#: The largest bias: all results are saturated by then.
+_MOST: Final = 1 << 30
+
+
+def _per_channel(node: ir.Node, source: Source) -> tuple[int, np.ndarray]:
+    """Return which of the two inputs is a constant, and that, float64 [channels]."""
+    arrays = [array_of(value) for value in node.inputs[:2]]
+    index = 0 if arrays[0] is not None else 1
+    found = np.asarray(arrays[index], np.float64)
+    rank = len(source.shape) + 1
+    shape = (1,) * (rank - found.ndim) + found.shape
+    across = [size for axis, size in enumerate(shape) if axis != (rank - 1 if source.last else 1)]
+    if set(across) != {1}:
+        what = f"computes with a constant of shape {list(found.shape)}"
+        raise UnsupportedError(what, "engines have one number for each channel")
+    return index, np.broadcast_to(found.reshape(-1), (source.image.channels,))
+
+
+def _channelwise(
+    node: ir.Node, source: Source, weights: np.ndarray, bias: np.ndarray, factors: np.ndarray
+) -> Layer:
+    """Return a kernel of 1 x 1 for each channel alone; weights [channels]."""
+    image, kernels = source.image, weights.astype(np.int8).reshape(-1, 1, 1, 1)
+    return Conv(
+        name=str(node.name),
+        inputs=(image.name,),
+        output=_output(node, image.shape),
+        window=Window(),
+        weights=kernels,
+        bias=bias,
+        groups=image.channels,
+        pad=0,
+        requantization=requantization(factors, reach(kernels, bias), *_bounds(node)),
     )
 
 
@@ -335,6 +332,7 @@ _LAYERS: Final[dict[str, Callable[..., Layer]]] = {
     "Concat": _concat,
     "QAdd": _add,
     "QMatMul": _matmul,
+    "QMul": _product,
     "QRescale": _rescale,
     "QTable": _table,
     "Resize": _resize,

@@ -132,6 +132,20 @@ CASES = {
         (Conv, Table, Table, Table),
         {"w": (4, 3, 1, 1)},
     ),
+    "normalized channels, and functions before any convolution": Case(
+        (1, 3, 6, 5),
+        """
+        a = Sub (x, m) b = Div (a, s) c = Sub (n, b) d = LeakyRelu (c)
+        y = Conv <pads = [1, 1, 1, 1]> (d, w)""",
+        "float[1,4,6,5]",
+        (Conv, Conv, Conv, Table, Conv),
+        {
+            "w": (4, 3, 3, 3),
+            "m": np.array([0.5, -0.2, 0.1], np.float32).reshape(1, 3, 1, 1),
+            "s": np.array([0.5, 0.7, 1.3], np.float32).reshape(1, 3, 1, 1),
+            "n": np.array([2.0, -1, 0.5], np.float32).reshape(3, 1, 1),
+        },
+    ),
     "a flattened image": Case(
         (1, 3, 4, 5),
         """
@@ -249,7 +263,7 @@ def test_what_no_engine_does_is_named_all_at_once() -> None:
         "outputs": "there are 3: 'y', 'b', 'c'",
         "node 'c' (DepthToSpace)": "there is no engine for the operator 'DepthToSpace'",
         "node 'b' (Resize)": "axis 2 goes from 4 to 6",
-        "node 'd' (QMul)": "there is no engine for the operator 'QMul'",
+        "node 'd' (QMul)": "multiplies one stream by another",
     }
 
 
@@ -283,7 +297,7 @@ REFUSED = {
         ),
         "node 'y' (QMatMul): reads 'a/quantized' as [4, 2], which comes as [1, 2, 4]",
     ),
-    "an image that is the same for all": (
+    "an image that is the same for all frames": (
         Case(
             (1, 2, 3, 3),
             "a = Conv (x, w) y = Add (a, c)",
@@ -291,7 +305,7 @@ REFUSED = {
             (),
             {"w": (2, 2, 1, 1), "c": (1, 2, 3, 3)},
         ),
-        "node 'y' (QAdd): 1 of 2 inputs are constants (all are streams)",
+        "node 'y' (QAdd): computes with a constant of shape [1, 3, 3, 2]",
     ),
     "an image and a vector": (
         Case(
