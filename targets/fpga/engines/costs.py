@@ -28,7 +28,7 @@ def rom(stage: Stage, name: str, width: int, depth: int) -> Cost:
     if not shape.width:
         return Cost(0, 0, width * -(-depth // 16) * 4 // 5, 3 * width)
     rows = -(-depth // shape.depth)
-    choice = width * (rows - 1)
+    choice = width * (rows * 3 // 5)
     return Cost(0, shape.blocks(width, depth), choice, width * (rows + 1))
 
 

@@ -65,22 +65,18 @@ class Shape:
 
 SHAPES = (
     Shape((6, 5), (4, 6), Window((3, 3), pads=SAME), (2, 2)),
-    Shape((6, 6), (3, 4), Window((3, 3), (2, 2), pads=(0, 0, 1, 1)), (4, 3)),
-    Shape((5, 7), (4, 4), Window((3, 3), dilations=(2, 2), pads=(2, 2, 2, 2)), (2, 4)),
+    Shape((6, 6), (3, 2), Window((3, 3), (2, 2), pads=(0, 0, 1, 1)), (2, 3)),
+    Shape((5, 7), (2, 2), Window((3, 3), dilations=(2, 2), pads=(2, 2, 2, 2)), (1, 2)),
     Shape((4, 5), (8, 4), Window((3, 2), pads=(1, 0, 1, 1)), (1, 2), groups=2),
     Shape((6, 6), (6, 9), Window((2, 2), (2, 2)), (3, 1), groups=3, bits=4),
-    Shape((5, 5), (4, 4), Window((1, 1)), (4, 4)),
+    Shape((5, 5), (2, 2), Window(), (2, 2), scale=1e-6),
     Shape((6, 5), (4, 4), Window((1, 1), (2, 2)), (2, 4), bits=2),
-    Shape((6, 5), (6, 2), Window((1, 1), (3, 2)), (2, 1)),
     Shape((1, 12), (3, 4), Window((1, 3), (1, 2), pads=(0, 2, 0, 0)), (4, 1), bits=3),
     Shape((1, 1), (24, 6), Window(), (2, 3), scale=0.5),
-    Shape((1, 1), (12, 8), Window(), (8, 1), bits=1, scale=3.0),
-    Shape((1, 1), (8, 8), Window(), (8, 8), scale=1e-6),
+    Shape((1, 1), (12, 4), Window(), (4, 1), bits=1, scale=3.0),
     Shape((1, 1), (40, 20), Window(), (1, 5), bits=7, bias=1 << 28),
     Shape((1, 1), (60, 20), Window(), (1, 2), family="ice40"),  # weights in three rows of blocks
-    Shape((3, 3), (5, 5), Window((3, 3)), (5, 5)),
     Shape((9, 4), (2, 2), Window((5, 3), (2, 1), pads=(3, 1, 2, 1)), (2, 2)),
-    Shape((7, 7), (1, 3), Window((3, 3), (3, 3), pads=SAME), (3, 1), bits=5),
 )
 
 
