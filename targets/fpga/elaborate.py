@@ -11,6 +11,7 @@ import dataclasses
 import math
 from collections.abc import Iterator, Mapping
 
+from ...errors import ModelError, Problem
 from . import skips
 from .design import Design, Folding, Stage, Stream
 from .engines import engine
@@ -141,14 +142,21 @@ class _Builder:
                     yield layer, name
 
     def _bring(self, stream: Stream, name: str, lanes: int, layer: Layer) -> Stream:
-        """Return a stream of so many lanes for a layer; a FIFO stands at the narrower end."""
-        early = stream.lanes <= lanes
-        if early:
-            stream = self._fifo(stream, name, layer)
-        wide = math.lcm(stream.lanes, lanes)
-        for step in (wide, lanes):
+        """Return a stream of so many lanes for a layer; a FIFO stands at the narrower end.
+
+        It stands at the wider one if no block RAM is as deep as that takes.
+        """
+        narrow, depth = min(stream.lanes, lanes), self._depths.get(name, 0)
+        fifo_lanes = narrow
+        if depth > self._memory.deepest:
+            fifo_lanes = max(stream.lanes, lanes)
+            depth = -(-depth * narrow // fifo_lanes) + 1
+        is_early = stream.lanes == fifo_lanes
+        if is_early:
+            stream = self._fifo(stream, name, depth, layer)
+        for step in (math.lcm(stream.lanes, lanes), lanes):
             stream = self._adapt(stream, f"{name}_by{step}", step, layer)
-        return stream if early else self._fifo(stream, name, layer)
+        return stream if is_early else self._fifo(stream, name, depth, layer)
 
     def _tee(self, stream: Stream, name: str, layer: Layer) -> tuple[Stream, Stream]:
         first = self._add(dataclasses.replace(stream, name=f"{name}0"))
@@ -176,10 +184,20 @@ class _Builder:
         )
         return result
 
-    def _fifo(self, stream: Stream, name: str, layer: Layer) -> Stream:
-        depth = self._depths.get(name, 0)
+    def _fifo(self, stream: Stream, name: str, depth: int, layer: Layer) -> Stream:
         if not depth:
             return stream
+        if depth > self._memory.deepest:
+            raise ModelError(
+                "what goes around layers does not fit the device",
+                [
+                    Problem(
+                        layer.name,
+                        f"{depth} beats of {stream.lanes} numbers have to wait for its other input",
+                        f"a block RAM holds {self._memory.deepest}: use a smaller image",
+                    )
+                ],
+            )
         name = fifo_of(name)
         result = self._add(dataclasses.replace(stream, name=f"{name}_out"))
         shape = self._memory.ram(stream.width, depth)

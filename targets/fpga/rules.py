@@ -27,34 +27,37 @@ def adapt(stage: Stage, inputs: Sequence[Wire], outputs: Sequence[Wire]) -> tupl
 
 
 def _gather(source: Wire, sink: Wire, pieces: int) -> Process:
+    arrived, taken, ready = source.moves, sink.moves, source.ready
     edge = beat = whole = 0
     while True:
         for _ in range(pieces):
-            source.ready(edge)
-            while len(source.moves) <= beat:
-                yield source.moves, beat
-            edge = source.moves[beat] + 1
+            ready(edge)
+            while len(arrived) <= beat:
+                yield arrived, beat
+            edge = arrived[beat] + 1
             beat += 1
         sink.offer(edge)
-        while len(sink.moves) <= whole:
-            yield sink.moves, whole
-        edge = sink.moves[whole]
+        while len(taken) <= whole:
+            yield taken, whole
+        edge = taken[whole]
         whole += 1
 
 
 def _scatter(source: Wire, sink: Wire, pieces: int) -> Process:
+    arrived, taken, offer = source.moves, sink.moves, sink.offer
     edge = beat = piece = 0
     while True:
         source.ready(edge)
-        while len(source.moves) <= beat:
-            yield source.moves, beat
+        while len(arrived) <= beat:
+            yield arrived, beat
+        edge = arrived[beat]
         for number in range(1, pieces + 1):
-            sink.offer(source.moves[beat] + number)
+            offer(edge + number)
         piece += pieces
         beat += 1
-        while len(sink.moves) < piece:
-            yield sink.moves, piece - 1
-        edge = sink.moves[piece - 1]
+        while len(taken) < piece:
+            yield taken, piece - 1
+        edge = taken[piece - 1]
 
 
 def fifo(stage: Stage, inputs: Sequence[Wire], outputs: Sequence[Wire]) -> tuple[Process, ...]:
@@ -67,23 +70,25 @@ def fifo(stage: Stage, inputs: Sequence[Wire], outputs: Sequence[Wire]) -> tuple
 
 def _enter(source: Wire, sink: Wire, depth: int) -> Process:
     """Take a beat while fewer than `depth` were taken and not given."""
+    taken, ready = sink.moves, source.ready
     for _ in range(depth):
-        source.ready(1)  # the first edge after the reset finds it shut
+        ready(1)  # the first edge after the reset finds it shut
     beat = 0
     while True:
-        while len(sink.moves) <= beat:
-            yield sink.moves, beat
-        source.ready(sink.moves[beat] + 1)
+        while len(taken) <= beat:
+            yield taken, beat
+        ready(taken[beat] + 1)
         beat += 1
 
 
 def _leave(source: Wire, sink: Wire, latency: int) -> Process:
     """Offer every beat so many edges after it came."""
+    arrived, offer = source.moves, sink.offer
     beat = 0
     while True:
-        while len(source.moves) <= beat:
-            yield source.moves, beat
-        sink.offer(source.moves[beat] + latency)
+        while len(arrived) <= beat:
+            yield arrived, beat
+        offer(arrived[beat] + latency)
         beat += 1
 
 
@@ -118,8 +123,8 @@ def _copy(source: Wire, sinks: Sequence[Wire]) -> Process:
 def concat(stage: Stage, inputs: Sequence[Wire], outputs: Sequence[Wire]) -> tuple[Process, ...]:
     """`rtl/concat.v`."""
     (sink,) = outputs
-    (beats,) = _integers(stage, "BEATS")  # 16 bits for each input
-    counts = (beats >> 16 * index & 0xFFFF for index in range(len(inputs)))
+    (beats,) = _integers(stage, "BEATS")
+    counts = [beats >> (16 * index) & 0xFFFF for index in range(len(inputs))]
     return (_alternate(tuple(zip(inputs, counts, strict=True)), sink),)
 
 
@@ -149,18 +154,20 @@ def add(stage: Stage, inputs: Sequence[Wire], outputs: Sequence[Wire]) -> tuple[
 
 def _pairs(first: Wire, second: Wire, sink: Wire, places: int, latency: int) -> Process:
     """Use two beats as soon as both are there and one of so many places is free."""
+    one, other, taken = first.moves, second.moves, sink.moves
     edge = beat = 0
     while True:
         first.ready(edge)
         second.ready(edge)
-        for moves in (first.moves, second.moves):
-            while len(moves) <= beat:
-                yield moves, beat
-        edge = max(edge, first.moves[beat], second.moves[beat]) + 1
+        while len(one) <= beat:
+            yield one, beat
+        while len(other) <= beat:
+            yield other, beat
+        edge = max(edge, one[beat], other[beat]) + 1
         if beat >= places:
-            while len(sink.moves) <= beat - places:
-                yield sink.moves, beat - places
-            edge = max(edge, sink.moves[beat - places] + 1)
+            while len(taken) <= beat - places:
+                yield taken, beat - places
+            edge = max(edge, taken[beat - places] + 1)
         sink.offer(edge + latency)
         beat += 1
 

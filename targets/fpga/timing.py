@@ -65,14 +65,18 @@ class Trace:
         return np.array(self.moves[source]), np.array(self.moves[sink])
 
 
-@functools.lru_cache(maxsize=2)
 def trace(design: Design, frames: int = 3, pace: int = 0) -> Trace:
-    """Let so many frames through a design.
+    """Let so many frames through a design; the last few answers are kept.
 
     Args:
         pace: the cycles from one frame's first beat to the next's, its beats evenly spread; 0
             offers every beat at once.
     """
+    return _traced(design, frames, pace)
+
+
+@functools.lru_cache(maxsize=2)
+def _traced(design: Design, frames: int, pace: int) -> Trace:
     queue: deque[Process] = deque()
     wires = {name: Wire(queue) for name in design.streams}
     for stage in design.stages:

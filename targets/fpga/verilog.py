@@ -21,6 +21,9 @@ VECTORS: Final = frozenset({"concat"})
 #: Where the modules of the engines are.
 RTL: Final = Path(__file__).resolve().parent / "rtl"
 
+#: Modules whose inputs are one port, the first stream in the lowest bits.
+_PACKED: Final = ("concat",)
+
 _INSTANCE = re.compile(r"^\s*(\w+)\s+(?:#\s*\(|\w+\s*\()", re.MULTILINE)
 _COMMENT = re.compile(r"//[^\n]*")
 
@@ -85,7 +88,15 @@ def _instance(stage: Stage) -> str:
     parameters = [f".{name}({_literal(value)})" for name, value in values.items()]
     connections = [".clk(clk)", ".rst(rst)"]
     for side, streams in (("s", stage.inputs), ("m", stage.outputs)):
-        connections += _connections(side, streams, stage.module in VECTORS)
+        for part in ("valid", "ready", "data"):
+            names = [f"{stream}_{part}" for stream in streams]
+            if stage.module in _PACKED and side == "s":
+                connections.append(f".{side}_{part}({{{', '.join(reversed(names))}}})")
+            else:
+                ports = [side] if len(names) == 1 else [f"{side}{i}" for i in range(len(names))]
+                connections += [
+                    f".{port}_{part}({name})" for port, name in zip(ports, names, strict=True)
+                ]
     return (
         f"    {stage.module} #(\n{_list(parameters)}    ) {stage.name} (\n"
         f"{_list(connections)}    );\n"
@@ -115,8 +126,8 @@ def _literal(value: int | str) -> str:
 
 
 def _wide(value: int) -> str:
-    """Return a number that needs more than the 32 bits of a plain one."""
-    bits = value.bit_length() + 1
+    """Return a number that needs more than the 32 bits of a plain one: in whole words of 64."""
+    bits = -(-(value.bit_length() + 1) // 64) * 64
     return f"{'-' if value < 0 else ''}{bits}'sd{abs(value)}"
 
 
