@@ -45,6 +45,10 @@ _KNOWN = frozenset({"$readmemh", "$clog2", "$signed", "$unsigned"})
 _FOREIGN = re.compile(r"\$[\w`]*|`(?:include|systemc|verilator)\w*|\bimport\b|/\*")
 _COMMENT = re.compile(r"^\s*//.*$", re.MULTILINE)
 
+#: In the names of Verilator's files that hold what runs once: compiled last, without optimizing,
+#: for that is where most of the time would go.
+_ONCE = ("Slow", "Syms", "ConstPool")
+
 _TAIL = 20  # lines of what a failed command printed that are shown
 
 
@@ -75,7 +79,7 @@ class SimulatedPort:
             raise ImportError(f"{', '.join(lacking)} not found: apt-get install {packages}")
         self._scratch = tempfile.TemporaryDirectory(prefix="tapeout-simulator-")
         clocks = CLOCKS[pins]
-        given = {**parameters, "UART": 1, "SPI": int(pins == "spi"), "DIVIDER": CLOCKS["uart"]}
+        given = {**parameters, "UART": 1, "SPI": 1, "DIVIDER": CLOCKS["uart"]}
         folder = Path(os.environ.get(CACHE) or self._scratch.name)
         program = _compiled(sources, given, folder)
         command = [str(program), pins, str(clocks), str(cycles + PATIENCE)]
@@ -149,7 +153,10 @@ def _compile(
         made = _unit(folder / "runtime.cpp", [include / name for name in _RUNTIME])
         _call([*compiler, "-O2", "-c", str(made), "-o", str(folder / "runtime.o")])
         (folder / "runtime.o").replace(runtime)
-    whole = _unit(folder / "whole.cpp", [*sorted(folder.glob("V*.cpp")), PROGRAM])
+    units = sorted(folder.glob("V*.cpp"))
+    once = [file for file in units if any(word in file.name for word in _ONCE)]
+    whole = _unit(folder / "whole.cpp", [*(file for file in units if file not in once), PROGRAM])
+    _unit(whole, once, '#pragma GCC optimize("O0")\n')
     program = folder / "system"
     _call([*compiler, "-O1", f"-I{folder}", str(whole), str(runtime), "-o", str(program)])
     return program
@@ -161,9 +168,10 @@ def _version() -> str:
     return hashlib.sha256(said.encode()).hexdigest()[:16]
 
 
-def _unit(path: Path, files: Sequence[Path]) -> Path:
-    """Write a file that includes others: to compile all at once takes a fraction of the time."""
-    path.write_text("".join(f'#include "{file}"\n' for file in files), encoding="utf-8")
+def _unit(path: Path, files: Sequence[Path], before: str = "") -> Path:
+    """Let a file include others: to compile all at once takes a fraction of the time."""
+    with path.open("a", encoding="utf-8") as file:
+        file.writelines([before, *(f'#include "{name}"\n' for name in files)])
     return path
 
 
