@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from ...profiles.fpga_schema import Fpga
 from ..base import Built, Progress
@@ -15,11 +15,8 @@ from .implement import Implementation, implement
 from .importing import Imported
 from .inventory import by_layer
 from .memories import MEMORIES
-from .run.engine import SOURCES
+from .run.engine import FACTS, SOURCES
 from .solution import Solution
-
-#: The engine of a bundle without a bitstream: what one is made of.
-CORE: Final = (SOURCES / f"{verilog.CORE}.v").as_posix()
 
 
 def assemble(
@@ -44,7 +41,7 @@ def assemble(
     write_glue(directory, model, design, fpga)
     report = {"engines": engines(solution)}
     if not is_built:
-        return Built(CORE, usage.estimated(solution, fpga), {}, "deferred", report)
+        return Built(FACTS, usage.estimated(solution, fpga), {}, "deferred", report)
     parameters = system.parameters(design, MEMORIES[fpga.family])
     made = implement(fpga, design, parameters, progress)
     (directory / made.name).write_bytes(made.bitstream)

@@ -46,7 +46,7 @@ def execute(
         bundle,
         ENGINE_CODE,
         feeds,
-        where="emulator",
+        where="simulator",
         python=[sys.executable],
         environment=environment,
         repeat=repeat,

@@ -24,8 +24,8 @@ from .simulator import SimulatedPort
 VARIABLE = "TAPEOUT_PORT"
 SIMULATOR = "simulator"
 
-#: Beside the engine's file: what `Facts` reads, and the folder with the design's Verilog.
-FACTS = Path("run") / "design.json"
+#: In the bundle: what `Facts` reads, and the folder with the design's Verilog.
+FACTS = "design.json"
 SOURCES = Path("rtl")
 
 
