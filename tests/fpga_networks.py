@@ -55,7 +55,7 @@ class Builder:
                 self._random.integers(-(1 << 12), 1 << 12, channels),
                 groups,
                 0,
-                _requantization(channels),
+                self._requantization(channels),
             )
         )
 
@@ -83,7 +83,7 @@ class Builder:
         window = Window((image.height, image.width))
         return self._add(
             AveragePool(
-                output.name, (source,), output, window, 0, 0, _requantization(image.channels)
+                output.name, (source,), output, window, 0, 0, self._requantization(image.channels)
             )
         )
 
@@ -91,7 +91,7 @@ class Builder:
         image = self._tensors[source]
         window, height, width = _same(image, (kernel, kernel), stride)
         output = Tensor(f"average{len(self._layers)}", height, width, image.channels)
-        how = _requantization(image.channels)
+        how = self._requantization(image.channels)
         return self._add(AveragePool(output.name, (source,), output, window, 0, 0, how))
 
     def table(self, source: str) -> str:
@@ -99,11 +99,11 @@ class Builder:
         values = self._random.integers(-128, 128, 256).astype(np.int8)
         return self._add(Table(output.name, (source,), output, values))
 
-    def concat(self, first: str, second: str) -> str:
-        left, right = self._tensors[first], self._tensors[second]
-        channels = left.channels + right.channels
-        output = Tensor(f"concat{len(self._layers)}", left.height, left.width, channels)
-        return self._add(Concat(output.name, (first, second), output))
+    def concat(self, *sources: str) -> str:
+        images = [self._tensors[source] for source in sources]
+        channels = sum(image.channels for image in images)
+        output = Tensor(f"concat{len(self._layers)}", *images[0].shape[:2], channels)
+        return self._add(Concat(output.name, sources, output))
 
     def arg_max(self, source: str) -> str:
         image = self._tensors[source]
@@ -115,6 +115,12 @@ class Builder:
         height, width = image.height * factor, image.width * factor
         output = Tensor(f"resize{len(self._layers)}", height, width, image.channels)
         return self._add(Resize(output.name, (source,), output, (factor, factor)))
+
+    def _requantization(self, channels: int) -> Requantization:
+        """Return multipliers and shifts as various as those of real networks."""
+        multipliers = self._random.integers(1 << 16, 1 << 17, channels)
+        shifts = self._random.integers(24, 28, channels)
+        return Requantization(multipliers, shifts, before=2, zero=-128, low=-128, high=127)
 
     def _add(self, layer: Layer) -> str:
         self._layers.append(layer)
@@ -136,7 +142,7 @@ def everything() -> Network:
     builder = Builder(8, 8, 4)
     first = builder.max_pool(builder.conv("input", 8, 3), 2, 2)
     last = builder.add(first, builder.depthwise(builder.depthwise(first, 3), 3))
-    last = builder.concat(first, builder.table(builder.conv(last, 4)))
+    last = builder.concat(first, builder.table(builder.conv(last, 4)), last)
     last = builder.average(builder.resize(last, 2), 3, 2)
     last = builder.conv(last, 12, 3, groups=2)
     builder.arg_max(builder.conv(builder.mean(last), 10))
@@ -211,9 +217,3 @@ def _same(image: Tensor, kernel: tuple[int, int], stride: int) -> tuple[Window, 
     before = [item // 2 for item in missing]
     pads = (before[0], before[1], missing[0] - before[0], missing[1] - before[1])
     return Window(kernel, (stride, stride), (1, 1), pads), sizes[0], sizes[1]
-
-
-def _requantization(channels: int) -> Requantization:
-    return Requantization(
-        np.full(channels, 70_000), np.full(channels, 24), before=2, zero=0, low=-128, high=127
-    )

@@ -146,12 +146,12 @@ class _Builder:
 
         It stands at the wider one if no block RAM is as deep as that takes.
         """
-        narrow, depth = min(stream.lanes, lanes), self._depths.get(name, 0)
-        fifo_lanes = narrow
-        if depth > self._memory.deepest:
-            fifo_lanes = max(stream.lanes, lanes)
-            depth = -(-depth * narrow // fifo_lanes) + 1
-        is_early = stream.lanes == fifo_lanes
+        narrow, wide = sorted((stream.lanes, lanes))
+        depth = self._depths.get(name, 0)
+        is_deep = depth > self._memory.deepest and wide > narrow
+        if is_deep:
+            depth = -(-depth * narrow // wide) + 1
+        is_early = stream.lanes == (wide if is_deep else narrow)
         if is_early:
             stream = self._fifo(stream, name, depth, layer)
         for step in (math.lcm(stream.lanes, lanes), lanes):
