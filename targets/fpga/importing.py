@@ -240,15 +240,16 @@ def _seen(node: ir.Node, source: Source) -> Source | None:
 def _entering(value: ir.Value) -> Source:
     """Return the image that comes in, in the layout that what reads it turns it from."""
     shape, last = _frame(value), True
-    waiting = [value]
+    waiting, seen = [value], {value}
     for item in waiting:  # grows as it goes
         for node in (use.node for use in item.uses()):
             perm = tuple(node.attributes.get_ints("perm", ()))
             last &= perm != (0, *range(2, len(perm)), 1) or not is_op(node, "Transpose")
-            if node.op_type in _LAYOUTLESS and node.outputs[0] not in waiting:
+            if node.op_type in _LAYOUTLESS and node.outputs[0] not in seen:
                 waiting.append(node.outputs[0])
-    seen = shape if last else (*shape[1:], shape[0])
-    return Source(Tensor(str(value.name), *image_of(seen)), shape, last)
+                seen.add(node.outputs[0])
+    image = image_of(shape if last else (*shape[1:], shape[0]))
+    return Source(Tensor(str(value.name), *image), shape, last)
 
 
 #: Operators of integers that take images in either layout.
