@@ -136,7 +136,13 @@ def check(
 
 def build(cases: Sequence[Case], folder: Path, sources: Mapping[str, str]) -> Simulator:
     """Return the simulator of all instances side by side: ports ``c{case}_s{k}``, ``..._m{k}``."""
-    files = dict(sources)
+    files, ports = texts(cases)
+    return verilator.build("cases", ports, {**sources, **files}, folder, library=RTL)
+
+
+def texts(cases: Sequence[Case]) -> tuple[dict[str, str], list[Port]]:
+    """Return the module ``cases``, what its memories read, and its ports; name -> text."""
+    files: dict[str, str] = {}
     ports: list[Port] = []
     instances = []
     for index, case in enumerate(cases):
@@ -150,8 +156,7 @@ def build(cases: Sequence[Case], folder: Path, sources: Mapping[str, str]) -> Si
         instances.append(_instance(index, case, {**case.parameters, **names}))
     declarations = [f"  input clk, input rst{''.join(map(_declaration, ports))}"]
     body = "\n".join(["module cases (", *declarations, ");", *instances, "endmodule", ""])
-    files |= {"cases.v": body}
-    return verilator.build("cases", ports, files, folder, library=RTL)
+    return files | {"cases.v": body}, ports
 
 
 def _ports(index: int, case: Case) -> list[Port]:
