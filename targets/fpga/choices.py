@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+from typing import Final
 
 import numpy as np
 
@@ -12,6 +14,9 @@ from .graph import Chain, Conv, Layer, Network
 from .memories import Memory
 from .packing import undominated
 from .resources import Cost
+
+#: Bits of weights up to which products are made of logic: they need no multipliers.
+_LOGIC_BITS: Final = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,9 +33,11 @@ def choices(layer: Layer, network: Network, memory: Memory, multipliers: int) ->
 
     Args:
         memory: block RAM that the stages are made of.
-        multipliers: of the device: foldings with more products side by side are left out.
+        multipliers: of the device: foldings that need more are left out.
     """
     kind = engine(layer, network)
+    is_logic = isinstance(layer, Conv) and layer.bits <= _LOGIC_BITS
+    most = math.inf if is_logic else max(1, multipliers)
     found = [
         Choice(
             folding,
@@ -38,7 +45,7 @@ def choices(layer: Layer, network: Network, memory: Memory, multipliers: int) ->
             kind.cost(kind.stage(layer, folding, network, memory)),
         )
         for folding in kind.foldings(layer, network)
-        if folding.pe * folding.simd <= max(1, multipliers)
+        if folding.pe * folding.simd <= most
     ]
     found.sort(key=lambda item: (-item.period, item.folding.pe))
     figures = np.array([(item.period, *dataclasses.astuple(item.cost)) for item in found])

@@ -69,10 +69,21 @@ def fold(network: Network, device: Device, latency: int | None = None) -> Folded
     raise search.refusal()
 
 
-def sketch(network: Network, device: Device, latency: int | None = None) -> Frontier:
-    """Return the ways to fold a network, one that `fold` would try first among them.
+@dataclasses.dataclass(frozen=True, eq=False)
+class Sketch:
+    """What `fold` would make a design of, before there is one.
 
-    It takes a fraction of a second: latencies, and the depths of FIFOs, are estimated.
+    Attributes:
+        point: its interval is exact; latency and cost are estimated, the latter for FIFOs' depths.
+        frontier: the other ways to fold the network.
+    """
+
+    point: Point
+    frontier: Frontier
+
+
+def sketch(network: Network, device: Device, latency: int | None = None) -> Sketch:
+    """Return what `fold` would try first; it takes a fraction of a second.
 
     Raises:
         BudgetError: as `fold` does.
@@ -81,7 +92,7 @@ def sketch(network: Network, device: Device, latency: int | None = None) -> Fron
     point = search.found()
     if point is None:
         raise search.refusal()
-    return search.frontier([point])
+    return Sketch(point, search.frontier([point]))
 
 
 class _Search:
