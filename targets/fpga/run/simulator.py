@@ -28,7 +28,8 @@ CACHE = "TAPEOUT_SIMULATORS"
 #: What is called -> Debian's package.
 TOOLS = {"verilator": "verilator", "g++": "g++"}
 
-#: Verilator's own C++, which every simulator is linked with: compiled once for each folder.
+#: Verilator's own C++, which every simulator is linked with: compiled once for each folder, without
+#: optimizing, for little of it is called once a simulation runs.
 _RUNTIME = ("verilated.cpp", "verilated_threads.cpp")
 
 Pins = Literal["uart", "spi"]
@@ -151,7 +152,7 @@ def _compile(
     compiler = ["g++", "-std=gnu++17", "-w", f"-I{include}", f"-I{include / 'vltstd'}"]
     if not runtime.exists():
         made = _unit(folder / "runtime.cpp", [include / name for name in _RUNTIME])
-        _call([*compiler, "-O2", "-c", str(made), "-o", str(folder / "runtime.o")])
+        _call([*compiler, "-O0", "-c", str(made), "-o", str(folder / "runtime.o")])
         (folder / "runtime.o").replace(runtime)
     units = sorted(folder.glob("V*.cpp"))
     once = [file for file in units if any(word in file.name for word in _ONCE)]
