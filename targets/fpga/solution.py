@@ -40,7 +40,7 @@ def solve(network: Network, device: Device, latency: int | None = None) -> Solut
 
     Args:
         latency: cycles in which one frame must be through: of what keeps to it, the least is
-            taken. None: the fastest is, by its interval, then by its latency.
+            taken. None: what takes one frame through the soonest.
 
     Raises:
         BudgetError: none fits; the problems are the nearest foldings, and what each lacks.
@@ -64,7 +64,7 @@ def _solved(network: Network, device: Device, latency: int | None) -> Solution:
 
     def worth(item: tuple[Network, Folded]) -> tuple[float, ...]:
         point = item[1].point
-        speed = (float(point.interval), float(point.latency))
+        speed = (float(point.latency), float(point.interval))
         return speed if latency is None else (_share(point.cost, device.limit), *speed)
 
     best, folded = min(found, key=worth)
