@@ -102,7 +102,14 @@ def _window(node: ir.Node, source: Tensor, output: tuple[int, int, int]) -> Wind
     (top, left), (bottom, right) = ((0,) * missing + found for found in (pads[:rank], pads[rank:]))
     bottom = max(bottom, (output[0] - 1) * down + (height - 1) * y + 1 - source.height - top)
     right = max(right, (output[1] - 1) * across + (width - 1) * x + 1 - source.width - left)
-    return Window((height, width), (down, across), (y, x), (top, left, bottom, right))
+    window = Window((height, width), (down, across), (y, x), (top, left, bottom, right))
+    last = (output[0] - 1) * down - top, (output[1] - 1) * across - left
+    before = top >= window.reach[0] or left >= window.reach[1]
+    if before or last[0] >= source.height or last[1] >= source.width:
+        raise UnsupportedError(
+            "has windows that lie beside the image", "pad by less than the window reaches"
+        )
+    return window
 
 
 def _factors(node: ir.Node, channels: int) -> np.ndarray:

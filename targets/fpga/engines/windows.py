@@ -120,7 +120,8 @@ class Front:
 
     def _over(self, beats: np.ndarray, frames: int) -> np.ndarray:
         """Return numbers of beats for several frames, one after another."""
-        return (np.arange(frames)[:, None] * self.beats + beats).ravel()
+        counted: np.ndarray = np.arange(frames)[:, None] * self.beats + beats
+        return counted.ravel()
 
 
 @functools.lru_cache(maxsize=4096)

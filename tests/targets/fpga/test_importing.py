@@ -327,6 +327,16 @@ REFUSED = {
         ),
         "reads 'b/quantized', which the host computes: reshape, dequantize, softmax, quantize",
     ),
+    "windows in the padding alone": (
+        Case(
+            (1, 2, 3, 3),
+            "y = Conv <pads = [0, 2, 0, 0]> (x, w)",
+            "float[1,2,2,4]",
+            (),
+            {"w": (2, 2, 2, 2)},
+        ),
+        "node 'y' (QConvNhwc): has windows that lie beside the image (pad by less than the window",
+    ),
     "windows of three dimensions": (
         Case((1, 2, 3, 3, 3), "y = Conv (x, w)", "float[1,2,2,2,2]", (), {"w": (2, 2, 2, 2, 2)}),
         "node 'y' (QConv): there is no engine for the operator 'QConv'",
