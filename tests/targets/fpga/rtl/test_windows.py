@@ -2,35 +2,58 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from tapeout.targets.fpga.design import Folding
+from tapeout.targets.fpga.engines.arithmetic import divisors
 from tapeout.targets.fpga.graph import AveragePool, Conv, Layer, MaxPool, Tensor, Window
 from tapeout.targets.fpga.requantize import reach, requantization
 
 from rtl import check
 from stages import assert_timed, case_of, frames
 
-#: Height, width, channels, kernel, strides, dilations, pads, PE, bits of a weight.
-SHAPES = (
-    ((5, 6, 4), (3, 3), (1, 1), (1, 1), (1, 1, 1, 1), 1, 8),
-    ((5, 6, 4), (3, 3), (2, 2), (1, 1), (0, 0, 1, 1), 2, 4),
-    ((6, 5, 6), (2, 3), (2, 1), (1, 2), (0, 2, 0, 2), 6, 8),
-    ((7, 7, 3), (2, 2), (2, 2), (1, 1), (0, 0, 0, 0), 3, 2),
-    ((1, 9, 4), (1, 4), (1, 3), (1, 1), (0, 2, 0, 1), 2, 8),
-    ((4, 4, 2), (1, 1), (1, 1), (1, 1), (0, 0, 0, 0), 1, 1),
-    ((9, 4, 40), (5, 3), (3, 1), (2, 1), (2, 1, 4, 1), 8, 8),
+#: Shapes that are drawn beside the corners.
+RANDOM = 3
+
+Shape = tuple[tuple[int, int, int], Window, int, int]
+
+#: Height, width, channels; window; PE; bits of a weight.
+CORNERS: tuple[Shape, ...] = (
+    ((5, 6, 4), Window((3, 3), (2, 2), (1, 1), (0, 0, 1, 1)), 2, 4),
+    ((4, 4, 2), Window(), 1, 1),
+    ((1, 9, 4), Window((1, 4), (1, 3), (1, 1), (0, 2, 0, 1)), 2, 2),
+    ((9, 4, 40), Window((5, 3), (3, 1), (2, 1), (2, 1, 4, 1)), 8, 8),
 )
+
+
+def any_shape(random: np.random.Generator) -> Shape:
+    """Return a shape whose windows all touch the image."""
+
+    def pair(low: int, high: int) -> tuple[int, int]:
+        first, second = random.integers(low, high + 1, 2).tolist()
+        return first, second
+
+    bare = Window(pair(1, 3), pair(1, 3), pair(1, 2))
+    (height, width), (down, across) = pair(3, 8), bare.reach
+    pads = [int(random.integers(0, limit)) for limit in (down, across, down, across)]
+    pads[2] = max(pads[2], down - height - pads[0])
+    pads[3] = max(pads[3], across - width - pads[1])
+    window = dataclasses.replace(bare, pads=tuple(pads))
+    channels = int(random.integers(1, 13))
+    pe = int(random.choice(divisors(channels)))
+    return (height, width, channels), window, pe, int(random.integers(1, 9))
 
 
 def layers(random: np.random.Generator) -> Iterator[tuple[Layer, Tensor, int]]:
     """Yield two kinds of layers for each shape, what they read, and PE."""
-    for index, (shape, kernel, strides, dilations, pads, pe, bits) in enumerate(SHAPES):
-        window, given = Window(kernel, strides, dilations, pads), Tensor("a", *shape)
-        (top, left, bottom, right), (down, across) = pads, window.reach
+    shapes = (*CORNERS, *(any_shape(random) for _ in range(RANDOM)))
+    for index, (shape, window, pe, bits) in enumerate(shapes):
+        given, strides = Tensor("a", *shape), window.strides
+        (top, left, bottom, right), (down, across) = window.pads, window.reach
         result = Tensor(
             "b",
             (given.height + top + bottom - down) // strides[0] + 1,
