@@ -36,7 +36,8 @@ class Solution:
 def solve(network: Network, device: Device, latency: int | None = None) -> Solution:
     """Return the best design that fits a device together with the system around it.
 
-    What that takes follows from the streams at the design's ends: the design is made anew with it.
+    What that takes follows from the streams at the design's ends: room is left for the largest
+    seen, until there is enough.
 
     Args:
         latency: cycles in which one frame must be through: of what keeps to it, the least is
@@ -45,9 +46,13 @@ def solve(network: Network, device: Device, latency: int | None = None) -> Solut
     Raises:
         BudgetError: none fits; the problems are the nearest foldings, and what each lacks.
     """
-    found = _solved(network, device, latency)
-    around = system.cost(found.design, device.memory)
-    return _solved(network, dataclasses.replace(device, wrapper=around), latency)
+    around = device.wrapper
+    while True:
+        found = _solved(network, dataclasses.replace(device, wrapper=around), latency)
+        taken = system.cost(found.design, device.memory)
+        if around.covers(taken):
+            return found
+        around = around.joined(taken)
 
 
 def _solved(network: Network, device: Device, latency: int | None) -> Solution:
