@@ -69,6 +69,7 @@ class SpiPort:
     def __init__(self, name: str) -> None:
         """Open ``BUS.DEVICE``; raises ImportError without spidev, LinkError where it fails."""
         spidev = importlib.import_module("spidev")
+        self._is_open = False  # whether a packet came without its end
         bus, _, device = name.partition(".")
         try:
             self._port = spidev.SpiDev()
@@ -84,10 +85,11 @@ class SpiPort:
             self._port.xfer2(data[start : start + _TRANSFER])
 
     def read(self, seconds: float) -> bytes:
-        """Ask until something other than `END` comes; none if that takes so many seconds."""
+        """Ask until something comes that is more than `END` again and again; see `link.Port`."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             data = bytes(self._port.xfer2(END * 64))
-            if data.strip(END):
+            if data.strip(END) or self._is_open:
+                self._is_open = not data.endswith(END)
                 return data
         return b""
