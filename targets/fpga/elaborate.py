@@ -8,6 +8,7 @@ keep what has come until the rest is there.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Iterator, Mapping
 
@@ -29,10 +30,19 @@ _LANES_IN = {"argmax": "", "chain": "SIMD", "conv": "SIMD"}
 def elaborate(network: Network, foldings: Mapping[str, Folding], memory: Memory) -> Design:
     """Return the design of a network, its FIFOs as deep as keeps them from slowing it down.
 
+    The last few designs are kept: whoever asks again gets the same one.
+
     Args:
         foldings: of every layer, by its name.
         memory: the block RAM of the device.
     """
+    taken = tuple((layer.name, foldings[layer.name]) for layer in network.layers)
+    return _elaborated(network, taken, memory)
+
+
+@functools.lru_cache(maxsize=4)
+def _elaborated(network: Network, taken: tuple[tuple[str, Folding], ...], memory: Memory) -> Design:
+    foldings = dict(taken)
     joins = [
         name
         for layer in network.layers

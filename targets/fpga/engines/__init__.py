@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import Any, Final, Protocol
 
 from ..design import Folding, Stage
 from ..graph import (
@@ -20,9 +19,21 @@ from ..graph import (
     Resize,
     Table,
 )
-
-if TYPE_CHECKING:
-    from ..resources import Cost
+from ..memories import Memory
+from ..resources import Cost
+from . import (
+    add,
+    argmax,
+    average,
+    chain,
+    concat,
+    conv,
+    depthwise,
+    global_average,
+    maxpool,
+    resize,
+    table,
+)
 
 
 class Engine(Protocol):
@@ -34,15 +45,30 @@ class Engine(Protocol):
     def period(self, layer: Any, folding: Folding, network: Network) -> int:
         """Return the cycles from one frame to the next if never starved nor stalled."""
 
-    def stage(self, layer: Any, folding: Folding, network: Network, memory: Any) -> Stage:
+    def stage(self, layer: Any, folding: Folding, network: Network, memory: Memory) -> Stage:
         """Return the module that computes the layer, for a device of these block RAM shapes."""
 
     def cost(self, stage: Stage) -> Cost:
         """Return what the module takes of the device."""
 
 
-#: How the table's word for a layer is found: a convolution and an average have two engines each.
-_ENGINES: Mapping[type[Layer], str] = {
+#: File of this folder -> what it offers.
+ENGINES: Final[Mapping[str, Engine]] = {
+    "add": add,
+    "argmax": argmax,
+    "average": average,
+    "chain": chain,
+    "concat": concat,
+    "conv": conv,
+    "depthwise": depthwise,
+    "global_average": global_average,
+    "maxpool": maxpool,
+    "resize": resize,
+    "table": table,
+}
+
+#: The engine of each layer, if nothing about the layer asks for another.
+_USUAL: Final[Mapping[type[Layer], str]] = {
     Add: "add",
     ArgMax: "argmax",
     AveragePool: "average",
@@ -57,12 +83,12 @@ _ENGINES: Mapping[type[Layer], str] = {
 
 def engine(layer: Layer, network: Network) -> Engine:
     """Return the engine of a layer."""
-    name = _ENGINES[type(layer)]
+    name = _USUAL[type(layer)]
     if isinstance(layer, Conv) and layer.is_depthwise:
         name = "depthwise"
     if isinstance(layer, AveragePool) and is_global(layer, network):
         name = "global_average"
-    return cast(Engine, importlib.import_module(f".{name}", __name__))
+    return ENGINES[name]
 
 
 def is_global(layer: AveragePool, network: Network) -> bool:
