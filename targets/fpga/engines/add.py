@@ -55,6 +55,6 @@ def cost(stage: Stage) -> Cost:
     """Return what the module takes: two multipliers and two adders for each lane, a queue."""
     pe, bits, shift = (int(stage.parameters[name]) for name in ("PE", "BITS", "SHIFT"))
     rounded = bits - shift
-    luts = pe * (27 + bits + 2 * rounded + 24) + 80
-    flip_flops = pe * (16 + 27 + bits + 16) + 40
+    luts = pe * (37 + bits + 2 * rounded) + 60
+    flip_flops = pe * (41 + bits) + 37
     return Cost(2 * pe, 0, luts, flip_flops)

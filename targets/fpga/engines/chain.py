@@ -9,9 +9,10 @@ import numpy as np
 
 from ..design import Folding, Rom, Stage
 from ..graph import Chain, Conv, Network
-from ..memories import LOGIC, Memory, Shape, packed, parameters, shape_of
+from ..memories import LOGIC, Memory, Shape, packed, parameters
 from ..requantize import reach
 from ..resources import Cost
+from . import costs
 from .arithmetic import divisors, signed_bits
 from .contents import Contents
 from .names import inputs_of, name_of, output_of
@@ -210,15 +211,14 @@ def cost(stage: Stage) -> Cost:
         "BIASES": (pe * sum_bits, int(has["GROUPS"])),
         "SCALE": (lanes * (17 + int(has["MORE_BITS"])), turns),
     }
-    blocks = sum(shape_of(stage, name).blocks(*size) for name, size in roms.items())
+    memories = sum((costs.rom(stage, name, *size) for name, size in roms.items()), Cost())
+    blocks = 0
     words = 2 << max(1, (int(has["WORDS"]) - 1).bit_length())
     for width, depth in (("INPUT_SLICE_WIDTH", int(has["INPUT_WORDS"])), ("SLICE_WIDTH", words)):
         shape = Shape(int(has[width]), depth if has[width] else 0)
         blocks += shape.blocks(simd * 8, depth)
     products = pe * simd if weight_bits > 2 else 0
     adders = pe * (simd - 1) * (weight_bits + 10) + pe * (sum_bits + 1)
-    luts = 2 * adders + pe * sum_bits + lanes * 250 + 6 * simd * 8 + 400
-    flip_flops = (
-        adders + 2 * pe * simd * weight_bits + 2 * pe * sum_bits + lanes * 220 + simd * 32 + 300
-    )
-    return Cost(products + lanes, blocks, luts, flip_flops)
+    luts = adders + pe * sum_bits + lanes * 250 + 6 * simd * 8 + 250
+    flip_flops = adders + lanes * 180 + simd * 32 + 300
+    return memories + Cost(products + lanes, blocks, luts, flip_flops)

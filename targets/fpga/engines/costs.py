@@ -7,6 +7,8 @@ ECP5 of each module alone.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from .. import memories
 from ..design import Stage
 from ..resources import Cost
@@ -26,7 +28,8 @@ def rom(stage: Stage, name: str, width: int, depth: int) -> Cost:
     if depth == 1:
         return Cost()  # constants
     if not shape.width:
-        return Cost(0, 0, width * -(-depth // 16) * 4 // 5, 3 * width)
+        columns = min(width, 1 << depth)  # no more of them differ
+        return Cost(0, 0, columns * -(-depth // 16) * 4 // 5, 3 * columns)
     rows = -(-depth // shape.depth)
     choice = width * (rows * 3 // 5)
     return Cost(0, shape.blocks(width, depth), choice, width * (rows + 1))
@@ -57,8 +60,21 @@ def window(stage: Stage, lanes: int) -> Cost:
     reach = has["PAD_TOP"] + (has["KERNEL_HEIGHT"] - 1) * has["DILATION_Y"] + 1
     number = (frame + reach * has["WIDTH"] * beats + has["DEPTH"] - 1).bit_length() + 2
     buffer = ram(lanes * 8, has["DEPTH"], has["SLICE_WIDTH"])
-    rest = Cost(0, 0, 22 * number + 6 * address + 60, 11 * number + 2 * address + 36 + lanes * 8)
+    each = 22 if _is_padded(has) else 16
+    rest = Cost(0, 0, each * number + 6 * address + 60, 11 * number + 2 * address + 36 + lanes * 8)
     return counts + buffer + rest
+
+
+def _is_padded(has: Mapping[str, int]) -> bool:
+    """Whether a window reaches over an edge of the image."""
+    sides = (("PAD_TOP", "HEIGHT", "Y"), ("PAD_LEFT", "WIDTH", "X"))
+    return any(
+        has[pad] > 0
+        or (has[f"OUT_{size}"] - 1) * has[f"STRIDE_{axis}"]
+        + (has[f"KERNEL_{size}"] - 1) * has[f"DILATION_{axis}"]
+        >= has[size]
+        for pad, size, axis in sides
+    )
 
 
 def ram(width: int, depth: int, column: int) -> Cost:

@@ -57,6 +57,6 @@ def cost(stage: Stage) -> Cost:
     blocks = -(-width // slice_width) if slice_width else 0
     kept = 0 if slice_width or beats < 4 else 2 * -(-width // 4) * -(-beats // 16)
     chain = width * max(beats - 1, 0) if beats < 4 else 2 * width
-    luts = kept + pe * (2 * bits + 80) + 90
-    flip_flops = chain + pe * (bits + 24 + 90) + 60
+    luts = kept + pe * (2 * bits + 60) + 76
+    flip_flops = chain + pe * (bits + 79) + 60
     return Cost(pe, blocks, luts, flip_flops)
