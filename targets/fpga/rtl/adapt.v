@@ -3,24 +3,24 @@
 //   BITS     of one element
 //   IN, OUT  elements in a beat of the input and of the output, IN != OUT
 //
-// Timing, in clock edges: the last beat of the input that makes up one or more beats of the output
-// moves in at t; those can be taken at t + 1 and later, one at each edge; the first beat of the
-// input that belongs to the next ones moves in no earlier than the last of these is taken, at that
-// same edge if it is there. Beats in between never wait, so the wider side's beats can follow each
-// other every OUT / IN or IN / OUT edges. `s_ready` depends on `m_ready` through one gate.
+// Timing, in cycles: the last beat of the input that makes up one or more beats of the output is
+// accepted in n; those are offered from n + 1 on, one in a cycle; the first beat of the input that
+// belongs to the next ones is accepted no earlier than in the cycle in which the last of these is
+// taken. Beats in between never wait, so that the wider side's beats can follow each other every
+// OUT / IN or IN / OUT cycles. `s_ready` depends on `m_ready` through one gate.
 module adapt #(
     parameter BITS = 8,
     parameter IN = 1,
     parameter OUT = 4
 ) (
-    input wire clk,
-    input wire rst,
-    input wire s_valid,
-    output wire s_ready,
-    input wire [IN*BITS-1:0] s_data,
-    output wire m_valid,
-    input wire m_ready,
-    output wire [OUT*BITS-1:0] m_data
+    input clk,
+    input rst,
+    input s_valid,
+    output s_ready,
+    input [IN*BITS-1:0] s_data,
+    output m_valid,
+    input m_ready,
+    output [OUT*BITS-1:0] m_data
 );
 
     generate

@@ -23,17 +23,17 @@ module add #(
     parameter HIGH = 127,
     parameter BITS = 28
 ) (
-    input wire clk,
-    input wire rst,
-    input wire s0_valid,
-    output wire s0_ready,
-    input wire [PE*8-1:0] s0_data,
-    input wire s1_valid,
-    output wire s1_ready,
-    input wire [PE*8-1:0] s1_data,
-    output wire m_valid,
-    input wire m_ready,
-    output wire [PE*8-1:0] m_data
+    input clk,
+    input rst,
+    input s0_valid,
+    output s0_ready,
+    input [PE*8-1:0] s0_data,
+    input s1_valid,
+    output s1_ready,
+    input [PE*8-1:0] s1_data,
+    output m_valid,
+    input m_ready,
+    output [PE*8-1:0] m_data
 );
 
     localparam PLACES = 16;

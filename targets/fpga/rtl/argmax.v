@@ -2,19 +2,19 @@
 //
 //   CHANNELS  of a pixel, one in a beat
 //
-// Timing, in clock edges: the last channel of a pixel moves in at t; the index can be taken at
-// t + 1 and later; the last channel of the next pixel moves in no earlier than t + 1 and than the
-// index is taken, at that same edge if it is there. `s_ready` depends on `m_ready` through one gate.
+// Timing, in cycles: if the last channel of a pixel is accepted in n, the index is offered from
+// n + 1 on; the last channel of the next pixel is accepted no earlier than in the cycle in which
+// the index is taken. `s_ready` depends on `m_ready` through one gate.
 module argmax #(
     parameter CHANNELS = 10
 ) (
-    input wire clk,
-    input wire rst,
-    input wire s_valid,
-    output wire s_ready,
-    input wire [7:0] s_data,
+    input clk,
+    input rst,
+    input s_valid,
+    output s_ready,
+    input [7:0] s_data,
     output reg m_valid,
-    input wire m_ready,
+    input m_ready,
     output reg [15:0] m_data
 );
 

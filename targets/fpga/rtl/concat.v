@@ -5,21 +5,21 @@
 //   PE     channels in a beat, of each and of the result
 //   BEATS  in a pixel of each: 16 bits for every stream, those of stream 0 the lowest
 //
-// Timing, in clock edges: the beats of a pixel of stream 0, of stream 1, and so on; each moves in at
-// t, and its copy can be taken at t + 1 and later; the next beat moves in no earlier than this one
-// is taken, at that same edge if it is there. `s_ready` depends on `m_ready` through one gate.
+// Timing, in cycles: the beats of a pixel of stream 0, of stream 1, and so on; the copy of one that
+// is accepted in n is offered from n + 1 on; the next one is accepted no earlier than in the cycle
+// in which this is taken. `s_ready` depends on `m_ready` through one gate.
 module concat #(
     parameter N = 2,
     parameter PE = 1,
     parameter BEATS = 32'h00010001
 ) (
-    input wire clk,
-    input wire rst,
-    input wire [N-1:0] s_valid,
-    output wire [N-1:0] s_ready,
-    input wire [N*PE*8-1:0] s_data,
+    input clk,
+    input rst,
+    input [N-1:0] s_valid,
+    output [N-1:0] s_ready,
+    input [N*PE*8-1:0] s_data,
     output reg m_valid,
-    input wire m_ready,
+    input m_ready,
     output reg [PE*8-1:0] m_data
 );
 

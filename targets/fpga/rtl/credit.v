@@ -7,10 +7,10 @@
 module credit #(
     parameter PLACES = 16
 ) (
-    input wire clk,
-    input wire rst,
-    input wire take,
-    input wire give,
+    input clk,
+    input rst,
+    input take,
+    input give,
     output reg free
 );
 

@@ -4,23 +4,23 @@
 //   VALUES  the table: 256 bytes in VALUES_000.hex, for the elements 0..127 and then -128..-1
 //   VALUES_WIDTH, VALUES_DEPTH  zeros: the table is made of logic
 //
-// Timing, in clock edges: a beat moves in at t; its result can be taken at t + 1 and later; the
-// next beat moves in no earlier than this is taken, at that same edge if it is there. `s_ready`
-// depends on `m_ready` through one gate.
+// Timing, in cycles: the result of a beat that is accepted in n is offered from n + 1 on; the next
+// beat is accepted no earlier than in the cycle in which this is taken. `s_ready` depends on
+// `m_ready` through one gate.
 module lookup #(
     parameter PE = 1,
     parameter VALUES = "",
     parameter VALUES_WIDTH = 0,
     parameter VALUES_DEPTH = 0
 ) (
-    input wire clk,
-    input wire rst,
-    input wire s_valid,
-    output wire s_ready,
-    input wire [PE*8-1:0] s_data,
+    input clk,
+    input rst,
+    input s_valid,
+    output s_ready,
+    input [PE*8-1:0] s_data,
     output reg m_valid,
-    input wire m_ready,
-    output wire [PE*8-1:0] m_data
+    input m_ready,
+    output [PE*8-1:0] m_data
 );
 
     assign s_ready = !m_valid || m_ready;

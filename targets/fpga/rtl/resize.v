@@ -18,14 +18,14 @@ module resize #(
     parameter ACROSS = 2,
     parameter SLICE_WIDTH = 0
 ) (
-    input wire clk,
-    input wire rst,
-    input wire s_valid,
-    output wire s_ready,
-    input wire [PE*8-1:0] s_data,
-    output wire m_valid,
-    input wire m_ready,
-    output wire [PE*8-1:0] m_data
+    input clk,
+    input rst,
+    input s_valid,
+    output s_ready,
+    input [PE*8-1:0] s_data,
+    output m_valid,
+    input m_ready,
+    output [PE*8-1:0] m_data
 );
 
     localparam PLACES = 16;

@@ -2,23 +2,23 @@
 //
 //   WIDTH  bits of a beat
 //
-// Timing, in clock edges: a beat moves in at t; each reader can take it at t + 1 and later; the
-// next beat moves in no earlier than the later of the two takes this one, at that same edge if it
-// is there. `s_ready` depends on `m0_ready` and `m1_ready` through one gate.
+// Timing, in cycles: a beat that is accepted in n is offered to each reader from n + 1 on; the next
+// one is accepted no earlier than in the cycle in which the later of the two takes this one.
+// `s_ready` depends on `m0_ready` and `m1_ready` through one gate.
 module tee #(
     parameter WIDTH = 8
 ) (
-    input wire clk,
-    input wire rst,
-    input wire s_valid,
-    output wire s_ready,
-    input wire [WIDTH-1:0] s_data,
-    output wire m0_valid,
-    input wire m0_ready,
-    output wire [WIDTH-1:0] m0_data,
-    output wire m1_valid,
-    input wire m1_ready,
-    output wire [WIDTH-1:0] m1_data
+    input clk,
+    input rst,
+    input s_valid,
+    output s_ready,
+    input [WIDTH-1:0] s_data,
+    output m0_valid,
+    input m0_ready,
+    output [WIDTH-1:0] m0_data,
+    output m1_valid,
+    input m1_ready,
+    output [WIDTH-1:0] m1_data
 );
 
     reg [WIDTH-1:0] data;
