@@ -77,10 +77,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--family", choices=get_args(Family), default="ecp5")
-    parser.add_argument("--samples", type=int, default=len(SAMPLES), help="so many of them")
+    parser.add_argument("--every", type=int, default=1, help="take one sample of so many")
     arguments = parser.parse_args()
     there = {(item.sample, item.family) for item in known(arguments.output)}
-    for sample in SAMPLES[: arguments.samples]:
+    for sample in SAMPLES[:: arguments.every]:
         if (sample, arguments.family) in there:
             continue
         line = measured(sample, arguments.family)

@@ -9,6 +9,7 @@ had reckoned with, the search starts anew with what it has learnt.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 from collections.abc import Mapping, Sequence
 
@@ -190,8 +191,15 @@ def designed(
         foldings: of every layer, by its name.
     """
     design = elaborate(network, foldings, device.memory)
-    times, cost = trace(design), cost_of(design) + device.wrapper
-    return Point(foldings, times.interval(), times.latency(), cost, is_designed=True), design
+    (interval, latency), cost = _cycles(design), cost_of(design) + device.wrapper
+    return Point(foldings, interval, latency, cost, is_designed=True), design
+
+
+@functools.lru_cache(maxsize=4)
+def _cycles(design: Design) -> tuple[int, int]:
+    """Return the interval and the latency of a design; those of the last few are kept."""
+    times = trace(design)
+    return times.interval(), times.latency()
 
 
 def text_of(network: Network, foldings: Mapping[str, Folding]) -> str:
