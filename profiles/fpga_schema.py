@@ -6,11 +6,12 @@ PCF for iCE40, XDC for AMD's.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Final, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from .blocks import Block, DType, Finding, Memory, Sourced
+from .blocks import Block, DType, Finding, FindingsError, Memory, Sourced
 from .quantities import Count, Hertz, OpsPerSecond
 
 Family = Literal["ecp5", "ice40", "xc7", "xcup"]
@@ -91,6 +92,15 @@ class Board(Block):
         default={}, description="Pins that must be kept active for the board to work, by name."
     )
 
+    def pins(self) -> Iterator[tuple[tuple[str, ...], Pin]]:
+        """Yield every pin, after the keys that lead to it."""
+        for name, link in (("uart", self.uart), ("spi", self.spi)):
+            if link is not None:
+                yield from (((name, key), pin) for key, pin in link if isinstance(pin, Pin))
+        single = {"oscillator": self.oscillator, "reset": self.reset, "led": self.led}
+        yield from (((name,), pin) for name, pin in single.items() if pin is not None)
+        yield from ((("held", name), pin) for name, pin in self.held.items())
+
 
 class Fpga(Block):
     """An FPGA, and its board where designs for it go all the way to one."""
@@ -126,6 +136,24 @@ class Fpga(Block):
         count, clock = self.multipliers.value, self.clock.value
         note = f"{count} multipliers x {clock / 1e6:g} MHz x 2"
         return Sourced[OpsPerSecond](value=count * clock * 2, source=self.clock.source, note=note)
+
+    @model_validator(mode="after")
+    def _wired_as_it_can_be(self) -> Fpga:
+        found: list[Finding] = []
+        used: dict[str, str] = {}
+        for keys, pin in self.board.pins() if self.board is not None else ():
+            where = ("board", *keys)
+            if self.family == "ice40" and pin.pull == "down":
+                found.append(((*where, "pull"), "iCE40 has no such resistor; write up or none"))
+            if self.family != "ice40" and pin.standard is None:
+                found.append(((*where, "standard"), "is missing: write LVCMOS33, or what it is"))
+            if pin.site in used:
+                told = f"{pin.site!r} is the site of {used[pin.site]} too"
+                found.append(((*where, "site"), told))
+            used[pin.site] = ".".join(keys)
+        if found:
+            raise FindingsError(found)
+        return self
 
     def against(self, memories: tuple[Memory, ...], dtypes: tuple[DType, ...]) -> list[Finding]:
         """Return where the rest of its profile contradicts it."""

@@ -44,23 +44,6 @@ def test_block_ram_is_the_memory_and_multipliers_the_peak(profile: Profile):
     assert fpga.part.lower() == profile.toolchain.cpu.lower()
 
 
-@pytest.mark.parametrize("profile", PROFILES, ids=NAMES)
-def test_no_pin_is_there_twice(profile: Profile):
-    assert profile.fpga is not None
-    pins = profile.to_json()["fpga"]["board"]
-    sites = [text for text in walk(pins) if text is not None]
-    assert len(sites) >= 3
-    assert len(sites) == len(set(sites))
-
-
-def walk(node: Any) -> list[str | None]:
-    """Return every site under a block."""
-    if not isinstance(node, dict):
-        return []
-    own = [node.get("site"), node.get("negative")]
-    return own + [site for part in node.values() for site in walk(part)]
-
-
 def told(**changes: Any) -> list[str]:
     data = copy.deepcopy(catalog.load("ulx3s-85f").to_json())
     for path, value in changes.items():
@@ -84,6 +67,18 @@ def told(**changes: Any) -> list[str]:
         (
             {"dtypes": ["int32"], "compute": {}},
             "dtypes: has no int8, which an FPGA's designs compute with; add it",
+        ),
+        (
+            {"fpga__board__led__site": "L4"},
+            "fpga.board.led.site: 'L4' is the site of uart.transmit too",
+        ),
+        (
+            {"fpga__board__held__wifi_gpio0__standard": None},
+            "fpga.board.held.wifi_gpio0.standard: is missing: write LVCMOS33, or what it is",
+        ),
+        (
+            {"fpga__family": "ice40", "fpga__board__spi__clock__pull": "down"},
+            "fpga.board.spi.clock.pull: iCE40 has no such resistor; write up or none",
         ),
         ({"fpga": None}, "fpga: a profile of the kind 'fpga' needs a block fpga"),
     ],
