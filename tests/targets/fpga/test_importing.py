@@ -67,8 +67,8 @@ class Case:
 CASES = {
     "strided, dilated, padded more on one side": Case(
         (1, 3, 11, 9),
-        "y = Conv <strides = [2, 1], dilations = [1, 2], pads = [0, 1, 2, 3]> (x, w, b)",
-        "float[1,6,6,11]",
+        "y = Conv <strides = [2, 1], dilations = [1, 2], pads = [0, 1, 2, 2]> (x, w, b)",
+        "float[1,6,6,10]",
         (Conv,),
         {"w": (6, 3, 3, 2), "b": (6,)},
     ),
@@ -336,6 +336,16 @@ REFUSED = {
             {"w": (2, 2, 2, 2)},
         ),
         "node 'y' (QConvNhwc): has windows that lie beside the image (pad by less than the window",
+    ),
+    "a window that lies beside the image": (
+        Case(
+            (1, 3, 5, 5),
+            "y = Conv <pads = [0, 0, 0, 2]> (x, w)",
+            "float[1,2,4,6]",
+            (),
+            {"w": (2, 3, 2, 2)},
+        ),
+        "node 'y' (QConvNhwc): has windows that lie beside the image",
     ),
     "windows of three dimensions": (
         Case((1, 2, 3, 3, 3), "y = Conv (x, w)", "float[1,2,2,2,2]", (), {"w": (2, 2, 2, 2, 2)}),
