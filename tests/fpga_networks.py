@@ -83,7 +83,7 @@ class Builder:
         window = Window((image.height, image.width))
         return self._add(
             AveragePool(
-                output.name, (source,), output, window, 0, 0, self._requantization(image.channels)
+                output.name, (source,), output, window, 0, 0, self._average(image.channels, window)
             )
         )
 
@@ -91,7 +91,7 @@ class Builder:
         image = self._tensors[source]
         window, height, width = _same(image, (kernel, kernel), stride)
         output = Tensor(f"average{len(self._layers)}", height, width, image.channels)
-        how = self._requantization(image.channels)
+        how = self._average(image.channels, window)
         return self._add(AveragePool(output.name, (source,), output, window, 0, 0, how))
 
     def table(self, source: str) -> str:
@@ -122,6 +122,13 @@ class Builder:
         shifts = self._random.integers(24, 28, channels)
         return Requantization(multipliers, shifts, before=2, zero=-128, low=-128, high=127)
 
+    def _average(self, channels: int, window: Window) -> Requantization:
+        """Return what divides the sum of a window by twice its size, for every channel."""
+        multiplier, shift = (1 << 23) // window.taps, np.full(channels, 24)
+        extra = max(0, multiplier.bit_length() - 17)
+        multipliers = np.full(channels, multiplier >> extra)
+        return Requantization(multipliers, shift - extra, before=0, zero=5, low=-128, high=127)
+
     def _add(self, layer: Layer) -> str:
         self._layers.append(layer)
         self._tensors[layer.output.name] = layer.output
@@ -138,21 +145,21 @@ def residual(height: int = 8, width: int = 8) -> Network:
 
 
 def everything() -> Network:
-    """A network of every kind of layer, with branches that meet again."""
+    """A network of every kind of layer but a global average, with branches that meet again."""
     builder = Builder(8, 8, 4)
     first = builder.max_pool(builder.conv("input", 8, 3), 2, 2)
     last = builder.add(first, builder.depthwise(builder.depthwise(first, 3), 3))
     last = builder.concat(first, builder.table(builder.conv(last, 4)), last)
     last = builder.average(builder.resize(last, 2), 3, 2)
     last = builder.conv(last, 12, 3, groups=2)
-    builder.arg_max(builder.conv(builder.mean(last), 10))
+    builder.arg_max(builder.conv(last, 10))
     return builder.network
 
 
 def skip() -> Network:
-    """Two convolutions, and a way around them."""
+    """Two convolutions, a way around them, and the averages of what comes out."""
     builder = Builder(6, 6, 4)
-    builder.add("input", builder.conv(builder.conv("input", 4, 3), 4, 3))
+    builder.mean(builder.add("input", builder.conv(builder.conv("input", 4, 3), 4, 3)))
     return builder.network
 
 
