@@ -12,7 +12,7 @@ from ..base import Built, Progress
 from . import system, usage, verilog
 from .engines import engine
 from .glue import write_glue
-from .implement import Implementation, implement
+from .implement import Implementation, estimate, implement
 from .importing import Imported
 from .inventory import by_layer
 from .memories import MEMORIES
@@ -41,8 +41,11 @@ def assemble(
     if fpga.board is not None:
         _write(directory / FOLDER, project(fpga, parameters))
     write_glue(directory, model, design, fpga)
-    report = {"engines": engines(solution)}
+    report: dict[str, Any] = {"engines": engines(solution)}
     if not is_built:
+        if fpga.board is not None and not fpga.is_open:
+            netlist = estimate(fpga, design, parameters, progress)
+            report |= {"synthesis": dataclasses.asdict(netlist)}
         return Built(FACTS, usage.estimated(solution, fpga), {}, "deferred", report)
     made = implement(fpga, design, parameters, progress)
     (directory / made.name).write_bytes(made.bitstream)

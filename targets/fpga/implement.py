@@ -186,8 +186,8 @@ def _implement(
     outputs: dict[str, bytes] = {}
     for _, written in execute_plan(wanted, progress, cache):
         outputs |= written
-        if _CELLS in written and (over := lacking(synthesized(written[_CELLS], fpga.family), fpga)):
-            raise BudgetError("the netlist takes more than the device has", over)
+        if _CELLS in written:
+            _require_room(synthesized(written[_CELLS], fpga.family), fpga)
     netlist = synthesized(outputs[_CELLS], fpga.family)
     layout = placed(outputs[_TIMING], fpga.family, netlist, design)
     name = _FLOWS[fpga.family].bitstream
@@ -235,12 +235,43 @@ def plan(
         what = f"no open tool makes bitstreams for {fpga.part!r}"
         raise ProfileError("no bitstream", [Problem("fpga.part", what, f"take one of {parts}")])
     flow = _FLOWS[fpga.family]
-    sources = {
-        **verilog.sources(design),
-        **verilog.modules(["system"]),
-        **project(fpga, parameters),
-    }
-    return _plan(fpga.family, sources, TOP, flow.place(fpga, flow.sizes[fpga.part], seed))
+    place = flow.place(fpga, flow.sizes[fpga.part], seed)
+    return _plan(fpga.family, _sources(fpga, design, parameters), TOP, place)
+
+
+def _sources(fpga: Fpga, design: Design, parameters: Mapping[str, int | str]) -> dict[str, str]:
+    """Return all that a bitstream is made of: file name -> text."""
+    system = verilog.modules(["system"])
+    return {**verilog.sources(design), **system, **project(fpga, parameters)}
+
+
+def estimate(
+    fpga: Fpga,
+    design: Design,
+    parameters: Mapping[str, int | str],
+    progress: Progress,
+    cache: Cache | None = None,
+) -> Cost:
+    """Return what synthesis makes of a design on a board whose bitstreams only others can make.
+
+    Args:
+        parameters: of rtl/system.v, less UART, SPI and DIVIDER.
+
+    Raises:
+        BudgetError: it takes more than the device has.
+        MissingToolError: yosys is not installed.
+        ProfileError: the board is not described.
+        TapeoutError: yosys failed.
+    """
+    sources = _sources(fpga, design, parameters)
+    found = synthesize(fpga.family, sources, TOP, progress, cache)
+    _require_room(found, fpga)
+    return found
+
+
+def _require_room(netlist: Cost, fpga: Fpga) -> None:
+    if over := lacking(netlist, fpga):
+        raise BudgetError("the netlist takes more than the device has", over)
 
 
 def synthesize(

@@ -153,6 +153,18 @@ def test_a_small_design_goes_all_the_way(name: str, ending: str, preamble: bytes
 
 
 @pytest.mark.bitstream
+def test_what_only_vivado_can_make_is_synthesized(cache: Cache):
+    arty = fpga("arty-a7-35t")
+    found = implement.estimate(arty, *small("xc7"), lambda _: None, cache)
+    assert (found.multipliers, found.blocks) == (0, 0)
+    assert 400 < found.luts < 800
+    assert 400 < found.flip_flops < 800
+    full = arty.model_copy(update={"luts": arty.luts.model_copy(update={"value": 100})})
+    with pytest.raises(BudgetError, match=rf"tables: {found.luts} are needed, 100 are there"):
+        implement.estimate(full, *small("xc7"), lambda _: None, cache)
+
+
+@pytest.mark.bitstream
 def test_a_clock_that_is_missed_names_the_longest_path(cache: Cache):
     fast = fpga("ulx3s-12f", 375e6)
     design, parameters = small("ecp5")
