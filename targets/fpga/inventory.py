@@ -8,6 +8,7 @@ import operator
 from collections.abc import Callable, Mapping
 
 from .design import Design, Stage
+from .engines import costs
 from .resources import Cost
 
 
@@ -51,10 +52,9 @@ def _fifo(stage: Stage) -> Cost:
     width, depth = int(stage.parameters["WIDTH"]), int(stage.parameters["DEPTH"])
     counters = 4 * depth.bit_length()
     if stage.parameters["STYLE"] == "block":
-        blocks = -(-width // int(stage.parameters["SLICE_WIDTH"]))
-        return Cost(0, blocks, 40 + 2 * counters + 2 * width, 20 + counters + 4 * width)
-    memories = -(-width // 4) * -(-depth // 16)
-    return Cost(0, 0, 30 + 2 * counters + 6 * memories + width, 10 + counters + 2 * width)
+        blocks = costs.ram(width, depth, int(stage.parameters["SLICE_WIDTH"])).blocks
+        return Cost(0, blocks, 40 + 2 * counters + 2 * width, 26 + counters + 2 * width)
+    return costs.queue(width, depth)
 
 
 #: Module that stands between layers -> what it takes.

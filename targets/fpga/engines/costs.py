@@ -60,7 +60,7 @@ def window(stage: Stage, lanes: int) -> Cost:
     reach = has["PAD_TOP"] + (has["KERNEL_HEIGHT"] - 1) * has["DILATION_Y"] + 1
     number = (frame + reach * has["WIDTH"] * beats + has["DEPTH"] - 1).bit_length() + 2
     buffer = ram(lanes * 8, has["DEPTH"], has["SLICE_WIDTH"])
-    each = 22 if _is_padded(has) else 16
+    each = 16 + 6 * _is_padded(has) - 8 * (beats == 1)  # tables for each bit of a beat's number
     rest = Cost(0, 0, each * number + 6 * address + 60, 11 * number + 2 * address + 36 + lanes * 8)
     return counts + buffer + rest
 

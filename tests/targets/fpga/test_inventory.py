@@ -12,7 +12,7 @@ from tapeout.targets.fpga.memories import MEMORIES
 from tapeout.targets.fpga.resources import Cost
 
 #: Tables or flip-flops by which what is said of a small layer may be off.
-_UNITS = 200
+_UNITS = 130
 
 
 @pytest.mark.parametrize("line", fpga_layers.measured(), ids=lambda line: str(line.sample))
