@@ -33,10 +33,9 @@ class Events(list[int]):
 
     def notify(self) -> None:
         """Go on with the processes whose event has happened."""
-        count = len(self)
-        self._queue.extend(process for index, process in self._waiting if index < count)
-        self._waiting = [item for item in self._waiting if item[0] >= count]
-        self.awaited = min((index for index, _ in self._waiting), default=NEVER)
+        waiting, self._waiting, self.awaited = self._waiting, [], NEVER
+        for index, process in waiting:
+            self.wake(index, process)
 
     def wake(self, index: int, process: Process) -> None:
         """Go on with a process once it has happened `index` + 1 times."""
@@ -44,7 +43,8 @@ class Events(list[int]):
             self._queue.append(process)
         else:
             self._waiting.append((index, process))
-            self.awaited = min(self.awaited, index)
+            if index < self.awaited:
+                self.awaited = index
 
 
 #: Part of a module: it yields the event that it cannot go on without, and which of them.
@@ -92,9 +92,8 @@ class Wire:
 
 
 def run(queue: deque[Process]) -> None:
-    """Go on with every process of the queue until none can."""
+    """Go on with every process of the queue until none can; none ever ends."""
     while queue:
         process = queue.popleft()
-        waited = next(process, None)
-        if waited is not None:
-            waited[0].wake(waited[1], process)
+        events, index = next(process)
+        events.wake(index, process)
