@@ -304,6 +304,43 @@ def quantize_model(
             render.quantized(found, report)
 
 
+@app.command("export-hls")
+def export_hls(
+    model: Model,
+    samples: Annotated[
+        str, typer.Option(metavar="FILE.npz[:KEY]", help="Real inputs, to compare on.")
+    ],
+    part: Annotated[str, typer.Option(help="As the tools call it, e.g. xc7z020clg400-1.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The folder to write.")],
+    backend: Annotated[
+        str, typer.Option(help="Vitis or Vivado (AMD), or Quartus (Intel).")
+    ] = "Vitis",
+    clock: Annotated[
+        float, typer.Option(metavar="NS", min=0.1, help="The clock's period in nanoseconds.")
+    ] = 10.0,
+    fraction: Annotated[
+        int, typer.Option(metavar="BITS", min=1, max=32, help="Bits behind the point.")
+    ] = 14,
+    reuse: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Products of each multiplier, in turn.")
+    ] = 1,
+    shape: Shapes = None,
+    as_json: Json = False,
+) -> None:
+    """Write a model as a project for high-level synthesis, by hls4ml, proven in C simulation."""
+    with _outcome(as_json):
+        from . import hls
+        from .targets.fpga.hls.export import Order
+
+        order = Order(backend, part, clock, fraction, reuse)
+        with render.progress() as progress:
+            found = hls.export_hls(model, samples, order, output, _single(shape), progress)
+        if as_json:
+            _write({"output": str(output), **found.to_json()})
+        else:
+            render.exported(output, found)
+
+
 @app.command("run")
 def run_bundle(
     bundle: BundlePath,

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .quantizer import Quantized
     from .runner import Measured, Verified
     from .targets.base import Progress
+    from .targets.fpga.hls.export import Report
 
 _STEPS = 20  # rows of `explain`'s table
 
@@ -372,6 +373,17 @@ def _steps(rows: Sequence[dict[str, Any]]) -> Table:
         blank = ("",) * 4
         table.add_row(f"{len(rest)} others", *blank, format_seconds(seconds), f"{share:.1%}")
     return table
+
+
+def exported(output: Path, found: Report) -> None:
+    """Show what an HLS project computes, and how near it is."""
+    console = _console()
+    for name, ratio in found.sqnr.items():
+        measured = f"SQNR {ratio:.2f} dB (C simulation, {found.samples} samples)"
+        console.print(f"{name}: {found.precision}, {measured}")
+    for name, op in found.host.items():
+        console.print(f"{name}: {op} is left to the host")
+    console.print(f"written to {output}", soft_wrap=True)
 
 
 def quantized(found: Quantized, table: bool) -> None:
