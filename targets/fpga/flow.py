@@ -74,7 +74,7 @@ class Flow:
                 np.array_split(periods, pieces), np.array_split(beats, pieces), strict=True
             )
         ]
-        return np.ceil(np.concatenate(ends)).astype(np.int64)
+        return np.asarray(np.ceil(np.concatenate(ends)), np.int64)
 
     def waiting(self, periods: np.ndarray, interval: int) -> dict[tuple[str, int], int]:
         """Return the most pixels that wait at an input for another one, if frames come evenly.

@@ -40,7 +40,8 @@ def pack(groups: Sequence[np.ndarray], limit: np.ndarray, price: np.ndarray) -> 
         first = first[undominated(whole[first])]
         sums, places = whole[first], places[first]
         paths = np.column_stack([paths[places // len(group)], places % len(group)])
-    return paths[np.argmin(sums @ price)]
+    best: np.ndarray = paths[np.argmin(sums @ price)]
+    return best
 
 
 def undominated(figures: np.ndarray) -> np.ndarray:
@@ -48,6 +49,7 @@ def undominated(figures: np.ndarray) -> np.ndarray:
 
     Of rows that are the same the first one is kept.
     """
-    no_more = (figures[:, None, :] <= figures[None, :, :]).all(axis=2)
+    no_more = np.all(figures[:, None, :] <= figures[None, :, :], axis=2)
     earlier = np.tri(len(figures), k=-1, dtype=bool).T
-    return ~(no_more & (~no_more.T | earlier)).any(axis=0)
+    beaten: np.ndarray = np.any(no_more & (~no_more.T | earlier), axis=0)
+    return ~beaten

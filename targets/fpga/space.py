@@ -163,7 +163,7 @@ class Space:
             trials[:, at] = others
             found.append(trials)
         trials = np.concatenate(found)
-        return trials[self._fits(self._totals(trials))]
+        return np.compress(self._fits(self._totals(trials)), trials, axis=0)
 
     def point(self, selection: np.ndarray) -> Point:
         """Return what a selection is, and what it is worth."""
