@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Final
 
-from ...profiles.fpga_schema import Fpga
+from ...profiles.fpga_schema import Family, Fpga
 from .memories import MEMORIES, Memory
 from .resources import NOTHING, Cost
 
 #: The share of a device's tables and flip-flops that designs may take: place and route needs room,
-#: and what is known of them before synthesis is an estimate.
-_FILL = 0.85
+#: and what is known of them before synthesis is an estimate. It was fitted to ECP5; AMD's tables
+#: hold more, and an iCE40 has none that can be written: it takes up to half as much again.
+_FILL: Final[Mapping[Family, float]] = {"ecp5": 0.85, "ice40": 0.6, "xc7": 0.85, "xcup": 0.85}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +50,7 @@ def device(fpga: Fpga, memory: int | None = None, wrapper: Cost = NOTHING) -> De
     limit = Cost(
         fpga.multipliers.value,
         blocks,
-        int(fpga.luts.value * _FILL),
-        int(fpga.flip_flops.value * _FILL),
+        int(fpga.luts.value * _FILL[fpga.family]),
+        int(fpga.flip_flops.value * _FILL[fpga.family]),
     )
     return Device(limit, MEMORIES[fpga.family], fpga.clock.value, wrapper)
