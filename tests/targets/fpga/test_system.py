@@ -23,9 +23,10 @@ from tapeout.profiles import catalog
 from tapeout.profiles.fpga_schema import Fpga
 from tapeout.targets.fpga import execute, glue, hosted, reference, system, timing, verilog
 from tapeout.targets.fpga.design import Design as Core
-from tapeout.targets.fpga.design import Folding
+from tapeout.targets.fpga.design import Folding, Stream
 from tapeout.targets.fpga.device import device
 from tapeout.targets.fpga.folding import designed
+from tapeout.targets.fpga.implement import synthesize
 from tapeout.targets.fpga.importing import Imported
 from tapeout.targets.fpga.memories import MEMORIES, Shape
 from tapeout.targets.fpga.run import engine, simulator
@@ -280,3 +281,31 @@ def test_memories_of_frames_are_cut_into_the_fewest_blocks() -> None:
     assert system.parameters(core, memory)["IN_BEATS"] == 9216
     assert system.frame(core.streams["s"], memory) == Shape(9, 2048)
     assert system.cost(core, memory).blocks == 30
+
+
+@pytest.mark.bitstream
+@pytest.mark.parametrize(
+    ("lanes_in", "beats_in", "lanes_out", "beats_out"),
+    [(3, 1024, 2, 5), (20, 32, 8, 80), (3, 9216, 1, 2)],
+)
+def test_what_a_system_takes_is_what_synthesis_makes_of_it(
+    lanes_in: int, beats_in: int, lanes_out: int, beats_out: int
+) -> None:
+    memory = MEMORIES["ecp5"]
+    streams = {"s": Stream("s", lanes_in, beats_in), "m": Stream("m", lanes_out, beats_out)}
+    core = Core((), streams, "s", "m")
+    ports = "input clk, rst, s_valid, m_ready, output s_ready, m_valid"
+    widths = f"input [{lanes_in * 8 - 1}:0] s_data, output [{lanes_out * 8 - 1}:0] m_data"
+    hidden = f"(* blackbox *) module core({ports}, {widths}); endmodule\n"
+    sources = {**verilog.modules(["system"]), "core.v": hidden}
+    given = {"SPI": 1, **system.parameters(core, memory)}
+    shown = ", ".join(f".{name}({json.dumps(value)})" for name, value in given.items())
+    pins = "input clk, rst, rxd, sck, cs_n, mosi, output txd, miso, busy"
+    names = pins.replace("input", "").replace("output", "").replace(" ", "").split(",")
+    wires = ", ".join(f".{name}({name})" for name in names)
+    sources["top.v"] = f"module top({pins}); system #({shown}) s({wires}); endmodule\n"
+    found = synthesize("ecp5", sources, "top", lambda _: None)
+    expected = system.cost(core, memory)
+    assert found.blocks == expected.blocks
+    assert found.luts == pytest.approx(expected.luts, rel=0.15)
+    assert found.flip_flops == pytest.approx(expected.flip_flops, rel=0.1)
