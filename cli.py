@@ -312,9 +312,7 @@ def export_hls(
     ],
     part: Annotated[str, typer.Option(help="As the tools call it, e.g. xc7z020clg400-1.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The folder to write.")],
-    backend: Annotated[
-        str, typer.Option(help="Vitis or Vivado (AMD), or Quartus (Intel).")
-    ] = "Vitis",
+    backend: Annotated[str, typer.Option(help="Vitis or Vivado, AMD's tools.")] = "Vitis",
     clock: Annotated[
         float, typer.Option(metavar="NS", min=0.1, help="The clock's period in nanoseconds.")
     ] = 10.0,

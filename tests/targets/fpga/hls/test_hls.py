@@ -169,8 +169,8 @@ def test_without_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 
 
 def test_a_backend_that_is_none(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="the backends: Vitis, Vivado, Quartus"):
-        export_hls("m.onnx", "x.npz", Order("Vitos", "", 10.0), tmp_path)
+    with pytest.raises(UsageError, match="the backends: Vitis, Vivado$"):
+        export_hls("m.onnx", "x.npz", Order("Quartus", "", 10.0), tmp_path)
 
 
 def test_a_process_that_breaks_down(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
