@@ -313,10 +313,10 @@ def measured(found: Measured) -> None:
         steps = ", ".join(f"{name} {format_seconds(value)}" for name, value in found.steps.items())
         parts = ", ".join(f"{of} {format_bytes(size)}" for of, size in found.card.memory.items())
         console.print(f"of these (measured, medians): {steps}", soft_wrap=True)
-        console.print(f"memory of the card (measured): {parts}", soft_wrap=True)
+        console.print(f"memory of the device (measured): {parts}", soft_wrap=True)
     console.print(f"peak memory of the process (measured): {format_bytes(found.peak_memory)}")
     if found.stand_in is not None:
-        console.print(f"{found.stand_in}; the figures are this machine's", soft_wrap=True)
+        console.print(found.stand_in, soft_wrap=True)
 
 
 def explained(bundle: Bundle) -> None:

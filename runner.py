@@ -69,7 +69,8 @@ class Measured:
     """Latencies in seconds and the peak resident memory in bytes of the process, both measured.
 
     Attributes:
-        stand_in: what computed in place of the device, whose figures these are; None: the device.
+        stand_in: what computed in place of the device, and whose figures these are; None: the
+            device.
         card: what the graphics card told, if it ran on one.
     """
 
@@ -216,13 +217,15 @@ def bench(bundle: Bundle, runs: int) -> Measured:
     execution = _execute(bundle, vectors.inputs, runs)
     if execution.where == "emulator":
         raise _not_the_device(bundle, Problem("this machine", "can only emulate it"))
+    stood_in = stand_in(bundle, execution)
+    whose = "the device's, by its clock" if execution.where == "simulator" else "this machine's"
     times = np.array(execution.latencies)
     latency = {f"p{rank}": float(np.percentile(times, rank)) for rank in PERCENTILES}
     return Measured(
         {"min": float(times.min()), **latency, "max": float(times.max())},
         runs,
         execution.peak_memory,
-        stand_in(bundle, execution),
+        stood_in and f"{stood_in}; the figures are {whose}",
         execution.card,
     )
 

@@ -79,7 +79,7 @@ def _solved(network: Network, device: Device, latency: int | None) -> Solution:
 def _share(cost: Cost, limit: Cost) -> float:
     """Return the sum of the shares that a design takes of what there is."""
     pairs = zip(dataclasses.astuple(cost), dataclasses.astuple(limit), strict=True)
-    return sum(used / there for used, there in pairs if there)
+    return float(sum(used / there for used, there in pairs if there))
 
 
 def designed_as(network: Network, text: str, device: Device) -> Solution:

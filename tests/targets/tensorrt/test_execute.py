@@ -179,7 +179,7 @@ def test_on_a_card_a_bundle_is_verified_run_and_measured(
     render.measured(measured)
     told = capsys.readouterr().out
     assert "of these (measured, medians): inputs to the GPU 1 ms, inference 1 ms" in told
-    assert "memory of the card (measured): weights 512 B, activations (optimization" in told
+    assert "memory of the device (measured): weights 512 B, activations (optimization" in told
 
 
 def test_the_process_sees_which_gpus_to_use(monkeypatch: pytest.MonkeyPatch) -> None:
