@@ -10,6 +10,10 @@ from ...profiles.fpga_schema import Family, Fpga
 from .memories import MEMORIES, Memory
 from .resources import NOTHING, Cost
 
+#: The share of a device's multipliers that designs may take: when nearly all are taken, numbers have
+#: to cross the whole device, and the clock is missed.
+_MULTIPLIERS: Final = 0.83
+
 #: The share of a device's tables and flip-flops that designs may take: place and route needs room,
 #: and what is known of them before synthesis is an estimate. It was fitted to ECP5; AMD's tables
 #: hold more, and an iCE40 has none that can be written: it takes up to half as much again.
@@ -48,7 +52,7 @@ def device(fpga: Fpga, memory: int | None = None, wrapper: Cost = NOTHING) -> De
     if memory is not None:
         blocks = min(blocks, memory * 8 // fpga.block_ram.bits.value)
     limit = Cost(
-        fpga.multipliers.value,
+        int(fpga.multipliers.value * _MULTIPLIERS),
         blocks,
         int(fpga.luts.value * _FILL[fpga.family]),
         int(fpga.flip_flops.value * _FILL[fpga.family]),

@@ -38,8 +38,10 @@ def depths(design: Design, interval: int) -> dict[str, int]:
 
 def unbounded(design: Design) -> Design:
     """Return the design with FIFOs that never fill up in the frames that are looked at."""
-    beats = sum(stream.beats for stream in design.streams.values())
-    return resized(design, {stage.name: _FRAMES * beats for stage in _fifos(design)})
+    return resized(
+        design,
+        {stage.name: _FRAMES * design.streams[stage.inputs[0]].beats for stage in _fifos(design)},
+    )
 
 
 def resized(design: Design, depths: dict[str, int]) -> Design:
