@@ -45,15 +45,17 @@ def test_a_design_has_the_interval_of_the_search_and_fits(seed: int) -> None:
 @pytest.mark.parametrize(
     ("network", "interval", "latency"),
     [
-        (fpga_networks.resnet8(), 150_000, 190_000),
+        (fpga_networks.resnet8(), 150_000, 195_000),
         (fpga_networks.dscnn(), 33_000, 43_000),
-        (fpga_networks.autoencoder(), 2_100, 17_000),
+        (fpga_networks.autoencoder(), 2_600, 20_000),
         (chained(fpga_networks.autoencoder()), 2_500, 2_600),
     ],
     ids=["resnet8", "dscnn", "autoencoder", "autoencoder chained"],
 )
 def test_networks_of_mlperf_tiny_fit_a_ulx3s(network: Network, interval: int, latency: int) -> None:
-    """The bounds are cycles: at 100 MHz they are 2 ms, 0.45 ms and 40 us with a margin."""
+    """The bounds are cycles: at 100 MHz they are below 2 ms, 0.45 ms and 40 us, the latter
+    the interval's but where products are chained.
+    """
     room = _board("ulx3s-85f")
     found = sketch(network, room).point
     assert room.limit.covers(found.cost)

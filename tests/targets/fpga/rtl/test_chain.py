@@ -15,7 +15,7 @@ from tapeout.targets.fpga.graph import Chain, Conv, Network, Tensor, Window
 from tapeout.targets.fpga.requantize import reach, requantization
 
 import rtl
-from stages import assert_timed, case_of
+from stages import FRAMES, assert_timed, case_of
 
 #: numbers in and after each product, folding, bits of the weights
 CASES = (
@@ -56,23 +56,18 @@ def test_chain_gives_what_its_products_give_in_the_cycles_that_its_rule_says(
     tmp_path: Path,
 ) -> None:
     rng = np.random.default_rng(0)
-    cases, periods, frames = [], [], 5
+    cases = []
     for sizes, folding, bits in CASES:
         apart = network(sizes, bits, rng)
         whole = chained(apart)
         (layer,) = whole.layers
         assert isinstance(layer, Chain)
-        data = rng.integers(-128, 128, (frames, 1, 1, sizes[0])).astype(np.int8)
+        data = rng.integers(-128, 128, (FRAMES, 1, 1, sizes[0])).astype(np.int8)
         data[0], data[1] = -128, 127
         assert np.array_equal(reference.run(apart, data), reference.run(whole, data))
         cases.append(case_of(layer, [whole.input], folding, [data]))
         assert folding in engine(layer, whole).foldings(layer, whole)
-        periods.append(engine(layer, whole).period(layer, folding, whole))
-    cycles = rtl.check(cases, tmp_path)
-    assert_timed(cases, cycles)
-    for found, period in zip(cycles, periods, strict=True):
-        beats = len(found.outputs[0]) // frames
-        assert found.outputs[0][-1] - found.outputs[0][-1 - beats] == period
+    assert_timed(cases, rtl.check(cases, tmp_path))
 
 
 def test_only_products_that_nothing_else_reads_are_chained() -> None:
