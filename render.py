@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from rich.table import Table
 from rich.text import Text
 
-from . import render_layers, render_placement
+from . import render_engines, render_layers, render_placement
 from .budget import LINES, Budget, Usage, Verdict
 from .errors import Problem, TapeoutError
 from .lowering.dynamic.ranges import as_text
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from .runner import Measured, Verified
     from .targets.base import Progress
     from .targets.fpga.hls.export import Report
+
+#: Entries of the report that are told when a bundle is made.
+_ENTRIES = ("layers", "build", "engines", "proof", "implementation", "synthesis")
 
 _STEPS = 20  # rows of `explain`'s table
 
@@ -245,6 +248,7 @@ def compiled(result: Compiled) -> None:
         _kept(console, conversion.kept, conversion.dense)
     render_placement.show_planned(console, manifest.report.get("placement"))
     render_layers.show_products(console, manifest.report.get("layers"))
+    render_engines.told(console, manifest.report)
     _not_tried(console, result.not_tried)
     console.print(f"bundle: {result.bundle.directory}", soft_wrap=True)
     if (build := manifest.report.get("build")) is not None:
@@ -272,7 +276,7 @@ def compiled_json(result: Compiled) -> dict[str, Any]:
         "budget": dict(manifest.budget),
         "verdict": result.verdict.to_json(),
         "not_tried": _problems(result.not_tried),
-        **{key: manifest.report[key] for key in ("layers", "build") if key in manifest.report},
+        **{key: manifest.report[key] for key in _ENTRIES if key in manifest.report},
         "digest": manifest.digest,
     }
 
@@ -335,7 +339,9 @@ def explained(bundle: Bundle) -> None:
     layers = report.get("layers")
     if layers is not None:
         render_layers.show(console, layers)
-    of_layers = layers is not None and bool(layers["profiles"])
+    of_layers = "engines" in report or (layers is not None and bool(layers["profiles"]))
+    if "engines" in report:
+        render_engines.show(console, report)
     if not of_layers:
         console.print(_steps(report["rows"]))
     if "placement" in report:
