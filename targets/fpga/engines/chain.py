@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from ..design import Folding, Rom, Stage
-from ..graph import Chain, Conv, Network
+from ..graph import Chain, Network
 from ..memories import LOGIC, Memory, Shape, packed, parameters
 from ..requantize import reach
 from ..resources import Cost
@@ -56,17 +56,10 @@ def sizes(layer: Chain, folding: Folding) -> list[tuple[int, int]]:
     return [
         (
             -(-product.weights.shape[3] // folding.simd),
-            _outputs(layer, product, folding) // folding.pe,
+            -(-len(product.weights) // folding.pe),
         )
         for product in layer.products
     ]
-
-
-def _outputs(layer: Chain, product: Conv, folding: Folding) -> int:
-    """Return the sums of a product: in between, as many as fill words."""
-    count = len(product.weights)
-    is_last = product is layer.products[-1]
-    return count if is_last else -(-count // folding.simd) * folding.simd
 
 
 def _lanes(layer: Chain, folding: Folding) -> int:
@@ -153,10 +146,17 @@ def _plan(layer: Chain, each: list[tuple[int, int]], step_bits: int, group_bits:
     return Rom(np.concatenate(rows))
 
 
-def _padded(layer: Chain, folding: Folding, rows: np.ndarray, product: Conv) -> np.ndarray:
-    """Return what belongs to a product's sums, one row each, with rows of zeros for all others."""
-    count = _outputs(layer, product, folding)
-    return np.pad(rows, [(0, count - len(rows)), *[(0, 0)] * (rows.ndim - 1)])
+def _padded(rows: np.ndarray, pe: int) -> np.ndarray:
+    """Return what belongs to a product's sums, one row each, and rows of zeros to whole groups."""
+    return np.pad(rows, [(0, -len(rows) % pe), *[(0, 0)] * (rows.ndim - 1)])
+
+
+def _columns(matrix: np.ndarray, folding: Folding) -> np.ndarray:
+    """Return the columns by words of numbers: rtl/chain.v says where those of the last one lie."""
+    columns = _padded(matrix.T, folding.pe)
+    whole = len(columns) // folding.simd * folding.simd
+    gap = np.zeros((-len(columns) % folding.simd, len(matrix)), matrix.dtype)
+    return np.concatenate([columns[:whole], gap, columns[whole:]]).T
 
 
 def _weights(layer: Chain, folding: Folding) -> np.ndarray:
@@ -164,16 +164,14 @@ def _weights(layer: Chain, folding: Folding) -> np.ndarray:
     pe, simd = folding.pe, folding.simd
     rows = []
     for product in layer.products:
-        matrix = product.weights.reshape(len(product.weights), -1)
-        matrix = np.pad(matrix, ((0, 0), (0, -matrix.shape[1] % simd)))
-        matrix = _padded(layer, folding, matrix, product)
-        cut = matrix.reshape(-1, pe, matrix.shape[1] // simd, simd)
+        matrix = _columns(product.weights.reshape(len(product.weights), -1), folding)
+        cut = _padded(matrix, pe).reshape(-1, pe, matrix.shape[1] // simd, simd)
         rows.append(cut.transpose(0, 2, 1, 3).reshape(-1, pe * simd))
     return np.concatenate(rows)
 
 
 def _biases(layer: Chain, folding: Folding) -> np.ndarray:
-    rows = [_padded(layer, folding, product.bias, product) for product in layer.products]
+    rows = [_padded(product.bias, folding.pe) for product in layer.products]
     return np.concatenate(rows).reshape(-1, folding.pe)
 
 
@@ -183,7 +181,7 @@ def _scales(layer: Chain, folding: Folding, lanes: int, shift: int, more_bits: i
     for product in layer.products:
         how = product.requantization
         both = np.stack([how.multiplier, how.shift - shift], axis=1)
-        numbers.append(_padded(layer, folding, both, product))
+        numbers.append(_padded(both, folding.pe))
     both = np.concatenate(numbers)
     parts = [packed(both[:, :1], 17), packed(both[:, 1:], more_bits)]
     return np.concatenate(parts, axis=1).reshape(len(both) // lanes, -1)

@@ -2,7 +2,8 @@
 // alone, so that a frame takes hardly longer than its products, and a product keeps no engine idle.
 //
 // Beats in: SIMD numbers, INPUT_WORDS of them a frame; beats out: PE numbers. Between products
-// vectors lie in words of SIMD, in one half of a memory while the other half is written.
+// vectors lie in words of SIMD, in one half of a memory while the other half is written. A last word
+// that they do not fill up has their last numbers in its highest lanes, and anything in the others.
 //
 // PE divides SIMD and the numbers out; SIMD divides the numbers in. RQ: see rescale_any.v.
 // LAYERS: products. STEP_BITS, GROUP_BITS: of their sizes in PLAN.
@@ -12,7 +13,7 @@
 // SLOTS: groups that may be on their way out.
 // PLAN ..: the ROM (see rom.v) of one word a product, from the lowest bits: words in less one, groups
 //     less one, then `ahead` (4 bits), zero, low and high (8 each).
-// WEIGHTS, BIASES, SCALE ..: as in conv.v, of all products in turn; what fills a last word up has
+// WEIGHTS, BIASES, SCALE ..: as in conv.v, of all products in turn; numbers that are none have
 //     weights of zero.
 //
 // Timing. With L = $clog2(SIMD), T = PE / RQ, w words in and g groups of a product: a group's reads
@@ -248,14 +249,14 @@ module chain #(
     );
     reg [SIMD*8-1:0] word;
     reg word_is_whole, beat_is_whole;
-    wire last_of_beat, last_of_word;
+    wire last_of_beat;
     counter #(.COUNT(TURNS)) beat_turns (
         .clk(clk), .rst(rst), .step(r_valid), .last(last_of_beat)
     );
     wire end_beat = r_valid && last_of_beat;
-    counter #(.COUNT(SIMD / PE)) word_beats (
-        .clk(clk), .rst(rst), .step(end_beat && !is_last), .last(last_of_word)
-    );
+    reg [GROUP_BITS-1:0] beat;  // of the product's results
+    reg [$clog2(SIMD/PE+1)-1:0] missing;  // beats of `word`, less one
+    wire end_word = missing == 0 || beat == most_groups;
     reg [WORD_BITS-1:0] written;
     generate
         if (SIMD == RQ) begin : whole
@@ -266,9 +267,17 @@ module chain #(
     endgenerate
     always @(posedge clk) begin
         beat_is_whole <= end_beat && is_last && !rst;
-        word_is_whole <= end_beat && !is_last && last_of_word && !rst;
+        word_is_whole <= end_beat && !is_last && end_word && !rst;
         if (word_is_whole) written <= written + 1;
-        if (start) written <= 0;
+        if (end_beat) begin
+            beat <= beat + 1;
+            missing <= end_word ? SIMD / PE - 1 : missing - 1;
+        end
+        if (start) begin
+            written <= 0;
+            beat <= 0;
+            missing <= SIMD / PE - 1;
+        end
     end
     ram #(
         .WIDTH(SIMD * 8),
