@@ -86,6 +86,12 @@ def stage(layer: Chain, folding: Folding, network: Network, memory: Memory) -> S
     weight_bits = max(product.bits for product in layer.products)
     sum_bits = _sum_bits(layer)
     shift, more_bits = _shifts(layer)
+    width, head = pe * simd * weight_bits, _head(steps, memory)
+    rest = steps - head
+
+    def tail() -> Rom:
+        return Rom(packed(_weights(layer, folding)[head:], weight_bits))
+
     turns = groups * pe // lanes
     latency = _gap(folding, lanes) + 1
     name = name_of(layer, network)
@@ -111,7 +117,9 @@ def stage(layer: Chain, folding: Folding, network: Network, memory: Memory) -> S
             "SHIFT": shift,
             "MORE_BITS": more_bits,
             **parameters("PLAN", f"{name}_plan", LOGIC),
-            **parameters("WEIGHTS", f"{name}_weights", memory.rom(pe * simd * weight_bits, steps)),
+            **parameters("WEIGHTS", f"{name}_weights", memory.rom(width, head)),
+            "HEAD": head,
+            **(parameters("TAIL", f"{name}_tail", memory.rom(width, rest)) if rest else {}),
             **parameters("BIASES", f"{name}_biases", memory.rom(pe * sum_bits, groups)),
             **parameters("SCALE", f"{name}_scale", memory.rom(lanes * (17 + more_bits), turns)),
         },
@@ -121,12 +129,23 @@ def stage(layer: Chain, folding: Folding, network: Network, memory: Memory) -> S
         roms=Contents(
             {
                 "PLAN": lambda: _plan(layer, each, step_bits, group_bits),
-                "WEIGHTS": lambda: Rom(packed(_weights(layer, folding), weight_bits)),
+                "WEIGHTS": lambda: Rom(packed(_weights(layer, folding)[:head], weight_bits)),
+                **({"TAIL": tail} if rest else {}),
                 "BIASES": lambda: Rom(packed(_biases(layer, folding), sum_bits)),
                 "SCALE": lambda: Rom(_scales(layer, folding, lanes, shift, more_bits)),
             }
         ),
     )
+
+
+def _head(steps: int, memory: Memory) -> int:
+    """Return how many words of weights are in the first ROM: all, or as many as fill a row of it.
+
+    A row is no narrower than bytes are.
+    """
+    most = max(shape.depth for shape in memory.shapes if shape.width >= 8)
+    whole = 1 << (steps.bit_length() - 1)
+    return whole if most <= whole < steps else steps
 
 
 def _sum_bits(layer: Chain) -> int:
@@ -213,10 +232,12 @@ def cost(stage: Stage) -> Cost:
     weight_bits, sum_bits = int(has["WEIGHT_BITS"]), int(has["SUM_BITS"])
     turns = int(has["GROUPS"]) * pe // lanes
     roms = {
-        "WEIGHTS": (pe * simd * weight_bits, int(has["STEPS"])),
+        "WEIGHTS": (pe * simd * weight_bits, int(has["HEAD"])),
         "BIASES": (pe * sum_bits, int(has["GROUPS"])),
         "SCALE": (lanes * (17 + int(has["MORE_BITS"])), turns),
     }
+    if rest := int(has["STEPS"]) - int(has["HEAD"]):
+        roms["TAIL"] = (pe * simd * weight_bits, rest)
     memories = sum((costs.rom(stage, name, *size) for name, size in roms.items()), Cost())
     blocks = 0
     words = 2 << max(1, (int(has["WORDS"]) - 1).bit_length())

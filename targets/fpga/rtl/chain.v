@@ -13,7 +13,9 @@
 // SLOTS: groups that may be on their way out.
 // PLAN ..: the ROM (see rom.v) of one word a product, from the lowest bits: words in less one, groups
 //     less one, then `ahead` (4 bits), zero, low and high (8 each).
-// WEIGHTS, BIASES, SCALE ..: as in conv.v, of all products in turn; numbers that are none have
+// HEAD: words of weights in the ROM WEIGHTS; the rest is in TAIL. So a few words more than the blocks of
+//     one row hold do not make a choice among many rows, for which every wire crosses the device.
+// WEIGHTS, TAIL, BIASES, SCALE ..: as in conv.v, of all products in turn; numbers that are none have
 //     weights of zero.
 //
 // Timing. With L = $clog2(SIMD), T = PE / RQ, w words in and g groups of a product: a group's reads
@@ -47,6 +49,10 @@ module chain #(
     parameter WEIGHTS = "",
     parameter WEIGHTS_WIDTH = 0,
     parameter WEIGHTS_DEPTH = 0,
+    parameter HEAD = 8,
+    parameter TAIL = "",
+    parameter TAIL_WIDTH = 0,
+    parameter TAIL_DEPTH = 0,
     parameter BIASES = "",
     parameter BIASES_WIDTH = 0,
     parameter BIASES_DEPTH = 0,
@@ -186,18 +192,41 @@ module chain #(
         if (read) at <= at == STEPS - 1 ? 0 : at + 1;
         if (rst) at <= 0;
     end
-    wire [PE*SIMD*WEIGHT_BITS-1:0] w;
+    wire [PE*SIMD*WEIGHT_BITS-1:0] head, w;
     rom #(
         .WIDTH(PE * SIMD * WEIGHT_BITS),
-        .DEPTH(STEPS),
+        .DEPTH(HEAD),
         .FILE(WEIGHTS),
         .SLICE_WIDTH(WEIGHTS_WIDTH),
         .SLICE_DEPTH(WEIGHTS_DEPTH)
     ) weights (
         .clk(clk),
-        .address(at),
-        .data(w)
+        .address(at[(HEAD > 1 ? $clog2(HEAD) : 1)-1:0]),
+        .data(head)
     );
+    generate
+        if (STEPS == HEAD) begin : all
+            assign w = head;
+        end else begin : split
+            localparam REST = STEPS - HEAD;
+            localparam REST_BITS = REST > 1 ? $clog2(REST) : 1;
+            wire [PE*SIMD*WEIGHT_BITS-1:0] rest;
+            rom #(
+                .WIDTH(PE * SIMD * WEIGHT_BITS),
+                .DEPTH(REST),
+                .FILE(TAIL),
+                .SLICE_WIDTH(TAIL_WIDTH),
+                .SLICE_DEPTH(TAIL_DEPTH)
+            ) tail (
+                .clk(clk),
+                .address(at[REST_BITS-1:0]),  // HEAD is a power of two, and no less than REST
+                .data(rest)
+            );
+            reg [2:0] behind;
+            always @(posedge clk) behind <= {behind[1:0], at >= HEAD};
+            assign w = behind[2] ? rest : head;
+        end
+    endgenerate
 
     wire done;
     wire [PE*SUM_BITS-1:0] sums;

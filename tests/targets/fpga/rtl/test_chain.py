@@ -23,6 +23,7 @@ CASES = (
     ((16, 3, 16), Folding(2, 16), 4),
     ((9, 5, 7, 6), Folding(3, 9), 8),
     ((8, 8, 1), Folding(1, 1), 2),
+    ((48, 45, 2), Folding(1, 1), 3),  # of the weights, some are behind a row of blocks
     ((4, 17, 4), Folding(4, 4), 8),
 )
 
