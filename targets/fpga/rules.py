@@ -204,7 +204,7 @@ def global_average(
     """`rtl/global_average.v`."""
     (source,), (sink,) = inputs, outputs
     beats, pixels = _integers(stage, "BEATS", "PIXELS")
-    return (_ends(source, sink, beats, beats * pixels, places=16, latency=13),)
+    return (_ends(source, sink, beats, beats * pixels, places=16, latency=15),)
 
 
 def _ends(source: Wire, sink: Wire, beats: int, frame: int, places: int, latency: int) -> Process:
@@ -293,7 +293,7 @@ def chain(stage: Stage, inputs: Sequence[Wire], outputs: Sequence[Wire]) -> tupl
     read = Events(source.queue)  # the last read of the first product of each frame
     return (
         _frames(source, read, products[0][0]),
-        _multiply(source, sink, read, products, turns, levels + turns + 21, slots),
+        _multiply(source, sink, read, products, turns, levels + turns + 22, slots),
     )
 
 

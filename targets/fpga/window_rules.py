@@ -18,20 +18,20 @@ from .events import Events, Process, Wire
 def conv(stage: Stage, inputs: Sequence[Wire], outputs: Sequence[Wire]) -> tuple[Process, ...]:
     """`rtl/conv.v`."""
     pe, simd, lanes = (int(stage.parameters[name]) for name in ("PE", "SIMD", "RQ"))
-    delay = 16 + (simd - 1).bit_length() + pe // lanes
+    delay = 18 + (simd - 1).bit_length() + pe // lanes
     return _windowed(Geometry.of(stage), delay + _QUEUE, inputs, outputs)
 
 
 def depthwise(stage: Stage, inputs: Sequence[Wire], outputs: Sequence[Wire]) -> tuple[Process, ...]:
     """`rtl/depthwise.v`."""
     pe, lanes = (int(stage.parameters[name]) for name in ("PE", "RQ"))
-    return _windowed(Geometry.of(stage), 16 + pe // lanes + _QUEUE, inputs, outputs)
+    return _windowed(Geometry.of(stage), 18 + pe // lanes + _QUEUE, inputs, outputs)
 
 
 def average(stage: Stage, inputs: Sequence[Wire], outputs: Sequence[Wire]) -> tuple[Process, ...]:
     """`rtl/average.v`."""
     pe, lanes = (int(stage.parameters[name]) for name in ("PE", "RQ"))
-    return _windowed(Geometry.of(stage), 13 + pe // lanes + _QUEUE, inputs, outputs)
+    return _windowed(Geometry.of(stage), 15 + pe // lanes + _QUEUE, inputs, outputs)
 
 
 def maxpool(stage: Stage, inputs: Sequence[Wire], outputs: Sequence[Wire]) -> tuple[Process, ...]:

@@ -30,7 +30,7 @@ def stage(layer: AveragePool, folding: Folding, network: Network, memory: Memory
     front, taps = _front(layer, folding, network), layer.window.taps
     lanes = rescaling.lanes(folding.pe, front.run)
     scale = rescaling.Scale(_of_group(layer, folding.pe), folding.pe, lanes)
-    behind = 13 + folding.pe // lanes  # until it is in the queue
+    behind = 15 + folding.pe // lanes  # until it is in the queue
     return Stage(
         name=name_of(layer, network),
         module="average",

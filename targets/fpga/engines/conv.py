@@ -37,7 +37,7 @@ def stage(layer: Conv, folding: Folding, network: Network, memory: Memory) -> St
     scale = rescaling.Scale(layer.requantization, folding.pe, lanes)
     bits = signed_bits(*_extremes(layer))
     runs, width = front.runs, folding.pe * folding.simd * layer.bits
-    latency = 16 + (folding.simd - 1).bit_length() + folding.pe // lanes  # until it is in the queue
+    latency = 18 + (folding.simd - 1).bit_length() + folding.pe // lanes  # until it is in the queue
     shapes = {
         "WEIGHTS": memory.rom(width, runs * front.run),
         "BIASES": memory.rom(folding.pe * bits, runs),

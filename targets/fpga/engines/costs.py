@@ -96,7 +96,7 @@ def rescale(stage: Stage) -> Cost:
         1,
         0,
         added + 18 + after * (more + 3) // 2 + 24,
-        max(bits + 1 - has["BEFORE"], 18) + 18 + after + max(after, 9) + 10 + 3 * more,
+        max(bits + 1 - has["BEFORE"], 18) + 18 + 3 * after + max(after, 9) + 10 + 4 * more,
     )
     together = Cost(0, 0, 10 + bits * (pe - lanes), pe * bits + pe * 8 + 14)
     scales = rom(stage, "SCALE", lanes * (17 + more), words)

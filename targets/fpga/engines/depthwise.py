@@ -34,7 +34,7 @@ def stage(layer: Conv, folding: Folding, network: Network, memory: Memory) -> St
     scale = rescaling.Scale(layer.requantization, pe, lanes)
     least, greatest = requantize.reach(layer.weights, layer.bias)
     bits = signed_bits(int(least.min()), int(greatest.max()))
-    behind = 16 + pe // lanes  # until a result is in the queue
+    behind = 18 + pe // lanes  # until a result is in the queue
     weights = memory.rom(pe * layer.bits, front.groups * front.run)
     return Stage(
         name=name_of(layer, network),

@@ -8,7 +8,7 @@
 // RQ .. SCALE_DEPTH: see rescale.v; all channels have one scale: the ROM holds one group's.
 //
 // Timing: see window.v and fifo.v. A run whose last read is in cycle n enters the queue of SLOTS
-// beats at the end in cycle n + 13 + PE / RQ, and frees its slot when taken.
+// beats at the end in cycle n + 15 + PE / RQ, and frees its slot when taken.
 module average #(
     parameter PE = 1,
     parameter HEIGHT = 4,

@@ -10,7 +10,7 @@
 //
 // Timing, in cycles: beats of all pixels but the last are accepted at once; those of the last while
 // fewer than 16 of them are on their way, which they are from the cycle after they are accepted
-// through that in which their result is taken. One that is accepted in n is offered in n + 13 or,
+// through that in which their result is taken. One that is accepted in n is offered in n + 15 or,
 // if later, in the cycle after the one before it was taken.
 module global_average #(
     parameter PE = 1,
@@ -37,7 +37,7 @@ module global_average #(
 );
 
     localparam PLACES = 16;
-    localparam DELAY = 11;  // cycles from the last pixel's beat to its result
+    localparam DELAY = 13;  // cycles from the last pixel's beat to its result
 
     // ---- Where in the image the next beat is.
     wire last_beat, last_pixel, free;

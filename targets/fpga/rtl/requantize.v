@@ -5,7 +5,7 @@
 // BITS: of the sum.
 // SHIFT: 1 or more. MORE_BITS: of `more`, 0..3.
 //
-// Timing: the sum of cycle n gives y in cycle n + 8; its multiplier and `more` are to be there in
+// Timing: the sum of cycle n gives y in cycle n + 10; its multiplier and `more` are to be there in
 // cycle n + 2. No stalls.
 module requantize #(
     parameter BITS = 24,
@@ -44,12 +44,16 @@ module requantize #(
     // ((p + 2^(s-1)) >> s) + z = ((p >> (s-1)) + 1 + 2 z) >> 1
     wire signed [Q_BITS-1:0] halves = SHIFT < 36 ? product >>> (SHIFT - 1) : product >>> 35;
     wire [2:0] by;
-    reg signed [Q_BITS-1:0] shifted;
+    reg by_one;
+    reg signed [Q_BITS-1:0] unshifted, coarse, shifted;  // a register behind the multiplier, first
     reg signed [Y_BITS-1:0] moved;
     always @(posedge clk) begin
         scaled <= rounded >>> BEFORE;
         t <= scaled > 131071 ? 131071 : scaled < -131072 ? -131072 : scaled;
-        shifted <= halves >>> by;
+        unshifted <= halves;
+        coarse <= unshifted >>> {by[2:1], 1'b0};
+        by_one <= by[0];
+        shifted <= coarse >>> by_one;
         moved <= (shifted + (1 + 2 * ZERO)) >>> 1;
         y <= moved > HIGH ? HIGH : moved < LOW ? LOW : moved;
     end
@@ -58,9 +62,9 @@ module requantize #(
         if (MORE_BITS == 0) begin : same
             assign by = 0;
         end else begin : several
-            reg [3*MORE_BITS-1:0] waiting;
+            reg [4*MORE_BITS-1:0] waiting;
             always @(posedge clk) waiting <= {waiting, more[MORE_BITS-1:0]};
-            assign by = waiting[3*MORE_BITS-1-:MORE_BITS];
+            assign by = waiting[4*MORE_BITS-1-:MORE_BITS];
         end
     endgenerate
 endmodule

@@ -6,7 +6,7 @@
 // A shift by n that rounds halves up is one by n - 1, one added, and one by 1; a number doubled
 // first has such a shift by 0, too. So no constant as wide as the sum is needed.
 //
-// Timing: the sum of cycle n gives y in cycle n + 11; its multiplier and `more` are to be there in
+// Timing: the sum of cycle n gives y in cycle n + 12; its multiplier and `more` are to be there in
 // cycle n + 4. No stalls.
 module requantize_any #(
     parameter BITS = 24,
@@ -43,20 +43,21 @@ module requantize_any #(
 
     wire signed [Q_BITS-1:0] halves = SHIFT < 36 ? product >>> (SHIFT - 1) : product >>> 35;
     wire [MORE_BITS-1:0] by;
-    delay #(.WIDTH(MORE_BITS), .CYCLES(3)) more_time (
+    delay #(.WIDTH(MORE_BITS), .CYCLES(4)) more_time (
         .clk(clk), .rst(1'b0), .in(more), .out(by)
     );
     wire [4:0] by_all = by;
     reg [1:0] by_fine;
     wire signed [9:0] lift = {{zero[7], zero}, 1'b1};  // 2 zero + 1
-    reg signed [Q_BITS-1:0] shifted, settled;
+    reg signed [Q_BITS-1:0] unshifted, shifted, settled;  // a register behind the multiplier, first
     reg signed [Y_BITS-1:0] moved;
     always @(posedge clk) begin
         coarse <= doubled >>> {ahead[3:2], 2'b00};
         fine <= coarse >>> ahead[1:0];
         scaled <= (fine + 1) >>> 1;
         t <= scaled > 131071 ? 131071 : scaled < -131072 ? -131072 : scaled;
-        shifted <= halves >>> {by_all[4:2], 2'b00};
+        unshifted <= halves;
+        shifted <= unshifted >>> {by_all[4:2], 2'b00};
         by_fine <= by_all[1:0];
         settled <= shifted >>> by_fine;
         moved <= (settled + lift) >>> 1;

@@ -8,7 +8,7 @@
 //     the lowest bits the first's, 17 bits of multiplier and above them MORE_BITS of `more`.
 //
 // Timing: groups come PE / RQ cycles apart at least. One of cycle n (s_valid) is out (m_valid, for
-// one cycle) in cycle n + 9 + PE / RQ.
+// one cycle) in cycle n + 11 + PE / RQ.
 module rescale #(
     parameter PE = 1,
     parameter RQ = 1,
@@ -105,10 +105,10 @@ module rescale #(
     endgenerate
 
     // The end of a group, beside its way through the lanes.
-    reg [8:0] ends;
+    reg [10:0] ends;
     always @(posedge clk) begin
-        ends <= {ends[7:0], turn && end_group};
-        m_valid <= ends[8];
+        ends <= {ends[9:0], turn && end_group};
+        m_valid <= ends[10];
         if (rst) begin
             ends <= 0;
             m_valid <= 0;

@@ -10,7 +10,7 @@
 // ahead (`BEFORE`), zero, low, high: see requantize.v; they stay while a sum that they are for is inside.
 //
 // Timing: groups come PE / RQ cycles apart at least. The RQ results of turn k, from 0, of a group of
-// cycle n (s_valid) are there, with m_valid, in cycle n + 12 + k.
+// cycle n (s_valid) are there, with m_valid, in cycle n + 13 + k.
 module rescale_any #(
     parameter PE = 1,
     parameter RQ = 1,
@@ -56,7 +56,7 @@ module rescale_any #(
             address <= 0;
         end
     end
-    delay #(.WIDTH(1), .CYCLES(11)) way (.clk(clk), .rst(rst), .in(turning), .out(m_valid));
+    delay #(.WIDTH(1), .CYCLES(12)) way (.clk(clk), .rst(rst), .in(turning), .out(m_valid));
 
     wire [RQ*LANE_BITS-1:0] scales;
     rom #(
