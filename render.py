@@ -258,7 +258,10 @@ def compiled(result: Compiled) -> None:
 def _deferred(manifest: Manifest) -> str:
     if manifest.status == "compiled":
         return ""
-    return " (deferred: the engine is built on the device; see run/README.md)"
+    from .targets.base import target_for
+
+    what = target_for(manifest.runtime.name).deferral
+    return f" (deferred: {what}; see run/README.md)"
 
 
 def compiled_json(result: Compiled) -> dict[str, Any]:

@@ -189,6 +189,9 @@ class Target(abc.ABC):
     #: has `dynamic_of`, which returns what stands for it at all shapes, and the profiles.
     dynamic: ClassVar[bool] = False
 
+    #: What is still to be done where a bundle is deferred.
+    deferral: ClassVar[str] = "the engine is built on the device"
+
     #: Whether its bundles whose engine is yet to be built run here, too, by what it is built from.
     simulates: ClassVar[bool] = False
 

@@ -45,6 +45,7 @@ class FpgaTarget(Target):
         "serial": "pyserial",
     }
     install: ClassVar[str] = "pip install 'tapeout[fpga]'"
+    deferral: ClassVar[str] = "the bitstream is made of the Verilog by other tools"
     simulates: ClassVar[bool] = True
     only: ClassVar[str] = "its designs compute with integers of 8 bits"
 
