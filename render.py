@@ -116,6 +116,10 @@ def _flat(path: str, value: Any) -> Iterator[tuple[str, tuple[str, str, str]]]:
         yield path, (_plain(path, value), "", "")
 
 
+def _hertz(value: float) -> str:
+    return f"{value / 1e9:g} GHz" if value >= 1e9 else f"{value / 1e6:g} MHz"
+
+
 #: How the last part of a field's name says what its number is.
 _SHOWN: Final[dict[str, Callable[[float], str]]] = {
     "size": format_bytes,
@@ -125,7 +129,8 @@ _SHOWN: Final[dict[str, Callable[[float], str]]] = {
     "l1": format_bytes,
     "l2": format_bytes,
     "l3": format_bytes,
-    "clock": lambda value: f"{value / 1e9:g} GHz",
+    "clock": _hertz,
+    "frequency": _hertz,
     "bandwidth": lambda value: f"{value / 1e9:g} GB/s",
     "peak": lambda value: f"{value / 1e9:,.1f} Gop/s",
 }
