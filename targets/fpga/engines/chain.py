@@ -246,6 +246,7 @@ def cost(stage: Stage) -> Cost:
         blocks += shape.blocks(simd * 8, depth)
     products = pe * simd if weight_bits > 2 else 0
     adders = pe * (simd - 1) * (weight_bits + 10) + pe * (sum_bits + 1)
-    luts = adders + pe * sum_bits + lanes * 250 + 6 * simd * 8 + 250
+    choice = pe * simd * weight_bits if rest else 0  # between the two memories of weights
+    luts = choice + adders + pe * sum_bits + lanes * 250 + 6 * simd * 8 + 250
     flip_flops = adders + lanes * 180 + simd * 32 + 300
     return memories + Cost(products + lanes, blocks, luts, flip_flops)

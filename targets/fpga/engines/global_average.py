@@ -58,5 +58,5 @@ def cost(stage: Stage) -> Cost:
     kept = 0 if slice_width or beats < 4 else 2 * -(-width // 4) * -(-beats // 16)
     chain = width * max(beats - 1, 0) if beats < 4 else 2 * width
     luts = kept + pe * (2 * bits + 60) + 76
-    flip_flops = chain + pe * (bits + 79) + 60
+    flip_flops = chain + pe * (bits + 119) + 60
     return Cost(pe, blocks, luts, flip_flops)
