@@ -10,8 +10,8 @@ from ...profiles.fpga_schema import Family, Fpga
 from .memories import MEMORIES, Memory
 from .resources import NOTHING, Cost
 
-#: The share of a device's multipliers that designs may take: when nearly all are taken, numbers have
-#: to cross the whole device, and the clock is missed.
+#: The share of a device's multipliers that designs may take: when nearly all are taken, numbers
+#: have to cross the whole device, and the clock is missed.
 _MULTIPLIERS: Final = 0.83
 
 #: The share of a device's tables and flip-flops that designs may take: place and route needs room,
