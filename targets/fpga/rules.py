@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from .design import Stage
-from .engines.chain import plan_of
+from .engines.chain import gap, plan_of
 from .events import Events, Process, Wire
 from .window_rules import average, conv, depthwise, maxpool
 
@@ -288,12 +288,12 @@ def chain(stage: Stage, inputs: Sequence[Wire], outputs: Sequence[Wire]) -> tupl
     """`rtl/chain.v`."""
     (source,), (sink,) = inputs, outputs
     pe, simd, lanes, slots = _integers(stage, "PE", "SIMD", "RQ", "SLOTS")
-    levels, turns = (simd - 1).bit_length(), pe // lanes
+    turns, pause = pe // lanes, gap(pe, simd, lanes)
     products = tuple(plan_of(stage))
     read = Events(source.queue)  # the last read of the first product of each frame
     return (
         _frames(source, read, products[0][0]),
-        _multiply(source, sink, read, products, turns, levels + turns + 22, slots),
+        _multiply(source, sink, read, products, turns, pause, slots),
     )
 
 

@@ -12,31 +12,37 @@ from collections.abc import Sequence
 import numpy as np
 
 from .design import Stage
+from .engines import average as average_engine
+from .engines import conv as conv_engine
+from .engines import depthwise as depthwise_engine
+from .engines import maxpool as maxpool_engine
 from .events import Events, Process, Wire
 
 
 def conv(stage: Stage, inputs: Sequence[Wire], outputs: Sequence[Wire]) -> tuple[Process, ...]:
     """`rtl/conv.v`."""
     pe, simd, lanes = (int(stage.parameters[name]) for name in ("PE", "SIMD", "RQ"))
-    delay = 18 + (simd - 1).bit_length() + pe // lanes
+    delay = conv_engine.delay(pe, simd, lanes)
     return _windowed(Geometry.of(stage), delay + _QUEUE, inputs, outputs)
 
 
 def depthwise(stage: Stage, inputs: Sequence[Wire], outputs: Sequence[Wire]) -> tuple[Process, ...]:
     """`rtl/depthwise.v`."""
     pe, lanes = (int(stage.parameters[name]) for name in ("PE", "RQ"))
-    return _windowed(Geometry.of(stage), 18 + pe // lanes + _QUEUE, inputs, outputs)
+    return _windowed(
+        Geometry.of(stage), depthwise_engine.delay(pe, lanes) + _QUEUE, inputs, outputs
+    )
 
 
 def average(stage: Stage, inputs: Sequence[Wire], outputs: Sequence[Wire]) -> tuple[Process, ...]:
     """`rtl/average.v`."""
     pe, lanes = (int(stage.parameters[name]) for name in ("PE", "RQ"))
-    return _windowed(Geometry.of(stage), 15 + pe // lanes + _QUEUE, inputs, outputs)
+    return _windowed(Geometry.of(stage), average_engine.delay(pe, lanes) + _QUEUE, inputs, outputs)
 
 
 def maxpool(stage: Stage, inputs: Sequence[Wire], outputs: Sequence[Wire]) -> tuple[Process, ...]:
     """`rtl/maxpool.v`."""
-    return _windowed(Geometry.of(stage), 4 + _QUEUE, inputs, outputs)
+    return _windowed(Geometry.of(stage), maxpool_engine.DELAY + _QUEUE, inputs, outputs)
 
 
 #: Cycles from a result's entry into the queue behind an engine to its offer: see `rtl/fifo.v`.

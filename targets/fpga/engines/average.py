@@ -22,21 +22,20 @@ def foldings(layer: AveragePool, network: Network) -> tuple[Folding, ...]:
 
 def period(layer: AveragePool, folding: Folding, network: Network) -> int:
     """Return the cycles from one frame to the next: those of its window, which nothing delays."""
-    return _front(layer, folding, network).period
+    return windows.apart(layer, folding.pe, network).period
 
 
 def stage(layer: AveragePool, folding: Folding, network: Network, memory: Memory) -> Stage:
     """Return the module, which reads and writes `pe` lanes."""
-    front, taps = _front(layer, folding, network), layer.window.taps
+    front, taps = windows.apart(layer, folding.pe, network), layer.window.taps
     lanes = rescaling.lanes(folding.pe, front.run)
     scale = rescaling.Scale(_of_group(layer, folding.pe), folding.pe, lanes)
-    behind = 15 + folding.pe // lanes  # until it is in the queue
     return Stage(
         name=name_of(layer, network),
         module="average",
         parameters={
             "PE": folding.pe,
-            **windows.parameters(front, layer.pad, behind + 2, memory),
+            **windows.parameters(front, layer.pad, delay(folding.pe, lanes) + 2, memory),
             "SUM_BITS": signed_bits(layer.bias - 128 * taps, layer.bias + 127 * taps),
             "BIAS": layer.bias,
             **scale.parameters(memory),
@@ -48,6 +47,11 @@ def stage(layer: AveragePool, folding: Folding, network: Network, memory: Memory
     )
 
 
+def delay(pe: int, lanes: int) -> int:
+    """Return the cycles from a run's last read until its result is in the queue."""
+    return 15 + pe // lanes
+
+
 def _of_group(layer: AveragePool, pe: int) -> Requantization:
     """Return the requantization of one group of channels: it is that of all."""
     how = layer.requantization
@@ -55,18 +59,6 @@ def _of_group(layer: AveragePool, pe: int) -> Requantization:
         how,
         multiplier=np.broadcast_to(how.multiplier[:1], (pe,)),
         shift=np.broadcast_to(how.shift[:1], (pe,)),
-    )
-
-
-def _front(layer: AveragePool, folding: Folding, network: Network) -> windows.Front:
-    image = network.tensor(layer.inputs[0])
-    return windows.front(
-        image,
-        layer.output,
-        layer.window,
-        lanes=folding.pe,
-        groups=image.channels // folding.pe,
-        repeats=1,
     )
 
 

@@ -9,10 +9,10 @@ import numpy as np
 
 from ..design import Folding, Rom, Stage
 from ..graph import Chain, Network
-from ..memories import LOGIC, Memory, Shape, packed, parameters
-from ..requantize import reach
+from ..memories import LOGIC, Memory, packed, parameters
+from ..requantize import BITS, reach
 from ..resources import Cost
-from . import costs
+from . import costs, rescaling
 from .arithmetic import divisors, signed_bits
 from .contents import Contents
 from .names import inputs_of, name_of, output_of
@@ -23,7 +23,6 @@ _GAP = 22
 
 #: Bits of a word of the plan besides the two sizes: before, zero, low, high.
 _WIDTHS = (4, 8, 8, 8)
-
 
 #: Numbers side by side for each sum side by side, at most: wider words take memories as wide, whose
 #: wires cross the device, for a few cycles less.
@@ -43,10 +42,10 @@ def foldings(layer: Chain, network: Network) -> tuple[Folding, ...]:
 
 def period(layer: Chain, folding: Folding, network: Network) -> int:
     """Return the cycles of all products, and of what comes in between the first and its like."""
-    gap = _gap(folding, _lanes(layer, folding))
-    turns = folding.pe // _lanes(layer, folding)
+    lanes = _lanes(layer, folding)
+    turns, pause = folding.pe // lanes, gap(folding.pe, folding.simd, lanes)
     spent = [
-        (groups - 1) * max(steps, turns) + steps - 1 + gap
+        (groups - 1) * max(steps, turns) + steps - 1 + pause
         for steps, groups in sizes(layer, folding)
     ]
     # The next frame comes in from the last read of the first product on.
@@ -55,8 +54,9 @@ def period(layer: Chain, folding: Folding, network: Network) -> int:
     return max(sum(spent), reading + 1 + steps + 1)
 
 
-def _gap(folding: Folding, lanes: int) -> int:
-    return (folding.simd - 1).bit_length() + folding.pe // lanes + _GAP
+def gap(pe: int, simd: int, lanes: int) -> int:
+    """Return the cycles from the last read of a product to the first of the next."""
+    return (simd - 1).bit_length() + pe // lanes + _GAP
 
 
 def sizes(layer: Chain, folding: Folding) -> list[tuple[int, int]]:
@@ -73,7 +73,7 @@ def sizes(layer: Chain, folding: Folding) -> list[tuple[int, int]]:
 def _lanes(layer: Chain, folding: Folding) -> int:
     """Return the lanes that requantize: enough for the product that takes the longest."""
     longest = max(sizes(layer, folding), key=lambda item: item[0] * item[1])
-    return next(item for item in divisors(folding.pe) if folding.pe // item <= longest[0])
+    return rescaling.lanes(folding.pe, longest[0])
 
 
 def stage(layer: Chain, folding: Folding, network: Network, memory: Memory) -> Stage:
@@ -93,10 +93,9 @@ def stage(layer: Chain, folding: Folding, network: Network, memory: Memory) -> S
         return Rom(packed(_weights(layer, folding)[head:], weight_bits))
 
     turns = groups * pe // lanes
-    latency = _gap(folding, lanes) + 1
-    name = name_of(layer, network)
+    latency = gap(pe, simd, lanes) + 1
     return Stage(
-        name=name,
+        name=name_of(layer, network),
         module="chain",
         parameters={
             "PE": pe,
@@ -116,12 +115,12 @@ def stage(layer: Chain, folding: Folding, network: Network, memory: Memory) -> S
             "SUM_BITS": sum_bits,
             "SHIFT": shift,
             "MORE_BITS": more_bits,
-            **parameters("PLAN", f"{name}_plan", LOGIC),
-            **parameters("WEIGHTS", f"{name}_weights", memory.rom(width, head)),
+            **parameters("PLAN", "", LOGIC),
+            **parameters("WEIGHTS", "", memory.rom(width, head)),
             "HEAD": head,
-            **(parameters("TAIL", f"{name}_tail", memory.rom(width, rest)) if rest else {}),
-            **parameters("BIASES", f"{name}_biases", memory.rom(pe * sum_bits, groups)),
-            **parameters("SCALE", f"{name}_scale", memory.rom(lanes * (17 + more_bits), turns)),
+            **(parameters("TAIL", "", memory.rom(width, rest)) if rest else {}),
+            **parameters("BIASES", "", memory.rom(pe * sum_bits, groups)),
+            **parameters("SCALE", "", memory.rom(lanes * (BITS + more_bits), turns)),
         },
         inputs=inputs_of(layer, network),
         outputs=(output_of(layer, network),),
@@ -182,8 +181,8 @@ def _columns(matrix: np.ndarray, folding: Folding) -> np.ndarray:
     """Return the columns by words of numbers: rtl/chain.v says where those of the last one lie."""
     columns = _padded(matrix.T, folding.pe)
     whole = len(columns) // folding.simd * folding.simd
-    gap = np.zeros((-len(columns) % folding.simd, len(matrix)), matrix.dtype)
-    return np.concatenate([columns[:whole], gap, columns[whole:]]).T
+    between = np.zeros((-len(columns) % folding.simd, len(matrix)), matrix.dtype)
+    return np.concatenate([columns[:whole], between, columns[whole:]]).T
 
 
 def _weights(layer: Chain, folding: Folding) -> np.ndarray:
@@ -204,14 +203,9 @@ def _biases(layer: Chain, folding: Folding) -> np.ndarray:
 
 def _scales(layer: Chain, folding: Folding, lanes: int, shift: int, more_bits: int) -> np.ndarray:
     """Return each sum's multiplier and what its shift is more than the least, by turns."""
-    numbers = []
-    for product in layer.products:
-        how = product.requantization
-        both = np.stack([how.multiplier, how.shift - shift], axis=1)
-        numbers.append(_padded(both, folding.pe))
-    both = np.concatenate(numbers)
-    parts = [packed(both[:, :1], 17), packed(both[:, 1:], more_bits)]
-    return np.concatenate(parts, axis=1).reshape(len(both) // lanes, -1)
+    hows = [product.requantization for product in layer.products]
+    words = [_padded(how.multiplier | (how.shift - shift) << BITS, folding.pe) for how in hows]
+    return packed(np.concatenate(words).reshape(-1, lanes), BITS + more_bits)
 
 
 def plan_of(stage: Stage) -> Iterator[tuple[int, int]]:
@@ -227,23 +221,21 @@ def _number(bits: np.ndarray) -> int:
 
 def cost(stage: Stage) -> Cost:
     """Return what the module takes: the products, the lanes that requantize, and four memories."""
-    has = stage.parameters
-    pe, simd, lanes = (int(has[name]) for name in ("PE", "SIMD", "RQ"))
-    weight_bits, sum_bits = int(has["WEIGHT_BITS"]), int(has["SUM_BITS"])
-    turns = int(has["GROUPS"]) * pe // lanes
+    has = costs.given(stage)
+    pe, simd, lanes = (has[name] for name in ("PE", "SIMD", "RQ"))
+    weight_bits, sum_bits = has["WEIGHT_BITS"], has["SUM_BITS"]
+    turns = has["GROUPS"] * pe // lanes
     roms = {
-        "WEIGHTS": (pe * simd * weight_bits, int(has["HEAD"])),
-        "BIASES": (pe * sum_bits, int(has["GROUPS"])),
-        "SCALE": (lanes * (17 + int(has["MORE_BITS"])), turns),
+        "WEIGHTS": (pe * simd * weight_bits, has["HEAD"]),
+        "BIASES": (pe * sum_bits, has["GROUPS"]),
+        "SCALE": (lanes * (BITS + has["MORE_BITS"]), turns),
     }
-    if rest := int(has["STEPS"]) - int(has["HEAD"]):
+    if rest := has["STEPS"] - has["HEAD"]:
         roms["TAIL"] = (pe * simd * weight_bits, rest)
     memories = sum((costs.rom(stage, name, *size) for name, size in roms.items()), Cost())
-    blocks = 0
-    words = 2 << max(1, (int(has["WORDS"]) - 1).bit_length())
-    for width, depth in (("INPUT_SLICE_WIDTH", int(has["INPUT_WORDS"])), ("SLICE_WIDTH", words)):
-        shape = Shape(int(has[width]), depth if has[width] else 0)
-        blocks += shape.blocks(simd * 8, depth)
+    words = 2 << max(1, (has["WORDS"] - 1).bit_length())
+    rams = (("INPUT_SLICE_WIDTH", has["INPUT_WORDS"]), ("SLICE_WIDTH", words))
+    blocks = sum(costs.ram(simd * 8, depth, has[column]).blocks for column, depth in rams)
     products = pe * simd if weight_bits > 2 else 0
     adders = pe * (simd - 1) * (weight_bits + 10) + pe * (sum_bits + 1)
     choice = pe * simd * weight_bits if rest else 0  # between the two memories of weights

@@ -37,7 +37,6 @@ def stage(layer: Conv, folding: Folding, network: Network, memory: Memory) -> St
     scale = rescaling.Scale(layer.requantization, folding.pe, lanes)
     bits = signed_bits(*_extremes(layer))
     runs, width = front.runs, folding.pe * folding.simd * layer.bits
-    latency = 18 + (folding.simd - 1).bit_length() + folding.pe // lanes  # until it is in the queue
     shapes = {
         "WEIGHTS": memory.rom(width, runs * front.run),
         "BIASES": memory.rom(folding.pe * bits, runs),
@@ -48,7 +47,9 @@ def stage(layer: Conv, folding: Folding, network: Network, memory: Memory) -> St
         parameters={
             "PE": folding.pe,
             "SIMD": folding.simd,
-            **windows.parameters(front, layer.pad, latency + 2, memory),
+            **windows.parameters(
+                front, layer.pad, delay(folding.pe, folding.simd, lanes) + 2, memory
+            ),
             "WEIGHT_BITS": layer.bits,
             "SUM_BITS": bits,
             **memories.parameters("WEIGHTS", "", shapes["WEIGHTS"]),
@@ -66,6 +67,11 @@ def stage(layer: Conv, folding: Folding, network: Network, memory: Memory) -> St
             }
         ),
     )
+
+
+def delay(pe: int, simd: int, lanes: int) -> int:
+    """Return the cycles from a run's last read until its result is in the queue."""
+    return 18 + (simd - 1).bit_length() + pe // lanes
 
 
 def _front(layer: Conv, folding: Folding, network: Network) -> windows.Front:

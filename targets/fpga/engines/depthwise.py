@@ -24,24 +24,23 @@ def foldings(layer: Conv, network: Network) -> tuple[Folding, ...]:
 
 def period(layer: Conv, folding: Folding, network: Network) -> int:
     """Return the cycles from one frame to the next: those of its window, which nothing delays."""
-    return _front(layer, folding, network).period
+    return windows.apart(layer, folding.pe, network).period
 
 
 def stage(layer: Conv, folding: Folding, network: Network, memory: Memory) -> Stage:
     """Return the module, which reads and writes `pe` lanes."""
-    front, pe = _front(layer, folding, network), folding.pe
+    front, pe = windows.apart(layer, folding.pe, network), folding.pe
     lanes = rescaling.lanes(pe, front.run)
     scale = rescaling.Scale(layer.requantization, pe, lanes)
     least, greatest = requantize.reach(layer.weights, layer.bias)
     bits = signed_bits(int(least.min()), int(greatest.max()))
-    behind = 18 + pe // lanes  # until a result is in the queue
     weights = memory.rom(pe * layer.bits, front.groups * front.run)
     return Stage(
         name=name_of(layer, network),
         module="depthwise",
         parameters={
             "PE": pe,
-            **windows.parameters(front, layer.pad, behind + 2, memory),
+            **windows.parameters(front, layer.pad, delay(pe, lanes) + 2, memory),
             "WEIGHT_BITS": layer.bits,
             "SUM_BITS": bits,
             **memories.parameters("WEIGHTS", "", weights),
@@ -61,16 +60,9 @@ def stage(layer: Conv, folding: Folding, network: Network, memory: Memory) -> St
     )
 
 
-def _front(layer: Conv, folding: Folding, network: Network) -> windows.Front:
-    image = network.tensor(layer.inputs[0])
-    return windows.front(
-        image,
-        layer.output,
-        layer.window,
-        lanes=folding.pe,
-        groups=image.channels // folding.pe,
-        repeats=1,
-    )
+def delay(pe: int, lanes: int) -> int:
+    """Return the cycles from a run's last read until its result is in the queue."""
+    return 18 + pe // lanes
 
 
 def _weights(layer: Conv, pe: int) -> Rom:

@@ -11,7 +11,8 @@ from .arithmetic import divisors
 from .names import inputs_of, name_of, output_of
 
 _LEAST = -128
-_BEHIND = 4  # cycles from a window's last read until its result is in the queue
+#: Cycles from a window's last read until its result is in the queue.
+DELAY = 4
 
 
 def foldings(layer: MaxPool, network: Network) -> tuple[Folding, ...]:
@@ -21,34 +22,22 @@ def foldings(layer: MaxPool, network: Network) -> tuple[Folding, ...]:
 
 def period(layer: MaxPool, folding: Folding, network: Network) -> int:
     """Return the cycles from one frame to the next: those of its window, which nothing delays."""
-    return _front(layer, folding, network).period
+    return windows.apart(layer, folding.pe, network).period
 
 
 def stage(layer: MaxPool, folding: Folding, network: Network, memory: Memory) -> Stage:
     """Return the module, which reads and writes `pe` lanes."""
-    front = _front(layer, folding, network)
+    front = windows.apart(layer, folding.pe, network)
     return Stage(
         name=name_of(layer, network),
         module="maxpool",
         parameters={
             "PE": folding.pe,
-            **windows.parameters(front, _LEAST, _BEHIND + 2, memory),
+            **windows.parameters(front, _LEAST, DELAY + 2, memory),
         },
         inputs=inputs_of(layer, network),
         outputs=(output_of(layer, network),),
         layer=layer.name,
-    )
-
-
-def _front(layer: MaxPool, folding: Folding, network: Network) -> windows.Front:
-    image = network.tensor(layer.inputs[0])
-    return windows.front(
-        image,
-        layer.output,
-        layer.window,
-        lanes=folding.pe,
-        groups=image.channels // folding.pe,
-        repeats=1,
     )
 
 

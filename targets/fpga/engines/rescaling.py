@@ -10,9 +10,8 @@ from .. import memories
 from ..design import Rom
 from ..graph import Requantization
 from ..memories import Memory
+from ..requantize import BITS
 from .arithmetic import divisors
-
-_MULTIPLIER_BITS = 17
 
 
 def lanes(pe: int, cycles: int) -> int:
@@ -39,7 +38,7 @@ class Scale:
 
     @property
     def _width(self) -> int:
-        return self.lanes * (_MULTIPLIER_BITS + self._more_bits)
+        return self.lanes * (BITS + self._more_bits)
 
     def parameters(self, memory: Memory) -> dict[str, int | str]:
         """Return the parameters of `rtl/rescale.v` from RQ on."""
@@ -57,6 +56,6 @@ class Scale:
 
     def rom(self) -> Rom:
         """Return the multipliers and shifts in the order of the channels."""
-        words = self.how.multiplier | (self.how.shift - self._shift) << _MULTIPLIER_BITS
-        bits = _MULTIPLIER_BITS + self._more_bits
+        words = self.how.multiplier | (self.how.shift - self._shift) << BITS
+        bits = BITS + self._more_bits
         return Rom(memories.packed(words.astype(np.int64).reshape(-1, self.lanes), bits))

@@ -8,7 +8,7 @@ import itertools
 
 import numpy as np
 
-from ..graph import Tensor, Window
+from ..graph import AveragePool, Conv, MaxPool, Network, Tensor, Window
 from ..memories import Memory
 
 #: Cycles between the first reads of two pixels, at least: what follows from a pixel's place is
@@ -152,6 +152,12 @@ def front(
         repeats,
         image.channels // (groups * lanes),
     )
+
+
+def apart(layer: Conv | MaxPool | AveragePool, pe: int, network: Network) -> Front:
+    """Return how the window of a layer moves that computes each channel alone, `pe` at a time."""
+    image = network.tensor(layer.inputs[0])
+    return front(image, layer.output, layer.window, pe, image.channels // pe, 1)
 
 
 def parameters(front: Front, pad: int, behind: int, memory: Memory) -> dict[str, int]:
