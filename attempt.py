@@ -82,7 +82,7 @@ class Attempt:
     def compiled(self) -> Compiled:
         job, target, plan = self.job, self.candidate.target, self.candidate.plan
         model, profile = self.candidate.model, job.profile
-        proof = target.proof(model, profile, plan, self._samples(), job.progress)
+        proof = target.proof(model, profile, plan, self._samples, job.progress)
         built = target.build(model, profile, plan, self.directory, job.progress)
         self.vectors.save(self.directory / bundles.VECTORS)
         usage, report = built.usage, {**self._report(built), **proof}

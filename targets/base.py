@@ -287,12 +287,17 @@ class Target(abc.ABC):
         """Return what the lowered `model` would cost, every figure ``estimated`` or ``exact``."""
 
     def proof(
-        self, model: ir.Model, profile: Profile, plan: Plan, feeds: Arrays, progress: Progress
+        self,
+        model: ir.Model,
+        profile: Profile,
+        plan: Plan,
+        samples: Callable[[], Arrays],
+        progress: Progress,
     ) -> Mapping[str, Any]:
         """Prove, before long work, that what `build` is about to make computes what it should.
 
         Args:
-            feeds: samples for the inputs, as `execute` takes them.
+            samples: gives feeds, as `execute` takes them.
 
         Returns:
             The evidence: entries of the manifest's report, JSON as it is.

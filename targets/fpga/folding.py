@@ -40,12 +40,17 @@ class Folded:
 
     Attributes:
         point: its foldings; interval, latency and cost are the design's own.
-        frontier: the other ways to fold the network.
+        search: what it was found by.
     """
 
     point: Point
     design: Design
-    frontier: Frontier
+    search: _Search
+
+    @functools.cached_property
+    def frontier(self) -> Frontier:
+        """The other ways to fold the network."""
+        return self.search.frontier([self.point])
 
 
 def fold(network: Network, device: Device, latency: int | None = None) -> Folded:
@@ -65,7 +70,7 @@ def fold(network: Network, device: Device, latency: int | None = None) -> Folded
             break
         exact, design = designed(network, point.foldings, device)
         if search.accepts(exact):
-            return Folded(exact, design, search.frontier([exact]))
+            return Folded(exact, design, search)
         search.learn(point, exact)
     raise search.refusal()
 

@@ -113,13 +113,18 @@ class FpgaTarget(Target):
         return estimated(_solution(model, profile, plan), _fpga(profile))
 
     def proof(
-        self, model: ir.Model, profile: Profile, plan: Plan, feeds: Arrays, progress: Progress
+        self,
+        model: ir.Model,
+        profile: Profile,
+        plan: Plan,
+        samples: Callable[[], Arrays],
+        progress: Progress,
     ) -> Mapping[str, Any]:
         """Simulate the design's Verilog: bit for bit under stalls, to the cycle without."""
         from .hosted import frames
         from .simulate import prove
 
-        found, given = _solution(model, profile, plan), frames(_imported(model), feeds)
+        found, given = _solution(model, profile, plan), frames(_imported(model), samples())
         return {"proof": dataclasses.asdict(prove(found.design, found.network, given, progress))}
 
     def build(

@@ -62,7 +62,8 @@ def test_a_network_becomes_a_bitstream(name: str, tmp_path: Path) -> None:
     proof = report["proof"]
     assert proof["samples"] >= 20
     latency = proof["latency"] / fpga.clock.value
-    assert latency == candidate.usage.latency.value  # type: ignore[union-attr]
+    assert candidate.usage.latency is not None
+    assert latency == candidate.usage.latency.value
     assert max(latency, proof["interval"] / fpga.clock.value) < LATENCIES[name]
 
     # As placed: at the clock, within the device, and as many blocks and multipliers as predicted.

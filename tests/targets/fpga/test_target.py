@@ -32,7 +32,8 @@ def check(*arguments: str, model: Path = DIGITS, device: str = "ulx3s-85f") -> R
     return tapeout("check", model, "--device", device, "--calibration", SAMPLES, *arguments)
 
 
-def candidate(device: str = "ulx3s-85f", budget: Budget = Budget(), **options: Any) -> Candidate:  # noqa: B008 - frozen
+def candidate(device: str = "ulx3s-85f", latency: float | None = None, **options: Any) -> Candidate:
+    budget = Budget(latency=latency)
     job = prepare(DIGITS, device, budget, Options("int8", calibration=SAMPLES, **options))
     [found] = plan(job)
     return found
@@ -48,7 +49,7 @@ def latency(found: Candidate) -> float:
 
 
 def test_a_budget_changes_the_folding() -> None:
-    fast, slow = candidate(), candidate(budget=Budget(latency=1e-3))
+    fast, slow = candidate(), candidate(latency=1e-3)
     assert latency(fast) < latency(slow) <= 1e-3
     assert fast.usage.memory.value > slow.usage.memory.value
     assert fast.usage.memory.known == "exact"
