@@ -27,7 +27,7 @@ from typing import Final
 from ...errors import MissingToolError, Problem, TapeoutError
 from ..base import Progress
 from ..process import ending
-from .build_cache import Cache
+from .build_cache import Cache, machine_code
 
 #: Seconds after which a step counts as hung; the largest designs take some ten minutes.
 TIMEOUT: Final = 3 * 3600.0
@@ -146,7 +146,9 @@ def execute_plan(
             outputs = cache.get(key)
             if outputs is None:
                 progress(f"{step.what} with {step.tool.name} (build {key[:12]})")
-                outputs = _run(step, folder, progress)
+                package = step.tool.package
+                with machine_code(f"{package}-{plan.versions[package]}") as code:
+                    outputs = _run(step, folder, code, progress)
                 cache.put(key, outputs)
             else:
                 progress(f"{step.what}: known (build {key[:12]})")
@@ -155,8 +157,8 @@ def execute_plan(
             yield step, outputs
 
 
-def _run(step: Step, folder: Path, progress: Progress) -> dict[str, bytes]:
-    """Run one step in a folder; return what it wrote."""
+def _run(step: Step, folder: Path, code: Path, progress: Progress) -> dict[str, bytes]:
+    """Run one step in a folder, by a tool with its machine code in another; return the outputs."""
     call = _RUN.format(step.tool.module, step.tool.function)
     printed = folder / f"{step.tool.function}.printed"
     log = folder / step.log if step.log else printed
@@ -164,7 +166,7 @@ def _run(step: Step, folder: Path, progress: Progress) -> dict[str, bytes]:
         running = subprocess.Popen(
             [sys.executable, "-P", "-B", "-c", call, *step.arguments],
             cwd=folder,
-            env={**os.environ, "YOWASP_MOUNT": "/=."},
+            env={**os.environ, "YOWASP_MOUNT": "/=.", "YOWASP_CACHE_DIR": str(code)},
             stdin=subprocess.DEVNULL,
             stdout=sink,
             stderr=subprocess.STDOUT,

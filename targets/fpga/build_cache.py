@@ -1,7 +1,8 @@
-"""What steps of builds wrote, kept on disk by their keys."""
+"""What builds keep on disk: what steps wrote, by their keys, and the machine code of tools."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import io
@@ -9,6 +10,7 @@ import os
 import re
 import tempfile
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -78,5 +80,43 @@ class Cache:
 
 def user_cache() -> Cache:
     """Return the cache of the user who runs this."""
+    return Cache(_home() / "fpga")
+
+
+def _home() -> Path:
     base = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
-    return Cache(base / "tapeout" / "fpga")
+    return base / "tapeout"
+
+
+@contextlib.contextmanager
+def machine_code(tool: str) -> Iterator[Path]:
+    """Yield the folder in which a tool of WebAssembly finds its machine code, or leaves it.
+
+    It takes a minute to make; two that begin together would write to the same file. What a first
+    run made is therefore moved to its place as a whole, when the run is over. `YOWASP_CACHE_DIR`
+    names another folder.
+
+    Args:
+        tool: its package and version.
+    """
+    if chosen := os.environ.get("YOWASP_CACHE_DIR"):
+        yield Path(chosen)
+        return
+    known = _home() / "tools" / tool
+    if known.is_dir():
+        yield known
+        return
+    with tempfile.TemporaryDirectory(dir=_writable(known.parent)) as scratch:
+        made = Path(scratch) / tool
+        yield made
+        with contextlib.suppress(OSError):  # nothing was made, or another run was first
+            made.rename(known)
+
+
+def _writable(folder: Path) -> Path | None:
+    """Return a folder that is there, None for the system's own if it cannot be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return None
+    return folder if os.access(folder, os.W_OK) else None

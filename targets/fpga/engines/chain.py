@@ -19,7 +19,7 @@ from .names import inputs_of, name_of, output_of
 
 #: Cycles from the last read of a product to the first of the next, besides the levels of the adder
 #: tree and the turns of a group.
-_GAP = 22
+_GAP = 24
 
 #: Bits of a word of the plan besides the two sizes: before, zero, low, high.
 _WIDTHS = (4, 8, 8, 8)
@@ -236,9 +236,7 @@ def cost(stage: Stage) -> Cost:
     words = 2 << max(1, (has["WORDS"] - 1).bit_length())
     rams = (("INPUT_SLICE_WIDTH", has["INPUT_WORDS"]), ("SLICE_WIDTH", words))
     blocks = sum(costs.ram(simd * 8, depth, has[column]).blocks for column, depth in rams)
-    products = pe * simd if weight_bits > 2 else 0
-    adders = pe * (simd - 1) * (weight_bits + 10) + pe * (sum_bits + 1)
-    choice = pe * simd * weight_bits if rest else 0  # between the two memories of weights
-    luts = choice + adders + pe * sum_bits + lanes * 250 + 6 * simd * 8 + 250
-    flip_flops = adders + lanes * 180 + simd * 32 + 300
-    return memories + Cost(products + lanes, blocks, luts, flip_flops)
+    width = pe * simd * weight_bits
+    choice = Cost(0, 0, width if rest else 0, width)  # between the two memories of weights
+    others = Cost(lanes, blocks, lanes * 250 + 6 * simd * 8 + 250, lanes * 180 + simd * 32 + 300)
+    return costs.mac(pe, simd, weight_bits, sum_bits) + memories + choice + others

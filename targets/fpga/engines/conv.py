@@ -71,7 +71,7 @@ def stage(layer: Conv, folding: Folding, network: Network, memory: Memory) -> St
 
 def delay(pe: int, simd: int, lanes: int) -> int:
     """Return the cycles from a run's last read until its result is in the queue."""
-    return 18 + (simd - 1).bit_length() + pe // lanes
+    return 20 + (simd - 1).bit_length() + pe // lanes
 
 
 def _front(layer: Conv, folding: Folding, network: Network) -> windows.Front:
@@ -107,25 +107,10 @@ def cost(stage: Stage) -> Cost:
     runs = has["GROUPS"] * has["REPEATS"]
     steps = runs * has["KERNEL_HEIGHT"] * has["KERNEL_WIDTH"] * has["WORDS"]
     return (
-        _sums(pe, simd, bits, total)
+        costs.mac(pe, simd, bits, total)
         + costs.rom(stage, "WEIGHTS", pe * simd * bits, steps)
         + costs.rom(stage, "BIASES", pe * total, runs)
         + costs.window(stage, simd)
         + costs.rescale(stage)
         + costs.queue(pe * 8, has["SLOTS"])
-    )
-
-
-def _sums(pe: int, simd: int, bits: int, total: int) -> Cost:
-    """Return what multipliers, adder trees and sums take."""
-    tree, left, width = 0, simd, 8 + bits
-    while left > 1:
-        left, width = (left + 1) // 2, width + 1
-        tree += left * width
-    logic = simd * (8 + bits) if bits <= 2 else 0  # products without a multiplier
-    return Cost(
-        0 if logic else pe * simd,
-        0,
-        pe * (tree + 2 * total + 2 * logic),
-        pe * (tree + total + 3 * logic),
     )

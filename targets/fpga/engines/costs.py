@@ -85,6 +85,23 @@ def ram(width: int, depth: int, column: int) -> Cost:
     return Cost(0, 0, 6 * -(-width // 4) * -(-depth // 16), 2 * width)
 
 
+def mac(pe: int, simd: int, bits: int, total: int, *, shared: bool = True) -> Cost:
+    """Return what `rtl/mac.v` takes, without its biases, for weights and sums of so many bits."""
+    tree, left, width = 0, simd, 8 + bits
+    while left > 1:
+        left, width = (left + 1) // 2, width + 1
+        tree += left * width
+    logic = simd * (8 + bits) if bits <= 2 else 0  # products without a multiplier
+    products = simd * (8 + bits)
+    copies = (-(-pe // 4) if shared else pe) * simd * 8
+    return Cost(
+        0 if logic else pe * simd,
+        0,
+        pe * (tree + 2 * total + 2 * logic),
+        pe * (tree + total + products + 3 * logic) + copies,
+    )
+
+
 def rescale(stage: Stage) -> Cost:
     """Return what `rtl/rescale.v` takes."""
     has = given(stage)

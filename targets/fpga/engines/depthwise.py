@@ -62,7 +62,7 @@ def stage(layer: Conv, folding: Folding, network: Network, memory: Memory) -> St
 
 def delay(pe: int, lanes: int) -> int:
     """Return the cycles from a run's last read until its result is in the queue."""
-    return 18 + pe // lanes
+    return 20 + pe // lanes
 
 
 def _weights(layer: Conv, pe: int) -> Rom:
@@ -72,13 +72,12 @@ def _weights(layer: Conv, pe: int) -> Rom:
 
 
 def cost(stage: Stage) -> Cost:
-    """Return what the module takes: for each lane a multiplier and a sum."""
+    """Return what the module takes."""
     has = costs.given(stage)
     pe, bits, total = has["PE"], has["WEIGHT_BITS"], has["SUM_BITS"]
-    logic = 8 + bits if bits <= 2 else 0  # products without a multiplier
     steps = has["GROUPS"] * has["KERNEL_HEIGHT"] * has["KERNEL_WIDTH"]
     return (
-        Cost(0 if logic else pe, 0, pe * (2 * total + 2 * logic), pe * (total + 3 * logic))
+        costs.mac(pe, 1, bits, total, shared=False)
         + costs.rom(stage, "WEIGHTS", pe * bits, steps)
         + costs.rom(stage, "BIASES", pe * total, has["GROUPS"])
         + costs.window(stage, pe)

@@ -20,11 +20,11 @@
 //
 // Timing. With L = $clog2(SIMD), T = PE / RQ, w words in and g groups of a product: a group's reads
 // are in w cycles on end; the next group begins max(w, T) cycles after it began, in the last product
-// not before a slot is free (see credit.v); the first group of the next product L + T + 22 cycles
+// not before a slot is free (see credit.v); the first group of the next product L + T + 24 cycles
 // after the last read of this one; that of the first product, besides, two cycles after its frame's
 // last beat came in, and not before cycle 4. s_ready: from the cycle after the first product's last read until the last beat
 // of a frame is in. A group whose last read is in cycle n enters the queue at the end (fifo.v) in
-// cycle n + 20 + L + T.
+// cycle n + 22 + L + T.
 module chain #(
     parameter PE = 1,
     parameter SIMD = 1,
@@ -70,7 +70,7 @@ module chain #(
     output [PE*8-1:0] m_data
 );
     localparam TURNS = PE / RQ;
-    localparam GAP = $clog2(SIMD) + TURNS + 22;
+    localparam GAP = $clog2(SIMD) + TURNS + 24;
     localparam INPUT_BITS = INPUT_WORDS > 1 ? $clog2(INPUT_WORDS) : 1;
     localparam WORD_BITS = WORDS > 1 ? $clog2(WORDS) : 1;
     localparam AT_BITS = STEPS > 1 ? $clog2(STEPS) : 1;
@@ -192,7 +192,8 @@ module chain #(
         if (read) at <= at == STEPS - 1 ? 0 : at + 1;
         if (rst) at <= 0;
     end
-    wire [PE*SIMD*WEIGHT_BITS-1:0] head, w;
+    wire [PE*SIMD*WEIGHT_BITS-1:0] head;
+    reg [PE*SIMD*WEIGHT_BITS-1:0] w;  // a cycle after the numbers (see mac.v)
     rom #(
         .WIDTH(PE * SIMD * WEIGHT_BITS),
         .DEPTH(HEAD),
@@ -204,11 +205,13 @@ module chain #(
         .address(at[(HEAD > 1 ? $clog2(HEAD) : 1)-1:0]),
         .data(head)
     );
+    genvar part;
     generate
         if (STEPS == HEAD) begin : all
-            assign w = head;
+            always @(posedge clk) w <= head;
         end else begin : split
             localparam REST = STEPS - HEAD;
+            localparam OWN = SIMD * WEIGHT_BITS;
             localparam REST_BITS = REST > 1 ? $clog2(REST) : 1;
             wire [PE*SIMD*WEIGHT_BITS-1:0] rest;
             rom #(
@@ -222,9 +225,15 @@ module chain #(
                 .address(at[REST_BITS-1:0]),  // HEAD is a power of two, and no less than REST
                 .data(rest)
             );
-            reg [2:0] behind;
-            always @(posedge clk) behind <= {behind[1:0], at >= HEAD};
-            assign w = behind[2] ? rest : head;
+            // The choice, three cycles after the address, too: each sum's weights have it near.
+            reg [1:0] behind;
+            wire [PE-1:0] late;
+            always @(posedge clk) behind <= {behind[0], at >= HEAD};
+            copies #(.WIDTH(1), .COPIES(PE)) choice (.clk(clk), .in(behind[1]), .out(late));
+            for (part = 0; part < PE; part = part + 1) begin : parts
+                always @(posedge clk)
+                    w[part*OWN+:OWN] <= late[part] ? rest[part*OWN+:OWN] : head[part*OWN+:OWN];
+            end
         end
     endgenerate
 

@@ -15,7 +15,7 @@
 // RQ .. SCALE_DEPTH: see rescale.v.
 //
 // Timing: see window.v and fifo.v. A run whose last read is in cycle n enters the queue of SLOTS
-// beats at the end in cycle n + 18 + $clog2(SIMD) + PE / RQ, and frees its slot when taken.
+// beats at the end in cycle n + 20 + $clog2(SIMD) + PE / RQ, and frees its slot when taken.
 module conv #(
     parameter PE = 1,
     parameter SIMD = 1,
@@ -69,9 +69,6 @@ module conv #(
     localparam RUNS = GROUPS * REPEATS;
     localparam STEPS = RUNS * KERNEL_HEIGHT * KERNEL_WIDTH * WORDS;
     localparam STEP_BITS = STEPS > 1 ? $clog2(STEPS) : 1;
-    localparam RUN_BITS = RUNS > 1 ? $clog2(RUNS) : 1;
-    localparam LEVELS = $clog2(SIMD);
-    localparam PRODUCT_BITS = 8 + WEIGHT_BITS;
 
     // ---- Pixels and weights, three cycles after their addresses.
     wire step, x_valid, x_first, x_last;
@@ -111,9 +108,12 @@ module conv #(
         .m_data(x)
     );
 
+    // The weights come a cycle after the pixels (see mac.v).
+    reg stepped;
     reg [STEP_BITS-1:0] at;
     always @(posedge clk) begin
-        if (step) at <= at == STEPS - 1 ? 0 : at + 1;
+        stepped <= step && !rst;
+        if (stepped) at <= at == STEPS - 1 ? 0 : at + 1;
         if (rst) at <= 0;
     end
     wire [PE*SIMD*WEIGHT_BITS-1:0] w;
@@ -129,70 +129,29 @@ module conv #(
         .data(w)
     );
 
-    // ---- What is known of them, beside the adder tree (LEVELS cycles) and then the multipliers
-    // (three): the bias's address in between, so that it is there with the first sum.
-    wire y_valid, y_first, y_last;
-    delay #(.WIDTH(3), .CYCLES(LEVELS)) tree_time (
-        .clk(clk), .rst(rst), .in({x_valid, x_first, x_last}), .out({y_valid, y_first, y_last})
-    );
-    wire s_is, s_first, s_last;
-    delay #(.WIDTH(3), .CYCLES(3)) multiplier_time (
-        .clk(clk), .rst(rst), .in({y_valid, y_first, y_last}), .out({s_is, s_first, s_last})
-    );
-
-    reg [RUN_BITS-1:0] run;
-    always @(posedge clk) begin
-        if (y_valid && y_last) run <= run == RUNS - 1 ? 0 : run + 1;
-        if (rst) run <= 0;
-    end
-    wire [PE*SUM_BITS-1:0] bias;
-    rom #(
-        .WIDTH(PE * SUM_BITS),
-        .DEPTH(RUNS),
-        .FILE(BIASES),
-        .SLICE_WIDTH(BIASES_WIDTH),
-        .SLICE_DEPTH(BIASES_DEPTH)
-    ) biases (
-        .clk(clk),
-        .address(run),
-        .data(bias)
-    );
-
-    // ---- Products, their sums, and the sums of these.
+    // ---- Products, and their sums.
+    wire done;
     wire [PE*SUM_BITS-1:0] sums;
-    genvar pe, lane;
-    generate
-        for (pe = 0; pe < PE; pe = pe + 1) begin : channels
-            wire [SIMD*PRODUCT_BITS-1:0] products;
-            for (lane = 0; lane < SIMD; lane = lane + 1) begin : lanes
-                mul #(
-                    .A_BITS(8),
-                    .B_BITS(WEIGHT_BITS),
-                    .STYLE(WEIGHT_BITS > 2 ? "block" : "logic")
-                ) mul (
-                    .clk(clk),
-                    .a(x[lane*8+:8]),
-                    .b(w[(pe*SIMD+lane)*WEIGHT_BITS+:WEIGHT_BITS]),
-                    .p(products[lane*PRODUCT_BITS+:PRODUCT_BITS])
-                );
-            end
-            wire signed [PRODUCT_BITS+LEVELS-1:0] partial;
-            tree #(
-                .N(SIMD),
-                .BITS(PRODUCT_BITS)
-            ) tree (
-                .clk(clk),
-                .numbers(products),
-                .sum(partial)
-            );
-            wire signed [SUM_BITS-1:0] start = bias[pe*SUM_BITS+:SUM_BITS];
-            reg signed [SUM_BITS-1:0] sum;
-            always @(posedge clk) if (s_is) sum <= (s_first ? start : sum) + partial;
-            assign sums[pe*SUM_BITS+:SUM_BITS] = sum;
-        end
-    endgenerate
-    reg done;
-    always @(posedge clk) done <= s_is && s_last && !rst;
+    mac #(
+        .PE(PE),
+        .SIMD(SIMD),
+        .WEIGHT_BITS(WEIGHT_BITS),
+        .SUM_BITS(SUM_BITS),
+        .RUNS(RUNS),
+        .BIASES(BIASES),
+        .BIASES_WIDTH(BIASES_WIDTH),
+        .BIASES_DEPTH(BIASES_DEPTH)
+    ) mac (
+        .clk(clk),
+        .rst(rst),
+        .valid(x_valid),
+        .first(x_first),
+        .last(x_last),
+        .x(x),
+        .w(w),
+        .done(done),
+        .sums(sums)
+    );
 
     // ---- Results.
     wire r_valid;

@@ -11,7 +11,7 @@
 // RQ .. SCALE_DEPTH: see rescale.v.
 //
 // Timing: see window.v and fifo.v. A run whose last read is in cycle n enters the queue of SLOTS
-// beats at the end in cycle n + 18 + PE / RQ, and frees its slot when taken.
+// beats at the end in cycle n + 20 + PE / RQ, and frees its slot when taken.
 module depthwise #(
     parameter PE = 1,
     parameter HEIGHT = 4,
@@ -63,8 +63,6 @@ module depthwise #(
 );
     localparam STEPS = GROUPS * KERNEL_HEIGHT * KERNEL_WIDTH;
     localparam STEP_BITS = STEPS > 1 ? $clog2(STEPS) : 1;
-    localparam GROUP_BITS = GROUPS > 1 ? $clog2(GROUPS) : 1;
-    localparam PRODUCT_BITS = 8 + WEIGHT_BITS;
 
     // ---- Pixels and weights, three cycles after their addresses.
     wire step, x_valid, x_first, x_last;
@@ -104,9 +102,12 @@ module depthwise #(
         .m_data(x)
     );
 
+    // The weights come a cycle after the pixels (see mac.v).
+    reg stepped;
     reg [STEP_BITS-1:0] at;
     always @(posedge clk) begin
-        if (step) at <= at == STEPS - 1 ? 0 : at + 1;
+        stepped <= step && !rst;
+        if (stepped) at <= at == STEPS - 1 ? 0 : at + 1;
         if (rst) at <= 0;
     end
     wire [PE*WEIGHT_BITS-1:0] w;
@@ -122,53 +123,29 @@ module depthwise #(
         .data(w)
     );
 
-    // ---- The bias, three cycles after its address: with the products.
-    reg [GROUP_BITS-1:0] group;
-    always @(posedge clk) begin
-        if (x_valid && x_last) group <= group == GROUPS - 1 ? 0 : group + 1;
-        if (rst) group <= 0;
-    end
-    wire [PE*SUM_BITS-1:0] bias;
-    rom #(
-        .WIDTH(PE * SUM_BITS),
-        .DEPTH(GROUPS),
-        .FILE(BIASES),
-        .SLICE_WIDTH(BIASES_WIDTH),
-        .SLICE_DEPTH(BIASES_DEPTH)
-    ) biases (
-        .clk(clk),
-        .address(group),
-        .data(bias)
-    );
-    wire s_is, s_first, s_last;
-    delay #(.WIDTH(3), .CYCLES(3)) multiplier_time (
-        .clk(clk), .rst(rst), .in({x_valid, x_first, x_last}), .out({s_is, s_first, s_last})
-    );
-
     // ---- Products, and their sums.
+    wire done;
     wire [PE*SUM_BITS-1:0] sums;
-    genvar lane;
-    generate
-        for (lane = 0; lane < PE; lane = lane + 1) begin : lanes
-            wire signed [PRODUCT_BITS-1:0] product;
-            mul #(
-                .A_BITS(8),
-                .B_BITS(WEIGHT_BITS),
-                .STYLE(WEIGHT_BITS > 2 ? "block" : "logic")
-            ) mul (
-                .clk(clk),
-                .a(x[lane*8+:8]),
-                .b(w[lane*WEIGHT_BITS+:WEIGHT_BITS]),
-                .p(product)
-            );
-            wire signed [SUM_BITS-1:0] start = bias[lane*SUM_BITS+:SUM_BITS];
-            reg signed [SUM_BITS-1:0] sum;
-            always @(posedge clk) if (s_is) sum <= (s_first ? start : sum) + product;
-            assign sums[lane*SUM_BITS+:SUM_BITS] = sum;
-        end
-    endgenerate
-    reg done;
-    always @(posedge clk) done <= s_is && s_last && !rst;
+    mac #(
+        .PE(PE),
+        .SHARED(0),
+        .WEIGHT_BITS(WEIGHT_BITS),
+        .SUM_BITS(SUM_BITS),
+        .RUNS(GROUPS),
+        .BIASES(BIASES),
+        .BIASES_WIDTH(BIASES_WIDTH),
+        .BIASES_DEPTH(BIASES_DEPTH)
+    ) mac (
+        .clk(clk),
+        .rst(rst),
+        .valid(x_valid),
+        .first(x_first),
+        .last(x_last),
+        .x(x),
+        .w(w),
+        .done(done),
+        .sums(sums)
+    );
 
     // ---- Results.
     wire r_valid;

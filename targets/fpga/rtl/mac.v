@@ -1,28 +1,31 @@
 // Sums of products: PE channels side by side, SIMD products of each a cycle.
 //
+// SHARED: 1: all channels multiply the same SIMD numbers; 0: each has SIMD of its own.
 // WEIGHT_BITS: of a weight, in two's complement, at most 8; up to 2 take no multiplier.
 // SUM_BITS: of a sum with its bias, in two's complement.
 // RUNS: runs after which the biases begin again.
 // BIASES ..: the ROM (see rom.v) of the biases: one word of PE for each run.
 //
-// Timing: `valid`, `first` and `last` (of a run) come with the numbers. The last numbers of a run,
-// of cycle n, give `sums` with `done` in cycle n + 4 + $clog2(SIMD).
+// Timing: `valid`, `first` and `last` (of a run) come with the numbers, the weights one cycle later.
+// The last numbers of a run, of cycle n, give `sums` with `done` in cycle n + 6 + $clog2(SIMD).
 module mac #(
     parameter PE = 1,
     parameter SIMD = 1,
+    parameter SHARED = 1,
     parameter WEIGHT_BITS = 8,
     parameter SUM_BITS = 24,
     parameter RUNS = 1,
     parameter BIASES = "",
     parameter BIASES_WIDTH = 0,
-    parameter BIASES_DEPTH = 0
+    parameter BIASES_DEPTH = 0,
+    parameter NUMBERS = SHARED ? SIMD : PE * SIMD
 ) (
     input clk,
     input rst,
     input valid,
     input first,
     input last,
-    input [SIMD*8-1:0] x,
+    input [NUMBERS*8-1:0] x,
     input [PE*SIMD*WEIGHT_BITS-1:0] w,
     output reg done,
     output [PE*SUM_BITS-1:0] sums
@@ -31,14 +34,21 @@ module mac #(
     localparam PRODUCT_BITS = 8 + WEIGHT_BITS;
     localparam RUN_BITS = RUNS > 1 ? $clog2(RUNS) : 1;
 
-    // ---- What is known of the numbers, beside the adder tree (LEVELS cycles) and then the
-    // multipliers (three): the bias's address in between, so that it is there with the first sum.
+    // ---- Each few channels have copies of shared numbers: multipliers stand far apart.
+    localparam NEAR = SHARED ? 4 : PE;
+    localparam COPIES = (PE + NEAR - 1) / NEAR;
+    wire [COPIES*NUMBERS*8-1:0] near;
+    copies #(.WIDTH(NUMBERS * 8), .COPIES(COPIES)) spread (.clk(clk), .in(x), .out(near));
+
+    // ---- What is known of the numbers, for as long as they take to the first sum: LEVELS cycles in the
+    // adder tree, one each in the copies and behind the multipliers, three in these. The bias is
+    // addressed three cycles before.
     wire y_valid, y_first, y_last;
-    delay #(.WIDTH(3), .CYCLES(LEVELS)) tree_time (
+    delay #(.WIDTH(3), .CYCLES(LEVELS + 2)) early (
         .clk(clk), .rst(rst), .in({valid, first, last}), .out({y_valid, y_first, y_last})
     );
     wire s_is, s_first, s_last;
-    delay #(.WIDTH(3), .CYCLES(3)) multiplier_time (
+    delay #(.WIDTH(3), .CYCLES(3)) late (
         .clk(clk), .rst(rst), .in({y_valid, y_first, y_last}), .out({s_is, s_first, s_last})
     );
 
@@ -60,22 +70,25 @@ module mac #(
         .data(bias)
     );
 
-    // ---- Products, their sums, and the sums of these.
+    // ---- Products, in a register on their way to the adders; their sums, and the sums of these.
     genvar pe, lane;
     generate
         for (pe = 0; pe < PE; pe = pe + 1) begin : channels
-            wire [SIMD*PRODUCT_BITS-1:0] products;
+            localparam OWN = SHARED ? pe / NEAR * SIMD : pe * SIMD;
+            reg [SIMD*PRODUCT_BITS-1:0] products;
             for (lane = 0; lane < SIMD; lane = lane + 1) begin : lanes
+                wire signed [PRODUCT_BITS-1:0] product;
                 mul #(
                     .A_BITS(8),
                     .B_BITS(WEIGHT_BITS),
                     .STYLE(WEIGHT_BITS > 2 ? "block" : "logic")
                 ) mul (
                     .clk(clk),
-                    .a(x[lane*8+:8]),
+                    .a(near[(OWN+lane)*8+:8]),
                     .b(w[(pe*SIMD+lane)*WEIGHT_BITS+:WEIGHT_BITS]),
-                    .p(products[lane*PRODUCT_BITS+:PRODUCT_BITS])
+                    .p(product)
                 );
+                always @(posedge clk) products[lane*PRODUCT_BITS+:PRODUCT_BITS] <= product;
             end
             wire signed [PRODUCT_BITS+LEVELS-1:0] partial;
             tree #(

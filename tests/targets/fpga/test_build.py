@@ -12,7 +12,7 @@ import pytest
 from tapeout.errors import MissingToolError, TapeoutError
 from tapeout.targets.fpga import build_cache
 from tapeout.targets.fpga.build import BuildPlan, Step, Tool, execute_plan, require
-from tapeout.targets.fpga.build_cache import Cache, user_cache
+from tapeout.targets.fpga.build_cache import Cache, machine_code, user_cache
 
 #: A tool that every Python has.
 ZIP = Tool("zip", "python-zip", "zipfile", "main")
@@ -162,3 +162,35 @@ def test_a_key_never_leads_out_of_the_folder(tmp_path: Path):
 def test_the_users_cache_is_where_caches_are(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert user_cache().folder == tmp_path / "tapeout" / "fpga"
+
+
+def test_of_two_first_runs_one_leaves_its_machine_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv("YOWASP_CACHE_DIR", raising=False)
+    with machine_code("tool-1") as one:
+        with machine_code("tool-1") as other:
+            assert one != other
+            for folder in (one, other):
+                folder.mkdir(parents=True)
+                (folder / "code").write_text("whole")
+        kept = tmp_path / "tapeout" / "tools" / "tool-1"
+        assert (kept / "code").read_text() == "whole"
+    assert list(kept.parent.iterdir()) == [kept]
+    with machine_code("tool-1") as known:
+        assert known == kept
+
+
+def test_machine_code_has_a_folder_where_there_is_no_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    monkeypatch.delenv("YOWASP_CACHE_DIR", raising=False)
+    with machine_code("tool-1") as folder:
+        folder.mkdir()
+    assert not folder.exists()
+    monkeypatch.setenv("YOWASP_CACHE_DIR", str(tmp_path / "own"))
+    with machine_code("tool-1") as folder:
+        assert folder == tmp_path / "own"
