@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Final, get_args
 
 from tapeout.profiles.fpga_schema import Family
-from tapeout.targets.fpga import implement, verilog
+from tapeout.targets.fpga.elaboration import verilog
+from tapeout.targets.fpga.implementation import implement
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
 

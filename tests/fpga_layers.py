@@ -10,12 +10,12 @@ from typing import Any, Final
 from fpga_networks import Builder
 
 from tapeout.profiles.fpga_schema import Family
-from tapeout.targets.fpga.chains import chained
-from tapeout.targets.fpga.design import Design, Folding
-from tapeout.targets.fpga.elaborate import connect
-from tapeout.targets.fpga.graph import Network
-from tapeout.targets.fpga.memories import MEMORIES
-from tapeout.targets.fpga.resources import Cost
+from tapeout.targets.fpga.elaboration.elaborate import connect
+from tapeout.targets.fpga.hardware.design import Design, Folding
+from tapeout.targets.fpga.hardware.memories import MEMORIES
+from tapeout.targets.fpga.hardware.resources import Cost
+from tapeout.targets.fpga.network.chains import chained
+from tapeout.targets.fpga.network.graph import Network
 
 #: What `benchmarks/fpga_costs.py` wrote.
 RESULTS: Final = Path(__file__).parents[1] / "benchmarks" / "results" / "fpga_costs.jsonl"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tapeout.targets.fpga.graph import (
+from tapeout.targets.fpga.network.graph import (
     Add,
     ArgMax,
     AveragePool,

@@ -10,9 +10,9 @@ from tapeout.job import described
 from tapeout.lowering.importers.onnx import load
 from tapeout.lowering.reference import Reference
 from tapeout.quantizer import Converter
-from tapeout.targets.fpga import reference
-from tapeout.targets.fpga.graph import Network, Tensor
-from tapeout.targets.fpga.importing import SCHEME
+from tapeout.targets.fpga.network import reference
+from tapeout.targets.fpga.network.graph import Network, Tensor
+from tapeout.targets.fpga.network.importing import SCHEME
 from tapeout.targets.fpga.pipeline import pipeline
 
 import support

@@ -15,11 +15,12 @@ from pathlib import Path
 
 import numpy as np
 
-from tapeout.targets.fpga import memories, verilator
-from tapeout.targets.fpga.design import Rom, Stage
-from tapeout.targets.fpga.memories import Shape
-from tapeout.targets.fpga.verilator import Port, Simulator, Stalls
-from tapeout.targets.fpga.verilog import RTL
+from tapeout.targets.fpga.elaboration.verilog import RTL
+from tapeout.targets.fpga.hardware import memories
+from tapeout.targets.fpga.hardware.design import Rom, Stage
+from tapeout.targets.fpga.hardware.memories import Shape
+from tapeout.targets.fpga.simulation import verilator
+from tapeout.targets.fpga.simulation.verilator import Port, Simulator, Stalls
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

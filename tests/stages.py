@@ -8,14 +8,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tapeout.targets.fpga import memories, reference
-from tapeout.targets.fpga.design import Folding, Stage
-from tapeout.targets.fpga.elaborate import lanes_in, lanes_out
+from tapeout.targets.fpga.elaboration.elaborate import lanes_in, lanes_out
+from tapeout.targets.fpga.elaboration.verilog import VECTORS
 from tapeout.targets.fpga.engines import engine
-from tapeout.targets.fpga.events import Process, Wire, run
-from tapeout.targets.fpga.graph import Layer, Network, Tensor
-from tapeout.targets.fpga.rules import RULES
-from tapeout.targets.fpga.verilog import VECTORS
+from tapeout.targets.fpga.hardware import memories
+from tapeout.targets.fpga.hardware.design import Folding, Stage
+from tapeout.targets.fpga.network import reference
+from tapeout.targets.fpga.network.graph import Layer, Network, Tensor
+from tapeout.targets.fpga.timing.events import Process, Wire, run
+from tapeout.targets.fpga.timing.rules import RULES
 
 from rtl import Case, Cycles
 

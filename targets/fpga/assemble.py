@@ -9,16 +9,17 @@ from typing import Any
 
 from ...profiles.fpga_schema import Fpga
 from ..base import Built, Progress
-from . import system, usage, verilog
+from . import usage
+from .elaboration import system, verilog
+from .elaboration.inventory import by_layer
 from .engines import engine
+from .folding.solution import Solution
 from .glue import write_glue
-from .implement import Implementation, estimate, implement
-from .importing import Imported
-from .inventory import by_layer
-from .memories import MEMORIES
-from .project import FOLDER, project
+from .hardware.memories import MEMORIES
+from .implementation.implement import Implementation, estimate, implement
+from .implementation.project import FOLDER, project
+from .network.importing import Imported
 from .run.engine import FACTS, SOURCES
-from .solution import Solution
 
 
 def assemble(

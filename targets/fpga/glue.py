@@ -10,11 +10,12 @@ from typing import Final
 
 from ...profiles.fpga_schema import Fpga
 from ..process import RUN as PROGRAM
-from . import inventory, system, timing
-from .design import Design
-from .importing import Imported
-from .memories import MEMORIES
+from .elaboration import inventory, system
+from .hardware.design import Design
+from .hardware.memories import MEMORIES
+from .network.importing import Imported
 from .run import engine, link, ports
+from .timing import trace as timing
 
 #: The folder of this package, and the one in a bundle.
 RUN: Final = Path(engine.__file__).resolve().parent

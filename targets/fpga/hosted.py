@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from ..base import Arrays
-from . import reference
-from .importing import Imported
+from .network import reference
+from .network.importing import Imported
 from .run import host
 
 

@@ -21,9 +21,9 @@ from ..base import Arrays, Built, Execution, Io, Plan, Precision, Progress, Simu
 from ..memo import per_model
 
 if TYPE_CHECKING:
-    from .device import Device
-    from .importing import Imported
-    from .solution import Solution
+    from .folding.device import Device
+    from .folding.solution import Solution
+    from .network.importing import Imported
 
 RUNTIME: Final = "fpga"
 
@@ -50,7 +50,7 @@ class FpgaTarget(Target):
     only: ClassVar[str] = "its designs compute with integers of 8 bits"
 
     def require(self) -> None:
-        from . import verilator
+        from .simulation import verilator
 
         super().require()
         verilator.require()
@@ -66,7 +66,7 @@ class FpgaTarget(Target):
         return plan.with_integer_borders() if io == "int8" else plan
 
     def scheme(self, profile: Profile, plan: Plan) -> str | None:
-        from .importing import SCHEME
+        from .network.importing import SCHEME
 
         return SCHEME
 
@@ -76,12 +76,12 @@ class FpgaTarget(Target):
         return pipeline()
 
     def untaken(self, profile: Profile, lowered: Callable[[], ir.Model]) -> list[Problem]:
-        from .importing import untaken
+        from .network.importing import untaken
 
         return untaken(lowered())
 
     def check(self, model: ir.Model, profile: Profile, plan: Plan) -> list[Problem]:
-        from .importing import problems_of
+        from .network.importing import problems_of
 
         return problems_of(model)
 
@@ -91,7 +91,7 @@ class FpgaTarget(Target):
         Raises:
             BudgetError: none fits the device and the budget; its problems say what each lacks.
         """
-        from .solution import solve
+        from .folding.solution import solve
 
         room = _device(profile, budget)
         cycles = None if budget.latency is None else room.cycles(budget.latency)
@@ -122,7 +122,7 @@ class FpgaTarget(Target):
     ) -> Mapping[str, Any]:
         """Simulate the design's Verilog: bit for bit under stalls, to the cycle without."""
         from .hosted import frames
-        from .simulate import prove
+        from .simulation.prove import prove
 
         found, given = _solution(model, profile, plan), frames(_imported(model), samples())
         return {"proof": dataclasses.asdict(prove(found.design, found.network, given, progress))}
@@ -174,14 +174,14 @@ def _is_built(profile: Profile) -> bool:
 
 
 def _device(profile: Profile, budget: Budget | None = None) -> Device:
-    from .device import device
+    from .folding.device import device
 
     return device(_fpga(profile), None if budget is None else budget.memory)
 
 
 @per_model
 def _imported(model: ir.Model) -> Imported:
-    from .importing import imported
+    from .network.importing import imported
 
     return imported(model)
 
@@ -194,7 +194,7 @@ def _known(model: ir.Model) -> dict[object, Solution]:
 
 def _solution(model: ir.Model, profile: Profile, plan: Plan) -> Solution:
     """Return the design of a plan that was settled."""
-    from .solution import designed_as
+    from .folding.solution import designed_as
 
     known, text = _known(model), str(dict(plan.options)[_FOLDING])
     if (profile.digest, text) not in known:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ...budget import Figure, Known, Usage
 from ...profiles.fpga_schema import Fpga
-from .solution import Solution
+from .folding.solution import Solution
 
 #: Bytes of a bitstream for each table of its device, with its routing: that of a whole ECP5-85F has
 #: 1.9 MB. Compression leaves out what is empty.

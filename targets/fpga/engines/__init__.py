@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, Protocol
 
-from ..design import Folding, Stage
-from ..graph import (
+from ..hardware.design import Folding, Stage
+from ..hardware.memories import Memory
+from ..hardware.resources import Cost
+from ..network.graph import (
     Add,
     ArgMax,
     AveragePool,
@@ -19,8 +21,6 @@ from ..graph import (
     Resize,
     Table,
 )
-from ..memories import Memory
-from ..resources import Cost
 from . import (
     add,
     argmax,

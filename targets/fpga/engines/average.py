@@ -6,10 +6,10 @@ import dataclasses
 
 import numpy as np
 
-from ..design import Folding, Stage
-from ..graph import AveragePool, Network, Requantization
-from ..memories import Memory
-from ..resources import Cost
+from ..hardware.design import Folding, Stage
+from ..hardware.memories import Memory
+from ..hardware.resources import Cost
+from ..network.graph import AveragePool, Network, Requantization
 from . import costs, rescaling, windows
 from .arithmetic import divisors, signed_bits
 from .names import inputs_of, name_of, output_of

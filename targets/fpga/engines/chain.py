@@ -7,11 +7,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ..design import Folding, Rom, Stage
-from ..graph import Chain, Network
-from ..memories import LOGIC, Memory, packed, parameters
-from ..requantize import BITS, reach
-from ..resources import Cost
+from ..hardware.design import Folding, Rom, Stage
+from ..hardware.memories import LOGIC, Memory, packed, parameters
+from ..hardware.resources import Cost
+from ..network.graph import Chain, Network
+from ..network.requantize import BITS, reach
 from . import costs, rescaling
 from .arithmetic import divisors, signed_bits
 from .contents import Contents
@@ -19,7 +19,7 @@ from .names import inputs_of, name_of, output_of
 
 #: Cycles from the last read of a product to the first of the next, besides the levels of the adder
 #: tree and the turns of a group.
-_GAP = 24
+_GAP = 25
 
 #: Bits of a word of the plan besides the two sizes: before, zero, low, high.
 _WIDTHS = (4, 8, 8, 8)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
-from ..design import Folding, Stage
-from ..graph import Concat, Network
-from ..memories import Memory
-from ..resources import Cost
+from ..hardware.design import Folding, Stage
+from ..hardware.memories import Memory
+from ..hardware.resources import Cost
+from ..network.graph import Concat, Network
 from .arithmetic import divisors
 from .names import inputs_of, name_of, output_of
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
-from ..design import Rom
+from ..hardware.design import Rom
 
 
 class Contents(Mapping[str, Rom]):

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from .. import memories
-from ..design import Stage
-from ..resources import Cost
+from ..hardware import memories
+from ..hardware.design import Stage
+from ..hardware.resources import Cost
 
 #: Words of the deepest block, of one bit: what is deeper takes several.
 _DEEPEST = 16384

@@ -6,11 +6,12 @@ import functools
 
 import numpy as np
 
-from .. import memories, requantize
-from ..design import Folding, Rom, Stage
-from ..graph import Conv, Network
-from ..memories import Memory
-from ..resources import Cost
+from ..hardware import memories
+from ..hardware.design import Folding, Rom, Stage
+from ..hardware.memories import Memory
+from ..hardware.resources import Cost
+from ..network import requantize
+from ..network.graph import Conv, Network
 from . import costs, rescaling, windows
 from .arithmetic import divisors, signed_bits
 from .contents import Contents

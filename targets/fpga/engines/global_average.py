@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ..design import Folding, Stage
-from ..graph import AveragePool, Network
-from ..memories import Memory
-from ..resources import Cost
+from ..hardware.design import Folding, Stage
+from ..hardware.memories import Memory
+from ..hardware.resources import Cost
+from ..network.graph import AveragePool, Network
 from .arithmetic import divisors, signed_bits
 from .names import inputs_of, name_of, output_of
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..graph import Layer, Network
+from ..network.graph import Layer, Network
 
 
 def name_of(layer: Layer, network: Network) -> str:

@@ -6,11 +6,11 @@ import dataclasses
 
 import numpy as np
 
-from .. import memories
-from ..design import Rom
-from ..graph import Requantization
-from ..memories import Memory
-from ..requantize import BITS
+from ..hardware import memories
+from ..hardware.design import Rom
+from ..hardware.memories import Memory
+from ..network.graph import Requantization
+from ..network.requantize import BITS
 from .arithmetic import divisors
 
 

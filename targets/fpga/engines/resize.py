@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ..design import Folding, Stage
-from ..graph import Network, Resize
-from ..memories import MEMORIES, Memory
-from ..resources import Cost
+from ..hardware.design import Folding, Stage
+from ..hardware.memories import MEMORIES, Memory
+from ..hardware.resources import Cost
+from ..network.graph import Network, Resize
 from . import costs
 from .arithmetic import divisors
 from .names import inputs_of, name_of, output_of

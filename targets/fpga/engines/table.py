@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..design import Folding, Rom, Stage
-from ..graph import Network, Table
-from ..memories import LOGIC, Memory, packed, parameters
-from ..resources import Cost
+from ..hardware.design import Folding, Rom, Stage
+from ..hardware.memories import LOGIC, Memory, packed, parameters
+from ..hardware.resources import Cost
+from ..network.graph import Network, Table
 from .arithmetic import divisors
 from .names import inputs_of, name_of, output_of
 

@@ -8,8 +8,8 @@ import itertools
 
 import numpy as np
 
-from ..graph import AveragePool, Conv, MaxPool, Network, Tensor, Window
-from ..memories import Memory
+from ..hardware.memories import Memory
+from ..network.graph import AveragePool, Conv, MaxPool, Network, Tensor, Window
 
 #: Cycles between the first reads of two pixels, at least: what follows from a pixel's place is
 #: three registers deep.

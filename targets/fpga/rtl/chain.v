@@ -20,11 +20,11 @@
 //
 // Timing. With L = $clog2(SIMD), T = PE / RQ, w words in and g groups of a product: a group's reads
 // are in w cycles on end; the next group begins max(w, T) cycles after it began, in the last product
-// not before a slot is free (see credit.v); the first group of the next product L + T + 24 cycles
+// not before a slot is free (see credit.v); the first group of the next product L + T + 25 cycles
 // after the last read of this one; that of the first product, besides, two cycles after its frame's
 // last beat came in, and not before cycle 4. s_ready: from the cycle after the first product's last read until the last beat
 // of a frame is in. A group whose last read is in cycle n enters the queue at the end (fifo.v) in
-// cycle n + 22 + L + T.
+// cycle n + 23 + L + T.
 module chain #(
     parameter PE = 1,
     parameter SIMD = 1,
@@ -70,10 +70,11 @@ module chain #(
     output [PE*8-1:0] m_data
 );
     localparam TURNS = PE / RQ;
-    localparam GAP = $clog2(SIMD) + TURNS + 24;
+    localparam GAP = $clog2(SIMD) + TURNS + 25;
     localparam INPUT_BITS = INPUT_WORDS > 1 ? $clog2(INPUT_WORDS) : 1;
     localparam WORD_BITS = WORDS > 1 ? $clog2(WORDS) : 1;
     localparam AT_BITS = STEPS > 1 ? $clog2(STEPS) : 1;
+    localparam NEAR = 8;  // blocks of weights that share a register of their address
     localparam PLAN_BITS = STEP_BITS + GROUP_BITS + 28;
 
     // ---- The frame that comes in.
@@ -163,7 +164,7 @@ module chain #(
         .free(room)
     );
 
-    // ---- Numbers and weights, three cycles after their addresses.
+    // ---- Numbers, four cycles after their addresses, and weights, five cycles after theirs.
     wire [SIMD*8-1:0] from_input, from_vector;
     ram #(
         .WIDTH(SIMD * 8),
@@ -177,13 +178,14 @@ module chain #(
         .read_address(step[INPUT_BITS-1:0]),
         .read_data(from_input)
     );
-    reg [SIMD*8-1:0] x;
-    reg [2:0] valids, firsts, lasts;
+    reg [SIMD*8-1:0] chosen, x;
+    reg [3:0] valids, firsts, lasts;
     always @(posedge clk) begin
-        x <= is_first ? from_input : from_vector;
-        valids <= {valids[1:0], read && !rst};
-        firsts <= {firsts[1:0], opening};
-        lasts <= {lasts[1:0], closing};
+        chosen <= is_first ? from_input : from_vector;
+        x <= chosen;
+        valids <= {valids[2:0], read && !rst};
+        firsts <= {firsts[2:0], opening};
+        lasts <= {lasts[2:0], closing};
         if (rst) valids <= 0;
     end
 
@@ -199,7 +201,8 @@ module chain #(
         .DEPTH(HEAD),
         .FILE(WEIGHTS),
         .SLICE_WIDTH(WEIGHTS_WIDTH),
-        .SLICE_DEPTH(WEIGHTS_DEPTH)
+        .SLICE_DEPTH(WEIGHTS_DEPTH),
+        .SPREAD(NEAR)
     ) weights (
         .clk(clk),
         .address(at[(HEAD > 1 ? $clog2(HEAD) : 1)-1:0]),
@@ -219,17 +222,18 @@ module chain #(
                 .DEPTH(REST),
                 .FILE(TAIL),
                 .SLICE_WIDTH(TAIL_WIDTH),
-                .SLICE_DEPTH(TAIL_DEPTH)
+                .SLICE_DEPTH(TAIL_DEPTH),
+                .SPREAD(NEAR)
             ) tail (
                 .clk(clk),
                 .address(at[REST_BITS-1:0]),  // HEAD is a power of two, and no less than REST
                 .data(rest)
             );
-            // The choice, three cycles after the address, too: each sum's weights have it near.
-            reg [1:0] behind;
+            // The choice is as late as the words: each sum's weights have it near.
+            reg [2:0] behind;
             wire [PE-1:0] late;
-            always @(posedge clk) behind <= {behind[0], at >= HEAD};
-            copies #(.WIDTH(1), .COPIES(PE)) choice (.clk(clk), .in(behind[1]), .out(late));
+            always @(posedge clk) behind <= {behind[1:0], at >= HEAD};
+            copies #(.WIDTH(1), .COPIES(PE)) choice (.clk(clk), .in(behind[2]), .out(late));
             for (part = 0; part < PE; part = part + 1) begin : parts
                 always @(posedge clk)
                     w[part*OWN+:OWN] <= late[part] ? rest[part*OWN+:OWN] : head[part*OWN+:OWN];
@@ -251,9 +255,9 @@ module chain #(
     ) mac (
         .clk(clk),
         .rst(rst),
-        .valid(valids[2]),
-        .first(firsts[2]),
-        .last(lasts[2]),
+        .valid(valids[3]),
+        .first(firsts[3]),
+        .last(lasts[3]),
         .x(x),
         .w(w),
         .done(done),

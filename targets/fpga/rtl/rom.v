@@ -4,9 +4,11 @@
 // FILE: the beginning of the names of the files that hold it: FILE_000.hex and on (`memories.py`
 //     writes them), one for each slice: the lowest bits of the first words, the next bits, ...,
 //     then the next words.
+// SPREAD: slices for which the address has a register of its own, which takes a cycle more: for
+//     memories so wide that their blocks stand all over the device. 0: none has.
 // SLICE_WIDTH, SLICE_DEPTH: of one slice, which takes one block RAM; zeros: logic, in one slice.
 //
-// Timing: the address of cycle n gives the data of cycle n + 3 (the memory's own register, one that
+// Timing: the address of cycle n gives the data of cycle n + 3, n + 4 if SPREAD (the memory's own register, one that
 // keeps its slow output from whatever follows, and one behind the choice among slices of words).
 module rom #(
     parameter WIDTH = 8,
@@ -14,6 +16,7 @@ module rom #(
     parameter FILE = "",
     parameter SLICE_WIDTH = 0,
     parameter SLICE_DEPTH = 0,
+    parameter SPREAD = 0,
     parameter ADDRESS_BITS = DEPTH > 1 ? $clog2(DEPTH) : 1
 ) (
     input clk,
@@ -24,6 +27,24 @@ module rom #(
     localparam WIDE = SLICE_WIDTH > 0 ? SLICE_WIDTH : WIDTH;
     localparam ROWS = (DEPTH + TALL - 1) / TALL;
     localparam COLUMNS = (WIDTH + WIDE - 1) / WIDE;
+
+    localparam NEAR = SPREAD > 0 ? SPREAD : ROWS * COLUMNS;
+    localparam ADDRESSES = (ROWS * COLUMNS + NEAR - 1) / NEAR;
+    wire [ADDRESSES*ADDRESS_BITS-1:0] addresses;
+    generate
+        if (SPREAD > 0) begin : spread
+            copies #(
+                .WIDTH(ADDRESS_BITS),
+                .COPIES(ADDRESSES)
+            ) spread (
+                .clk(clk),
+                .in(address),
+                .out(addresses)
+            );
+        end else begin : direct
+            assign addresses = address;
+        end
+    endgenerate
 
     wire [ROWS*WIDTH-1:0] words;
     genvar row, column;
@@ -45,7 +66,7 @@ module rom #(
                     .STYLE(SLICE_DEPTH > 0 ? "block" : "logic")
                 ) slice (
                     .clk(clk),
-                    .address(address[(HIGH > 1 ? $clog2(HIGH) : 1)-1:0]),
+                    .address(addresses[INDEX/NEAR*ADDRESS_BITS+:(HIGH > 1 ? $clog2(HIGH) : 1)]),
                     .data(words[row*WIDTH+column*WIDE+:BITS])
                 );
             end
@@ -57,7 +78,7 @@ module rom #(
             localparam LOW = $clog2(TALL);
             reg [ADDRESS_BITS-LOW-1:0] first, second;
             always @(posedge clk) begin
-                first <= address[ADDRESS_BITS-1:LOW];
+                first <= addresses[ADDRESS_BITS-1:LOW];
                 second <= first;
                 data <= words[second*WIDTH+:WIDTH];
             end

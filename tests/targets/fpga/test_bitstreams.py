@@ -17,12 +17,12 @@ from tapeout.job import Job
 from tapeout.lowering.reference import Reference
 from tapeout.profiles import catalog
 from tapeout.targets.base import target_for
-from tapeout.targets.fpga import system
-from tapeout.targets.fpga.device import device
+from tapeout.targets.fpga.elaboration import system
+from tapeout.targets.fpga.folding.device import device
+from tapeout.targets.fpga.folding.solution import designed_as
+from tapeout.targets.fpga.hardware.memories import MEMORIES
 from tapeout.targets.fpga.hosted import outputs
-from tapeout.targets.fpga.importing import imported
-from tapeout.targets.fpga.memories import MEMORIES
-from tapeout.targets.fpga.solution import designed_as
+from tapeout.targets.fpga.network.importing import imported
 
 import support
 

@@ -9,8 +9,8 @@ import pytest
 from tapeout.lowering.importers.onnx import load
 from tapeout.lowering.quantization.sqnr import sqnr
 from tapeout.lowering.reference import Reference
-from tapeout.targets.fpga import reference
-from tapeout.targets.fpga.importing import imported
+from tapeout.targets.fpga.network import reference
+from tapeout.targets.fpga.network.importing import imported
 from tapeout.targets.fpga.run import host
 
 import support

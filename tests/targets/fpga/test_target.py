@@ -15,8 +15,8 @@ from tapeout.budget import Budget
 from tapeout.cli import app
 from tapeout.compiler import Options, plan, prepare
 from tapeout.planner import Candidate
-from tapeout.targets.fpga import verilator
 from tapeout.targets.fpga.run.engine import FACTS
+from tapeout.targets.fpga.simulation import verilator
 
 import support
 

@@ -11,10 +11,13 @@ import numpy as np
 import pytest
 
 from tapeout.profiles.fpga_schema import Family
-from tapeout.targets.fpga import verilog
-from tapeout.targets.fpga.build_cache import Cache
-from tapeout.targets.fpga.design import Folding, Stage
-from tapeout.targets.fpga.graph import (
+from tapeout.targets.fpga.elaboration import verilog
+from tapeout.targets.fpga.elaboration.inventory import stage_cost
+from tapeout.targets.fpga.hardware.design import Folding, Stage
+from tapeout.targets.fpga.hardware.resources import Cost
+from tapeout.targets.fpga.implementation.cache import Cache
+from tapeout.targets.fpga.implementation.implement import synthesize
+from tapeout.targets.fpga.network.graph import (
     Add,
     ArgMax,
     AveragePool,
@@ -27,10 +30,7 @@ from tapeout.targets.fpga.graph import (
     Tensor,
     Window,
 )
-from tapeout.targets.fpga.implement import synthesize
-from tapeout.targets.fpga.inventory import stage_cost
-from tapeout.targets.fpga.requantize import reach, requantization
-from tapeout.targets.fpga.resources import Cost
+from tapeout.targets.fpga.network.requantize import reach, requantization
 
 from rtl import texts
 from stages import case_of, frames

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from tapeout.targets.fpga import reference
-from tapeout.targets.fpga.chains import chained
-from tapeout.targets.fpga.design import Folding
 from tapeout.targets.fpga.engines import engine
-from tapeout.targets.fpga.graph import Chain, Conv, Network, Tensor, Window
-from tapeout.targets.fpga.requantize import reach, requantization
+from tapeout.targets.fpga.hardware.design import Folding
+from tapeout.targets.fpga.network import reference
+from tapeout.targets.fpga.network.chains import chained
+from tapeout.targets.fpga.network.graph import Chain, Conv, Network, Tensor, Window
+from tapeout.targets.fpga.network.requantize import reach, requantization
 
 import rtl
 from stages import FRAMES, assert_timed, case_of

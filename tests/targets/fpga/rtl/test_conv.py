@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from tapeout.targets.fpga.design import Folding
 from tapeout.targets.fpga.engines import conv
-from tapeout.targets.fpga.graph import Conv, Tensor, Window
-from tapeout.targets.fpga.requantize import reach, requantization
+from tapeout.targets.fpga.hardware.design import Folding
+from tapeout.targets.fpga.network.graph import Conv, Tensor, Window
+from tapeout.targets.fpga.network.requantize import reach, requantization
 
 from rtl import check
 from stages import assert_timed, case_of, network_of

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tapeout.targets.fpga.design import Folding
-from tapeout.targets.fpga.graph import (
+from tapeout.targets.fpga.hardware.design import Folding
+from tapeout.targets.fpga.network.graph import (
     Add,
     ArgMax,
     AveragePool,
@@ -18,7 +18,7 @@ from tapeout.targets.fpga.graph import (
     Tensor,
     Window,
 )
-from tapeout.targets.fpga.requantize import requantization
+from tapeout.targets.fpga.network.requantize import requantization
 
 from rtl import Case, check
 from stages import assert_timed, case_of, frames

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from tapeout.targets.fpga.design import Folding
 from tapeout.targets.fpga.engines.arithmetic import divisors
-from tapeout.targets.fpga.graph import AveragePool, Conv, Layer, MaxPool, Tensor, Window
-from tapeout.targets.fpga.requantize import reach, requantization
+from tapeout.targets.fpga.hardware.design import Folding
+from tapeout.targets.fpga.network.graph import AveragePool, Conv, Layer, MaxPool, Tensor, Window
+from tapeout.targets.fpga.network.requantize import reach, requantization
 
 from rtl import check
 from stages import assert_timed, case_of, frames

@@ -1,0 +1,1 @@
+"""What hardware designs are made of: stages, streams, memories, and what they take."""

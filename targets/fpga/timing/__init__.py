@@ -1,0 +1,1 @@
+"""When every beat of a design moves."""
