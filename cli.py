@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
 
-from . import render
+from . import render, render_profiles, render_quantized
 from .arguments import (
     AccuracyDrop,
     BundlePath,
@@ -108,7 +108,7 @@ def devices(
         if as_json:
             _write({"devices": [profile.to_json() for profile in found]})
         else:
-            render.devices(found)
+            render_profiles.devices(found)
 
 
 @devices_app.command("show")
@@ -121,7 +121,7 @@ def show_device(name: str, as_json: Json = False) -> None:
         if as_json:
             _write(profile.to_json())
         else:
-            render.profile(profile)
+            render_profiles.profile(profile)
 
 
 def _options(
@@ -299,9 +299,9 @@ def quantize_model(
         with render.progress() as progress:
             found = quantizer.quantize(model, output, options, force=force, progress=progress)
         if as_json:
-            _write(render.quantized_json(found))
+            _write(render_quantized.quantized_json(found))
         else:
-            render.quantized(found, report)
+            render_quantized.quantized(found, report)
 
 
 @app.command("export-hls")

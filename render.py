@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 from rich.text import Text
@@ -15,6 +14,7 @@ from . import render_engines, render_layers, render_placement
 from .budget import LINES, Budget, Usage, Verdict
 from .errors import Problem, TapeoutError
 from .lowering.dynamic.ranges import as_text
+from .render_quantized import kept
 from .tables import console as _console
 from .tables import table as _table
 from .units import format_bytes, format_seconds
@@ -25,10 +25,7 @@ if TYPE_CHECKING:
     from .attempt import Compiled
     from .bundle import Bundle, Manifest, ShapesRecord
     from .job import Job
-    from .lowering.quantization.report import Row
     from .planner import Candidate
-    from .profiles.schema import Profile, Sourced
-    from .quantizer import Quantized
     from .runner import Measured, Verified
     from .targets.base import Progress
     from .targets.fpga.hls.export import Report
@@ -74,79 +71,6 @@ def _problems(found: Sequence[Problem]) -> list[dict[str, str]]:
     return [{"where": item.where, "what": item.what, "fix": item.fix} for item in found]
 
 
-def devices(profiles: Sequence[Profile]) -> None:
-    """Show the catalogue."""
-    table = _table("NAME", "KIND", "DEVICE", "MEMORY", "FP32 PEAK", "RUNTIMES", right=["MEMORY"])
-    for item in profiles:
-        peak = item.peak("float32")
-        table.add_row(
-            item.name,
-            item.kind,
-            item.title,
-            format_bytes(item.main_memory.size.value),
-            f"{peak / 1e9:,.1f} Gop/s" if peak else "-",
-            ", ".join(runtime.name for runtime in item.runtimes),
-        )
-    _console().print(table)
-
-
-def profile(item: Profile) -> None:
-    """Show every field of one profile; each figure with its source."""
-    table = _table("FIELD", "VALUE", "SOURCE", "NOTE")
-    for name, value in _flat("", item):
-        table.add_row(name, *value)
-    _console().print(table)
-
-
-def _flat(path: str, value: Any) -> Iterator[tuple[str, tuple[str, str, str]]]:
-    """Walk a profile's fields; a figure is one row with its source and note."""
-    fields = type(value).model_fields if hasattr(type(value), "model_fields") else None
-    if fields is not None and {"value", "source", "note"} <= fields.keys():
-        yield path, _sourced(path, value)
-    elif fields is not None:
-        for name in fields:
-            yield from _flat(f"{path}.{name}" if path else name, getattr(value, name))
-    elif isinstance(value, dict):
-        for name, item in value.items():
-            yield from _flat(f"{path}.{name}", item)
-    elif isinstance(value, tuple) and any(hasattr(type(item), "model_fields") for item in value):
-        for index, item in enumerate(value):
-            yield from _flat(f"{path}[{getattr(item, 'name', index)}]", item)
-    elif value is not None and value != ():
-        yield path, (_plain(path, value), "", "")
-
-
-def _hertz(value: float) -> str:
-    return f"{value / 1e9:g} GHz" if value >= 1e9 else f"{value / 1e6:g} MHz"
-
-
-#: How the last part of a field's name says what its number is.
-_SHOWN: Final[dict[str, Callable[[float], str]]] = {
-    "size": format_bytes,
-    "memory": format_bytes,
-    "storage": format_bytes,
-    "latency": format_seconds,
-    "l1": format_bytes,
-    "l2": format_bytes,
-    "l3": format_bytes,
-    "clock": _hertz,
-    "frequency": _hertz,
-    "bandwidth": lambda value: f"{value / 1e9:g} GB/s",
-    "peak": lambda value: f"{value / 1e9:,.1f} Gop/s",
-}
-
-
-def _plain(path: str, value: Any) -> str:
-    show = _SHOWN.get(path.rpartition(".")[2])
-    if show is not None and isinstance(value, int | float):
-        return show(value)
-    return ", ".join(map(str, value)) if isinstance(value, tuple) else f"{value}"
-
-
-def _sourced(path: str, figure: Sourced[Any]) -> tuple[str, str, str]:
-    return _plain(path, figure.value), figure.source, figure.note
-
-
 def _usage(usage: Usage, verdict: Verdict) -> Table:
     table = _table("FIGURE", "USED", "KNOWN", "BUDGET", "", right=["USED", "BUDGET"])
     limits = {line.name: line for line in verdict.lines}
@@ -182,15 +106,6 @@ def _shapes(console: Console, shapes: ShapesRecord | None) -> None:
         console.print(f"sizes of {name}: multiples of {step}", soft_wrap=True)
 
 
-def _kept(
-    console: Console, in_float: Mapping[str, str], dense: Mapping[str, str] | None = None
-) -> None:
-    """Show which nodes stay as they are in a plan of fewer bits, or of sparse weights."""
-    for how, nodes in (("in float", in_float), ("dense", dense or {})):
-        for name, why in nodes.items():
-            console.print(f"{how}: node {name!r}: {why}", soft_wrap=True)
-
-
 def _not_tried(console: Console, problems: Sequence[Problem]) -> None:
     for problem in problems:
         console.print(f"not tried: {problem}", soft_wrap=True)
@@ -202,7 +117,7 @@ def check(job: Job, found: Sequence[Candidate], not_tried: Sequence[Problem]) ->
     for candidate in found:
         console.print(f"{job.file.file} fits {job.profile.name}: {candidate.plan}")
         console.print(_usage(candidate.usage, candidate.verdict))
-        _kept(console, candidate.in_float(), candidate.dense())
+        kept(console, candidate.in_float(), candidate.dense())
     for candidate in found:
         if (placement := candidate.placement(job.profile)) is not None:
             console.print(f"where the operators of {candidate.plan.precision} run:")
@@ -250,7 +165,7 @@ def compiled(result: Compiled) -> None:
     console.print(_usage(result.usage, result.verdict))
     _shapes(console, manifest.shapes)
     if (conversion := manifest.conversion) is not None:
-        _kept(console, conversion.kept, conversion.dense)
+        kept(console, conversion.kept, conversion.dense)
     render_placement.show_planned(console, manifest.report.get("placement"))
     render_layers.show_products(console, manifest.report.get("layers"))
     render_engines.told(console, manifest.report)
@@ -398,61 +313,3 @@ def exported(output: Path, found: Report) -> None:
     for name, op in found.host.items():
         console.print(f"{name}: {op} is left to the host")
     console.print(f"written to {output}", soft_wrap=True)
-
-
-def quantized(found: Quantized, table: bool) -> None:
-    """Show what was written, and with `table` what was done to each node."""
-    console = _console()
-    if table:
-        console.print(_nodes(found.rows))
-    _kept(console, found.kept, found.dense)
-    before, after = format_bytes(found.source_size), format_bytes(found.size)
-    console.print(f"{found.scheme}: constants {after}, in float {before} (exact)")
-    if found.sqnr is not None:
-        console.print(f"SQNR at the outputs: {found.sqnr:.2f} dB (measured, {found.samples} runs)")
-    if found.accuracy is not None:
-        console.print(f"top-1: {found.accuracy}, in float {found.source_accuracy} (measured)")
-    console.print(f"written to {found.output}", soft_wrap=True)
-
-
-def quantized_json(found: Quantized) -> dict[str, Any]:
-    """Return what was written, and what was done to each node, as JSON."""
-    sqnr = found.sqnr if found.sqnr is not None and math.isfinite(found.sqnr) else None
-    both = (("accuracy", found.accuracy), ("source_accuracy", found.source_accuracy))
-    return {
-        "output": str(found.output),
-        "scheme": found.scheme,
-        "passes": found.passes,
-        "size": {"value": found.size, "unit": "B", "known": "exact"},
-        "source_size": {"value": found.source_size, "unit": "B", "known": "exact"},
-        "sqnr": {"value": sqnr, "unit": "dB", "known": "measured", "samples": found.samples},
-        **{name: None if item is None else item.to_json() for name, item in both},
-        "kept": dict(found.kept),
-        "dense": dict(found.dense),
-        "nodes": [row.to_json() for row in found.rows],
-    }
-
-
-def _nodes(rows: Sequence[Row]) -> Table:
-    right = ["SEEN", "HELD", "SCALE", "ZERO", "WEIGHT SCALES", "SQNR"]
-    table = _table("NODE", "OPERATOR", "IN", *right, "NOTE", right=right)
-    for row in rows:
-        table.add_row(
-            row.node,
-            row.operator,
-            row.format,
-            _ends(row.seen),
-            _ends(row.held),
-            f"{row.scale:.4g}" if row.scale is not None else "",
-            f"{row.zero_point}" if row.zero_point is not None else "",
-            _ends(row.weights),
-            f"{row.sqnr:.1f} dB" if row.sqnr is not None else "",
-            row.why,
-        )
-    return table
-
-
-def _ends(pair: tuple[float, float] | None) -> str:
-    if pair is None:
-        return ""
-    return " .. ".join(f"{end:.4g}" for end in dict.fromkeys(pair))
