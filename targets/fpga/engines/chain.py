@@ -19,7 +19,7 @@ from .names import inputs_of, name_of, output_of
 
 #: Cycles from the last read of a product to the first of the next, besides the levels of the adder
 #: tree and the turns of a group.
-_GAP = 25
+_GAP = 26
 
 #: Bits of a word of the plan besides the two sizes: before, zero, low, high.
 _WIDTHS = (4, 8, 8, 8)

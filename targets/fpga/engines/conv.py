@@ -72,7 +72,7 @@ def stage(layer: Conv, folding: Folding, network: Network, memory: Memory) -> St
 
 def delay(pe: int, simd: int, lanes: int) -> int:
     """Return the cycles from a run's last read until its result is in the queue."""
-    return 20 + (simd - 1).bit_length() + pe // lanes
+    return 21 + (simd - 1).bit_length() + pe // lanes
 
 
 def _front(layer: Conv, folding: Folding, network: Network) -> windows.Front:

@@ -92,7 +92,7 @@ def mac(pe: int, simd: int, bits: int, total: int, *, shared: bool = True) -> Co
         left, width = (left + 1) // 2, width + 1
         tree += left * width
     logic = simd * (8 + bits) if bits <= 2 else 0  # products without a multiplier
-    products = simd * (8 + bits)
+    products = 2 * simd * (8 + bits)
     copies = (-(-pe // 4) if shared else pe) * simd * 8
     return Cost(
         0 if logic else pe * simd,

@@ -63,7 +63,7 @@ def stage(layer: Conv, folding: Folding, network: Network, memory: Memory) -> St
 
 def delay(pe: int, lanes: int) -> int:
     """Return the cycles from a run's last read until its result is in the queue."""
-    return 20 + pe // lanes
+    return 21 + pe // lanes
 
 
 def _weights(layer: Conv, pe: int) -> Rom:

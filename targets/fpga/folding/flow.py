@@ -29,7 +29,7 @@ from ..network.graph import (
 
 #: Cycles from an engine's last input to its first output beside the work itself: registers on the
 #: way through memory, multiplier, adder tree and requantization; without the latter, fewer.
-DEPTH, SHALLOW = 24, 8
+DEPTH, SHALLOW = 25, 8
 
 #: Frames after which what waits from one to the next no longer grows.
 _FRAMES = 3

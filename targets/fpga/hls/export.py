@@ -11,7 +11,6 @@ import dataclasses
 import json
 import math
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,13 +20,13 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
-from ....errors import ModelError, Problem, TapeoutError, UsageError, VerificationError
+from ....errors import ModelError, Problem, UsageError, VerificationError
 from ....lowering.canonical import canonical
 from ....lowering.matching import array_of, is_op, shape_of
 from ....lowering.quantization.sqnr import sqnr
 from ....lowering.reference import Reference
 from ...base import Progress
-from ...process import ending
+from ...tool import must
 from . import environment
 from .constraints import unsupported
 from .network import written
@@ -41,7 +40,6 @@ REPORT: Final = "tapeout.json"
 _NEAR: Final = 30.0
 
 _TIMEOUT: Final = 3600.0  # seconds; compiling a large network's C++ takes minutes
-_TAIL: Final = 20  # lines of what a failed process printed that are shown
 
 
 @dataclasses.dataclass(frozen=True)
@@ -203,24 +201,7 @@ def _largest(array: np.ndarray) -> float:
 def _convert(python: Path, work: Path) -> None:
     """Run hls4ml in a folder with a request, isolated from this process's modules."""
     command = [str(python), "-I", "-B", str(_CONVERTER)]
-    try:
-        done = subprocess.run(
-            command,
-            cwd=work,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            timeout=_TIMEOUT,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise TapeoutError(f"hls4ml did not finish in {_TIMEOUT:g} s") from error
-    if done.returncode != 0:
-        lines = done.stdout.splitlines()[-_TAIL:]
-        raise TapeoutError(
-            f"hls4ml {ending(done.returncode)}", [Problem("", line) for line in lines]
-        )
+    must("hls4ml", command, work, _TIMEOUT)
 
 
 def _nearness(

@@ -20,11 +20,11 @@
 //
 // Timing. With L = $clog2(SIMD), T = PE / RQ, w words in and g groups of a product: a group's reads
 // are in w cycles on end; the next group begins max(w, T) cycles after it began, in the last product
-// not before a slot is free (see credit.v); the first group of the next product L + T + 25 cycles
+// not before a slot is free (see credit.v); the first group of the next product L + T + 26 cycles
 // after the last read of this one; that of the first product, besides, two cycles after its frame's
 // last beat came in, and not before cycle 4. s_ready: from the cycle after the first product's last read until the last beat
 // of a frame is in. A group whose last read is in cycle n enters the queue at the end (fifo.v) in
-// cycle n + 23 + L + T.
+// cycle n + 24 + L + T.
 module chain #(
     parameter PE = 1,
     parameter SIMD = 1,
@@ -70,7 +70,7 @@ module chain #(
     output [PE*8-1:0] m_data
 );
     localparam TURNS = PE / RQ;
-    localparam GAP = $clog2(SIMD) + TURNS + 25;
+    localparam GAP = $clog2(SIMD) + TURNS + 26;
     localparam INPUT_BITS = INPUT_WORDS > 1 ? $clog2(INPUT_WORDS) : 1;
     localparam WORD_BITS = WORDS > 1 ? $clog2(WORDS) : 1;
     localparam AT_BITS = STEPS > 1 ? $clog2(STEPS) : 1;

@@ -11,7 +11,7 @@
 // RQ .. SCALE_DEPTH: see rescale.v.
 //
 // Timing: see window.v and fifo.v. A run whose last read is in cycle n enters the queue of SLOTS
-// beats at the end in cycle n + 20 + PE / RQ, and frees its slot when taken.
+// beats at the end in cycle n + 21 + PE / RQ, and frees its slot when taken.
 module depthwise #(
     parameter PE = 1,
     parameter HEIGHT = 4,

@@ -7,7 +7,7 @@
 // BIASES ..: the ROM (see rom.v) of the biases: one word of PE for each run.
 //
 // Timing: `valid`, `first` and `last` (of a run) come with the numbers, the weights one cycle later.
-// The last numbers of a run, of cycle n, give `sums` with `done` in cycle n + 6 + $clog2(SIMD).
+// The last numbers of a run, of cycle n, give `sums` with `done` in cycle n + 7 + $clog2(SIMD).
 module mac #(
     parameter PE = 1,
     parameter SIMD = 1,
@@ -40,11 +40,11 @@ module mac #(
     wire [COPIES*NUMBERS*8-1:0] near;
     copies #(.WIDTH(NUMBERS * 8), .COPIES(COPIES)) spread (.clk(clk), .in(x), .out(near));
 
-    // ---- What is known of the numbers, for as long as they take to the first sum: LEVELS cycles in the
-    // adder tree, one each in the copies and behind the multipliers, three in these. The bias is
-    // addressed three cycles before.
+    // ---- What is known of the numbers, for as long as they take to the first sum: one cycle in the
+    // copies, three in the multipliers, two behind them, LEVELS in the adder tree. The bias is addressed
+    // three cycles before.
     wire y_valid, y_first, y_last;
-    delay #(.WIDTH(3), .CYCLES(LEVELS + 2)) early (
+    delay #(.WIDTH(3), .CYCLES(LEVELS + 3)) early (
         .clk(clk), .rst(rst), .in({valid, first, last}), .out({y_valid, y_first, y_last})
     );
     wire s_is, s_first, s_last;
@@ -70,14 +70,19 @@ module mac #(
         .data(bias)
     );
 
-    // ---- Products, in a register on their way to the adders; their sums, and the sums of these.
+    // ---- Products, in two registers on their way to the adders: multipliers stand in rows as wide as
+    // the device. Their sums, and the sums of these.
     genvar pe, lane;
     generate
         for (pe = 0; pe < PE; pe = pe + 1) begin : channels
             localparam OWN = SHARED ? pe / NEAR * SIMD : pe * SIMD;
-            reg [SIMD*PRODUCT_BITS-1:0] products;
+            wire [SIMD*PRODUCT_BITS-1:0] products;
+            reg [SIMD*PRODUCT_BITS-1:0] halfway, near_adders;
+            always @(posedge clk) begin
+                halfway <= products;
+                near_adders <= halfway;
+            end
             for (lane = 0; lane < SIMD; lane = lane + 1) begin : lanes
-                wire signed [PRODUCT_BITS-1:0] product;
                 mul #(
                     .A_BITS(8),
                     .B_BITS(WEIGHT_BITS),
@@ -86,9 +91,8 @@ module mac #(
                     .clk(clk),
                     .a(near[(OWN+lane)*8+:8]),
                     .b(w[(pe*SIMD+lane)*WEIGHT_BITS+:WEIGHT_BITS]),
-                    .p(product)
+                    .p(products[lane*PRODUCT_BITS+:PRODUCT_BITS])
                 );
-                always @(posedge clk) products[lane*PRODUCT_BITS+:PRODUCT_BITS] <= product;
             end
             wire signed [PRODUCT_BITS+LEVELS-1:0] partial;
             tree #(
@@ -96,7 +100,7 @@ module mac #(
                 .BITS(PRODUCT_BITS)
             ) tree (
                 .clk(clk),
-                .numbers(products),
+                .numbers(near_adders),
                 .sum(partial)
             );
             wire signed [SUM_BITS-1:0] start = bias[pe*SUM_BITS+:SUM_BITS];

@@ -20,7 +20,6 @@ import functools
 import hashlib
 import os
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -28,8 +27,8 @@ from typing import Final
 
 import numpy as np
 
-from ....errors import MissingToolError, Problem, TapeoutError
-from ...process import ending
+from ....errors import MissingToolError, Problem
+from ...tool import call, failed, must
 
 HERE: Final = Path(__file__).resolve().parent
 
@@ -37,7 +36,7 @@ _TOOLS: Final = {"verilator": "verilator", "g++": "g++"}  # what is called -> De
 _LIBRARY: Final = ("verilated.cpp", "verilated_threads.cpp")
 _STUCK: Final = 3  # the program's exit codes
 _BROKEN: Final = 4
-_TAIL: Final = 20  # lines of what a failed command printed that are shown
+_TIMEOUT: Final = 1800.0  # seconds, of one command
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,9 +168,11 @@ class Simulator:
                 for port in self.ports
             ]
             command = [str(self.program), scratch, str(stalls.seed), str(patience)]
-            done = _call([*command, *map(str, counts)], self.program.parent, timeout)
+            done = call(
+                "the simulation", [*command, *map(str, counts)], self.program.parent, timeout
+            )
             if done.returncode not in (0, _STUCK, _BROKEN):
-                raise _failed("the simulation", done)
+                raise failed("the simulation", done)
             traces = {
                 port.name: _read(folder, index, port) for index, port in enumerate(self.ports)
             }
@@ -216,11 +217,11 @@ def build(
     # Widths: what is wider than its place is cut, as Verilog says and the tests of each module see.
     command += ["-O3", "--x-assign", "unique", "--x-initial", "unique", "-Wno-WIDTH"]
     command += ["-y", str(library)] if library else []
-    _must([*command, *verilog], folder, "verilator")
+    must("verilator", [*command, *verilog], folder, _TIMEOUT)
     (folder / "ports.h").write_text(_port_table(ports), encoding="ascii")
     (folder / "all.cpp").write_text(_one_unit(folder), encoding="utf-8")
     compiler = [*_compiler(_include()), "-O1", "-I.", "-Imodel", "all.cpp"]
-    _must([*compiler, str(_runtime()), "-o", "simulation"], folder, "g++")
+    must("g++", [*compiler, str(_runtime()), "-o", "simulation"], folder, _TIMEOUT)
     return Simulator(folder / "simulation", tuple(ports))
 
 
@@ -248,7 +249,7 @@ def require() -> None:
 def version() -> str:
     """Return what Verilator says of its version; raises MissingToolError if there is none."""
     require()
-    return _must(["verilator", "--version"], HERE, "verilator").stdout.strip()
+    return must("verilator", ["verilator", "--version"], HERE, _TIMEOUT).strip()
 
 
 def _port_table(ports: Sequence[Port]) -> str:
@@ -270,7 +271,7 @@ def _compiler(include: Path) -> list[str]:
 
 @functools.cache
 def _include() -> Path:
-    root = _must(["verilator", "--getenv", "VERILATOR_ROOT"], HERE, "verilator").stdout.strip()
+    root = must("verilator", ["verilator", "--getenv", "VERILATOR_ROOT"], HERE, _TIMEOUT).strip()
     return Path(root) / "include"
 
 
@@ -280,7 +281,7 @@ def _runtime() -> Path:
 
     It takes as long as a whole small design does.
     """
-    compiler = _must(["g++", "--version"], HERE, "g++").stdout
+    compiler = must("g++", ["g++", "--version"], HERE, _TIMEOUT)
     digest = hashlib.sha256(f"{version()}\n{compiler}".encode()).hexdigest()[:16]
     base = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
     library = base / "tapeout" / "verilator" / digest / "verilated.o"
@@ -291,37 +292,7 @@ def _runtime() -> Path:
             made = Path(scratch) / "verilated.o"
             source = made.with_suffix(".cpp")
             source.write_text("".join(f"#include <{name}>\n" for name in _LIBRARY), "ascii")
-            _must([*_compiler(include), "-O2", "-c", str(source), "-o", str(made)], HERE, "g++")
+            command = [*_compiler(include), "-O2", "-c", str(source), "-o", str(made)]
+            must("g++", command, HERE, _TIMEOUT)
             made.replace(library)
     return library
-
-
-def _call(command: Sequence[str], folder: Path, timeout: float) -> subprocess.CompletedProcess[str]:
-    try:
-        return subprocess.run(
-            command,
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            timeout=timeout,
-        )
-    except subprocess.TimeoutExpired as error:
-        name = Path(command[0]).name
-        raise TapeoutError(f"{name} did not finish in {timeout:g} s") from error
-
-
-def _must(
-    command: Sequence[str], folder: Path, what: str, timeout: float = 1800.0
-) -> subprocess.CompletedProcess[str]:
-    done = _call(command, folder, timeout)
-    if done.returncode != 0:
-        raise _failed(what, done)
-    return done
-
-
-def _failed(what: str, done: subprocess.CompletedProcess[str]) -> TapeoutError:
-    lines = done.stdout.splitlines()[:_TAIL]
-    return TapeoutError(f"{what} {ending(done.returncode)}", [Problem("", line) for line in lines])
