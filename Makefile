@@ -10,7 +10,7 @@ BIN    := $(VENV)/bin
 TOOLS  := g++ file qemu-aarch64-static verilator
 APT    := g++ file qemu-user-static verilator
 
-.PHONY: demo test bitstreams lint bench clean system
+.PHONY: demo test bitstreams layouts lint bench clean system
 
 demo: $(VENV)/.demo
 	$(BIN)/tapeout compile examples/digits_cnn.onnx --device host \
@@ -22,11 +22,14 @@ demo: $(VENV)/.demo
 test: system $(VENV)/.test
 	$(BIN)/python -m tapeout.targets.tvm.root
 	$(BIN)/python tests/tflite_root.py
-	$(BIN)/pytest -n $(JOBS) -m 'not bitstream'
+	$(BIN)/pytest -n $(JOBS) -m 'not bitstream and not layout'
 
-# Synthesis, place and route take minutes for each design.
+# Synthesis, place and route take minutes for each design, a quarter of an hour for the largest.
 bitstreams: system $(VENV)/.test
-	$(BIN)/pytest -n $(JOBS) -m bitstream
+	$(BIN)/pytest -n $(JOBS) --dist worksteal -m bitstream tests/targets/fpga
+
+layouts: system $(VENV)/.test
+	$(BIN)/pytest -n $(JOBS) -m layout tests/targets/fpga
 
 lint: $(VENV)/.test
 	$(BIN)/ruff format --check .

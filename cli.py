@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -420,6 +421,12 @@ def explain(bundle: BundlePath, as_json: Json = False) -> None:
                 render.explained(loaded)
 
 
+def _ended(number: int, _frame: object) -> None:
+    raise SystemExit(128 + number)
+
+
 def main() -> None:
     """Run the command line; the exit code is that of the error's class."""
+    # A job that is called off stops the tools it has started, and removes its scratch folders.
+    signal.signal(signal.SIGTERM, _ended)
     app()

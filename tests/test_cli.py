@@ -302,3 +302,23 @@ def test_a_bomb(tmp_path: Path) -> None:
     ]
     done = tapeout("check", saved(tmp_path / "x.onnx", nodes, x=[2]), "--device", "host")
     assert_refused(done, 3, "bomb")
+
+
+def test_a_job_that_is_called_off_cleans_up() -> None:
+    code = (
+        "import time, tapeout.cli as cli\n"
+        "@cli.app.command()\n"
+        "def wait():\n"
+        "    print('ready', flush=True)\n"
+        "    try: time.sleep(60)\n"
+        "    finally: print('left', flush=True)\n"
+        "cli.main()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, "wait"], stdout=subprocess.PIPE, text=True
+    ) as job:
+        assert job.stdout is not None
+        assert job.stdout.readline() == "ready\n"
+        job.terminate()
+        assert job.stdout.read() == "left\n"
+    assert job.returncode == 143

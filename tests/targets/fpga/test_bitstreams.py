@@ -29,7 +29,20 @@ import support
 DEVICE = "ulx3s-85f"
 
 #: Seconds from the first number in to the last one out that each network must keep to.
-LATENCIES = {"digits_cnn": 0.2e-3}
+LATENCIES = {
+    "digits_cnn": 0.2e-3,
+    "ad_autoencoder": 40e-6,
+    "kws_dscnn": 0.45e-3,
+    "resnet8_cifar10": 2e-3,
+}
+
+#: Those whose place and route takes a quarter of an hour or more.
+LARGE = {"kws_dscnn", "resnet8_cifar10"}
+
+NETWORKS = [
+    pytest.param(name, marks=pytest.mark.layout if name in LARGE else pytest.mark.bitstream)
+    for name in LATENCIES
+]
 
 
 def job_of(
@@ -47,8 +60,7 @@ def execute(bundle: Bundle, feeds: dict[str, np.ndarray]) -> dict[str, np.ndarra
     return target_for("fpga").execute(bundle.directory, profile, feeds).outputs
 
 
-@pytest.mark.bitstream
-@pytest.mark.parametrize("name", LATENCIES)
+@pytest.mark.parametrize("name", NETWORKS)
 def test_a_network_becomes_a_bitstream(name: str, tmp_path: Path) -> None:
     job = job_of(name, tmp_path, latency=LATENCIES[name])
     [candidate] = plan(job)
