@@ -78,6 +78,7 @@ def test_a_plan_for_ecp5():
     assert [" ".join(step.arguments) for step in made.steps[1:]] == [
         "--25k --package CSFBGA285 --speed 8 --json netlist.json --lpf top.lpf"
         " --textcfg top.config --report timing.json --seed 7 --router router2"
+        " --placer-heap-timingweight 40"
         " --timing-allow-fail --log place.log --quiet",
         "--compress --input top.config --bit top.bit",
     ]
