@@ -19,9 +19,11 @@ import numpy as np
 import onnx
 
 from tapeout.budget import Budget
+from tapeout.bundle import Bundle
 from tapeout.compiler import Options, build, prepare
 from tapeout.errors import BudgetError
 from tapeout.profiles import catalog
+from tapeout.units import format_seconds
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT / "tests"))  # where the networks and their samples are named
@@ -32,12 +34,14 @@ HEADER: Final = """# Networks on an FPGA
 
 `python benchmarks/fpga.py --device {device}`: {title}, at {clock:g} MHz.
 
+- asked: the latency budget; the smallest folding that keeps it is taken, without one the fastest
 - samples: of real data that came out of the simulated Verilog bit for bit, under random stalls
 - LUT, FF, mult, BRAM: of the whole board's design, links and all, after place and route (exact);
   in brackets what the folding was chosen by: the core's own, exact but for LUT and FF
 - fmax: of nextpnr; the design runs at the clock above, which it must reach
 - latency: first number in to last one out; interval: one frame to the next; both are cycles that
   the simulator confirmed, at the clock
+- a line without fmax ends at its proven Verilog (`--plan flow=rtl`): it was not placed
 
 {table}
 
@@ -48,7 +52,7 @@ networks of the closed division, in int8, quantized after training.
 """
 
 COLUMNS: Final = (
-    "network", "samples", "LUT", "FF", "mult", "BRAM", "fmax MHz", "latency", "interval",
+    "network", "asked", "samples", "LUT", "FF", "mult", "BRAM", "fmax MHz", "latency", "interval",
     "frames/s", "bitstream KiB",
 )  # fmt: skip
 
@@ -60,31 +64,39 @@ def rows(name: str, device: str) -> Iterator[str]:
     with tempfile.TemporaryDirectory() as scratch:
         data = Path(scratch) / "samples.npz"
         np.savez(data, **{entry.name: support.real_inputs(name, 24)})
-        options = Options("int8", "fpga", calibration=str(data))
-        job = prepare(path, device, Budget(), options, lambda line: print(f"  {line}", flush=True))
+        latency = support.FPGA_LATENCIES.get(name)
+        options = Options("int8", "fpga", calibration=str(data), plan=_plan(latency))
+        budget = Budget(latency=latency)
+        job = prepare(path, device, budget, options, lambda line: print(f"  {line}", flush=True))
         try:
             bundle = build(job, Path(scratch) / "bundle").bundle
         except BudgetError as error:
             reasons = "; ".join(str(problem) for problem in error.problems[-1:])
             yield f"| {name} | {error.summary}: {reasons} |{'|' * (len(COLUMNS) - 2)}"
             return
-        size = bundle.engine.stat().st_size
-        yield f"| {name} | {' | '.join(cells(bundle.manifest.report, job.profile, size))} |"
+        asked = "-" if latency is None else format_seconds(latency)
+        yield f"| {name} | {asked} | {' | '.join(cells(bundle, job.profile))} |"
 
 
-def cells(report: dict[str, Any], profile: Any, size: int) -> Iterator[str]:
+def _plan(latency: float | None) -> dict[str, str]:
+    """Return the options of a plan: only what has a budget is placed."""
+    return {"flow": "rtl"} if latency is None else {}
+
+
+def cells(bundle: Bundle, profile: Any) -> Iterator[str]:
     """Yield what is told of one design."""
-    proof, made = report["proof"], report["implementation"]
+    report = bundle.manifest.report
+    proof, made = report["proof"], report.get("implementation")
     clock = profile.fpga.clock.value
     yield str(proof["samples"])
     for figure in ("luts", "flip_flops", "multipliers", "blocks"):
         chosen = sum(row[figure] for row in report["engines"])
-        yield f"{made['cost'][figure]:,} ({chosen:,})"
-    yield f"{made['hertz'] / 1e6:.1f}"
+        yield f"({chosen:,})" if made is None else f"{made['cost'][figure]:,} ({chosen:,})"
+    yield "-" if made is None else f"{made['hertz'] / 1e6:.1f}"
     yield f"{proof['latency'] / clock * 1e6:,.1f} us"
     yield f"{proof['interval'] / clock * 1e6:,.1f} us"
     yield f"{clock / proof['interval']:,.0f}"
-    yield f"{size / 1024:.0f}"
+    yield "-" if made is None else f"{bundle.engine.stat().st_size / 1024:.0f}"
 
 
 def main() -> None:

@@ -16,6 +16,15 @@ ROOT = Path(__file__).resolve().parents[1]
 MODELS = ROOT.parent / "shared" / "models"
 NAMES = ("digits_cnn", "resnet8_cifar10", "kws_dscnn", "ad_autoencoder", "vww_mobilenet")
 
+#: Seconds from the first number of a frame in to its last one out that designs for FPGAs keep to;
+#: vww_mobilenet's is placed by no test.
+FPGA_LATENCIES = {
+    "digits_cnn": 0.2e-3,
+    "ad_autoencoder": 40e-6,
+    "kws_dscnn": 0.45e-3,
+    "resnet8_cifar10": 2e-3,
+}
+
 
 def real_inputs(name: str, count: int = 16) -> np.ndarray:
     """Return the first `count` samples of the real data that go with a model, float32.

@@ -28,20 +28,12 @@ import support
 
 DEVICE = "ulx3s-85f"
 
-#: Seconds from the first number in to the last one out that each network must keep to.
-LATENCIES = {
-    "digits_cnn": 0.2e-3,
-    "ad_autoencoder": 40e-6,
-    "kws_dscnn": 0.45e-3,
-    "resnet8_cifar10": 2e-3,
-}
-
 #: Those whose place and route takes a quarter of an hour or more.
 LARGE = {"kws_dscnn", "resnet8_cifar10"}
 
 NETWORKS = [
     pytest.param(name, marks=pytest.mark.layout if name in LARGE else pytest.mark.bitstream)
-    for name in LATENCIES
+    for name in support.FPGA_LATENCIES
 ]
 
 
@@ -62,7 +54,7 @@ def execute(bundle: Bundle, feeds: dict[str, np.ndarray]) -> dict[str, np.ndarra
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_network_becomes_a_bitstream(name: str, tmp_path: Path) -> None:
-    job = job_of(name, tmp_path, latency=LATENCIES[name])
+    job = job_of(name, tmp_path, latency=support.FPGA_LATENCIES[name])
     [candidate] = plan(job)
     bundle = build(job, tmp_path / "bundle").bundle
     manifest = bundle.manifest
@@ -76,7 +68,7 @@ def test_a_network_becomes_a_bitstream(name: str, tmp_path: Path) -> None:
     latency = proof["latency"] / fpga.clock.value
     assert candidate.usage.latency is not None
     assert latency == candidate.usage.latency.value
-    assert max(latency, proof["interval"] / fpga.clock.value) < LATENCIES[name]
+    assert max(latency, proof["interval"] / fpga.clock.value) < support.FPGA_LATENCIES[name]
 
     # As placed: at the clock, within the device, and as many blocks and multipliers as predicted.
     made = report["implementation"]
