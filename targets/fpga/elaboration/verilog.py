@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -21,11 +21,18 @@ VECTORS: Final = frozenset({"concat"})
 #: Where the modules of the engines are.
 RTL: Final = Path(__file__).resolve().parents[1] / "rtl"
 
-#: Modules whose inputs are one port, the first stream in the lowest bits.
-_PACKED: Final = ("concat",)
-
 _INSTANCE = re.compile(r"^\s*(\w+)\s+(?:#\s*\(|\w+\s*\()", re.MULTILINE)
 _COMMENT = re.compile(r"//[^\n]*")
+
+
+#: Cycles after a reset before beats of a core may move.
+LEAD: Final = 1
+
+#: Each stage has a register of its own for the reset: one alone would have to reach them all.
+_RESETS: Final = """\
+    wire [{0}-1:0] resets;
+    copies #(.WIDTH(1), .COPIES({0})) spread (.clk(clk), .in(rst), .out(resets));
+"""
 
 
 def sources(design: Design) -> dict[str, str]:
@@ -35,7 +42,7 @@ def sources(design: Design) -> dict[str, str]:
     """
     return {
         f"{CORE}.v": core(design),
-        **modules(stage.module for stage in design.stages),
+        **modules(["copies", *(stage.module for stage in design.stages)]),
         **contents(design),
     }
 
@@ -47,9 +54,11 @@ def core(design: Design) -> str:
     source, sink = design.streams[design.input], design.streams[design.output]
     parts = [
         f"// {CORE}: one frame is {source.beats} beats in, {sink.beats} out.\n"
+        "// Beats may move from the second cycle after a reset on, which lasts two or more.\n"
         f"module {CORE} (\n    input wire clk,\n    input wire rst,\n"
         f"{_ports(source, 'input', 'output')},\n{_ports(sink, 'output', 'input')}\n);\n",
         "".join(map(_wires, inner)),
+        _RESETS.format(len(design.stages)),
         *_instances(design),
         "endmodule\n",
     ]
@@ -72,10 +81,10 @@ def _wires(stream: Stream) -> str:
 def _instances(design: Design) -> Iterator[str]:
     """Yield each stage's instance, under the name of the layer where a new one begins."""
     layer = None
-    for stage in design.stages:
+    for number, stage in enumerate(design.stages):
         heading = "" if stage.layer == layer else f"    // {_printable(stage.layer)}\n"
         layer = stage.layer
-        yield heading + _instance(stage)
+        yield heading + _instance(stage, f"resets[{number}]")
 
 
 def _printable(name: str) -> str:
@@ -83,14 +92,14 @@ def _printable(name: str) -> str:
     return name.encode("unicode_escape").decode("ascii")
 
 
-def _instance(stage: Stage) -> str:
+def _instance(stage: Stage, reset: str) -> str:
     values = {**stage.parameters, **{name: _file(stage, name) for name in stage.roms}}
     parameters = [f".{name}({_literal(value)})" for name, value in values.items()]
-    connections = [".clk(clk)", ".rst(rst)"]
+    connections = [".clk(clk)", f".rst({reset})"]
     for side, streams in (("s", stage.inputs), ("m", stage.outputs)):
         for part in ("valid", "ready", "data"):
             names = [f"{stream}_{part}" for stream in streams]
-            if stage.module in _PACKED and side == "s":
+            if stage.module in VECTORS and side == "s":
                 connections.append(f".{side}_{part}({{{', '.join(reversed(names))}}})")
             else:
                 ports = [side] if len(names) == 1 else [f"{side}{i}" for i in range(len(names))]
@@ -101,18 +110,6 @@ def _instance(stage: Stage) -> str:
         f"    {stage.module} #(\n{_list(parameters)}    ) {stage.name} (\n"
         f"{_list(connections)}    );\n"
     )
-
-
-def _connections(side: str, streams: Sequence[str], is_vector: bool) -> Iterator[str]:
-    """Yield what is connected to the ports of a module's inputs or outputs."""
-    for part in ("valid", "ready", "data"):
-        ends = [f"{stream}_{part}" for stream in streams]
-        if is_vector and len(ends) > 1:
-            yield f".{side}_{part}({{{', '.join(reversed(ends))}}})"
-        elif len(ends) > 1:
-            yield from (f".{side}{index}_{part}({end})" for index, end in enumerate(ends))
-        else:
-            yield f".{side}_{part}({ends[0]})"
 
 
 def _list(items: Iterable[str]) -> str:

@@ -122,7 +122,7 @@ class Bench {
   void restart() {
     moved_.assign(groups_, 0);
     top_.rst = 1;
-    for (int cycle = 0; cycle < kReset; ++cycle) {
+    for (int cycle = 0; cycle < kReset + kLead; ++cycle) {
       for (End& end : ends_) {
         end.taken.clear();
         end.cycles.clear();
@@ -131,8 +131,8 @@ class Bench {
       }
       top_.eval();
       edge();
+      if (cycle == kReset - 1) top_.rst = 0;
     }
-    top_.rst = 0;
   }
 
   std::vector<bool> unfinished() const {

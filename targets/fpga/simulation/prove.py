@@ -76,7 +76,7 @@ def build(design: Design, folder: Path) -> Simulator:
         for name in (design.input, design.output)
         for stream in (design.streams[name],)
     ]
-    return verilator.build(verilog.CORE, ports, verilog.sources(design), folder)
+    return verilator.build(verilog.CORE, ports, verilog.sources(design), folder, lead=verilog.LEAD)
 
 
 def run(

@@ -8,9 +8,9 @@ random or never, and watch that the streams keep to their rules:
 - valid, ready and data of the module follow from registers alone, not from what the other side
   does in the same cycle (a module may be allowed to break this).
 
-A run starts with a reset of four cycles; cycle 0 is the first one after it. Where it stalls, a
-piece of a run and its reset come before: nothing may be left over from a frame cut short. What
-Verilog leaves undefined at the start is random, and differs from seed to seed.
+A run starts with a reset of four cycles; cycle 0 is the first one after it and the lead. Where it
+stalls, a piece of a run and its reset come before: nothing may be left over from a frame cut short.
+What Verilog leaves undefined at the start is random, and differs from seed to seed.
 """
 
 from __future__ import annotations
@@ -196,6 +196,7 @@ def build(
     folder: Path,
     *,
     library: Path | None = None,
+    lead: int = 0,
 ) -> Simulator:
     """Compile a top module to a program.
 
@@ -204,6 +205,7 @@ def build(
         sources: file name -> text: Verilog (``.v``), and what `$readmemh` reads.
         folder: an empty one, where all of it stays as long as the simulator is used.
         library: where modules that the sources do not define are looked for.
+        lead: cycles after a reset before beats may move; cycle 0 is the first one after them.
 
     Raises:
         MissingToolError: Verilator or the C++ compiler is not installed.
@@ -218,7 +220,7 @@ def build(
     command += ["-O3", "--x-assign", "unique", "--x-initial", "unique", "-Wno-WIDTH"]
     command += ["-y", str(library)] if library else []
     must("verilator", [*command, *verilog], folder, _TIMEOUT)
-    (folder / "ports.h").write_text(_port_table(ports), encoding="ascii")
+    (folder / "ports.h").write_text(_port_table(ports, lead), encoding="ascii")
     (folder / "all.cpp").write_text(_one_unit(folder), encoding="utf-8")
     compiler = [*_compiler(_include()), "-O1", "-I.", "-Imodel", "all.cpp"]
     must("g++", [*compiler, str(_runtime()), "-o", "simulation"], folder, _TIMEOUT)
@@ -252,8 +254,8 @@ def version() -> str:
     return must("verilator", ["verilator", "--version"], HERE, _TIMEOUT).strip()
 
 
-def _port_table(ports: Sequence[Port]) -> str:
-    """Return the C++ header that says where the model's ports are."""
+def _port_table(ports: Sequence[Port], lead: int) -> str:
+    """Return the C++ header that says where the model's ports are, and when they may be used."""
     lines = [
         f'    {{"{port.name}", {str(port.is_input).lower()}, {port.group}, '
         f"{str(port.is_registered).lower()}, {port.bytes}, &top.{port.name}_valid, "
@@ -261,6 +263,7 @@ def _port_table(ports: Sequence[Port]) -> str:
         for port in ports
     ]
     return (
+        f"constexpr int kLead = {lead};  // cycles\n"
         f"static std::vector<Port> ports_of(Vtop& top) {{\n  return {{\n{''.join(lines)}  }};\n}}\n"
     )
 

@@ -30,6 +30,7 @@ def test_the_core_is_one_instance_after_another() -> None:
         verilog.core(small(FILE="a_b"))
         == """\
 // core: one frame is 3 beats in, 3 out.
+// Beats may move from the second cycle after a reset on, which lasts two or more.
 module core (
     input wire clk,
     input wire rst,
@@ -46,12 +47,15 @@ module core (
     wire b_valid, b_ready;
     wire [15:0] b_data;
 
+    wire [2-1:0] resets;
+    copies #(.WIDTH(1), .COPIES(2)) spread (.clk(clk), .in(rst), .out(resets));
+
     // first
     tee #(
         .WIDTH(16)
     ) copy (
         .clk(clk),
-        .rst(rst),
+        .rst(resets[0]),
         .s_valid(s_valid),
         .s_ready(s_ready),
         .s_data(s_data),
@@ -68,7 +72,7 @@ module core (
         .FILE("a_b")
     ) sum (
         .clk(clk),
-        .rst(rst),
+        .rst(resets[1]),
         .s0_valid(a_valid),
         .s1_valid(b_valid),
         .s0_ready(a_ready),

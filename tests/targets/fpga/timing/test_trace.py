@@ -96,7 +96,8 @@ def run(cores: dict[str, Core], tmp_path_factory: pytest.TempPathFactory) -> Run
             else:
                 outputs[port] = FRAMES * stream.beats
     sources["top.v"] = top(ports)
-    simulator = verilator.build("top", ports, sources, tmp_path_factory.mktemp("cores"))
+    folder = tmp_path_factory.mktemp("cores")
+    simulator = verilator.build("top", ports, sources, folder, lead=verilog.LEAD)
     return simulator.run(inputs, outputs)
 
 
