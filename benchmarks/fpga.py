@@ -37,7 +37,8 @@ HEADER: Final = """# Networks on an FPGA
 - asked: the latency budget; the smallest folding that keeps it is taken, without one the fastest
 - samples: of real data that came out of the simulated Verilog bit for bit, under random stalls
 - LUT, FF, mult, BRAM: of the whole board's design, links and all, after place and route (exact);
-  in brackets what the folding was chosen by: the core's own, exact but for LUT and FF
+  in brackets what the folding was chosen by: the core's own, exact but for LUT and FF, which are
+  those of synthesis within 15 % (a tenth more LUTs are the ends of carry chains, added in placing)
 - fmax: of nextpnr; the design runs at the clock above, which it must reach
 - latency: first number in to last one out; interval: one frame to the next; both are cycles that
   the simulator confirmed, at the clock

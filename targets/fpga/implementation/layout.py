@@ -100,12 +100,14 @@ class Layout:
     """A placed and routed design.
 
     Attributes:
-        cost: exact.
+        cost: exact; the ends of carry chains take tables, too.
+        netlist: what synthesis alone had made of it, which is what `inventory` estimates.
         hertz: the highest clock at which every path is in time.
         path: the longest one.
     """
 
     cost: Cost
+    netlist: Cost
     hertz: float
     path: Path
 
@@ -135,7 +137,8 @@ def placed(content: bytes, family: Family, netlist: Cost, design: Design) -> Lay
         figure: getattr(netlist, figure) if place is None else used.get(place, 0)
         for figure, place in _PLACES[family].items()
     }
-    return Layout(Cost(**figures), float(found["achieved"]) * 1e6, _path(longest["path"], design))
+    hertz = float(found["achieved"]) * 1e6
+    return Layout(Cost(**figures), netlist, hertz, _path(longest["path"], design))
 
 
 def _margin(entry: Mapping[str, float]) -> float:

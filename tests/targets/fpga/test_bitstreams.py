@@ -77,9 +77,10 @@ def test_a_network_becomes_a_bitstream(name: str, tmp_path: Path) -> None:
     folding = str(dict(candidate.plan.options)["folding"])
     solution = designed_as(model.network, folding, device(fpga))
     expected = solution.point.cost + system.cost(solution.design, MEMORIES[fpga.family])
-    taken = made["cost"]
+    taken, netlist = made["cost"], made["netlist"]
     assert (taken["multipliers"], taken["blocks"]) == (expected.multipliers, expected.blocks)
-    assert abs(expected.luts / taken["luts"] - 1) < 0.15
+    assert abs(expected.luts / netlist["luts"] - 1) < 0.15
+    assert abs(expected.flip_flops / netlist["flip_flops"] - 1) < 0.15
     assert taken["luts"] <= fpga.luts.value
     assert bundle.engine.stat().st_size == manifest.usage["storage"]["value"]
 
