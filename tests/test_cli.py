@@ -309,8 +309,9 @@ def test_a_job_that_is_called_off_cleans_up() -> None:
         "import time, tapeout.cli as cli\n"
         "@cli.app.command()\n"
         "def wait():\n"
-        "    print('ready', flush=True)\n"
-        "    try: time.sleep(60)\n"
+        "    try:\n"
+        "        print('ready', flush=True)\n"
+        "        time.sleep(60)\n"
         "    finally: print('left', flush=True)\n"
         "cli.main()\n"
     )
