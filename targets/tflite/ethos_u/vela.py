@@ -10,7 +10,6 @@ import csv
 import dataclasses
 import functools
 import re
-import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -20,6 +19,7 @@ from typing import Final, Literal, NoReturn
 from ....errors import ModelError, Problem, ProfileError, TapeoutError
 from ....profiles.schema import EthosU
 from ...process import ending
+from ...tool import call
 
 PACKAGE: Final = "ethos-u-vela"
 
@@ -108,23 +108,10 @@ def _run(folder: Path, arguments: list[str]) -> str:
     """Run Vela on ``model.tflite`` of a folder; return what it printed."""
     # Isolated: no variable, no user's site, no module of the folder.
     command = [sys.executable, "-I", "-B", "-m", "ethosu.vela", "model.tflite", "--output-dir", "."]
-    try:
-        done = subprocess.run(
-            [*command, *arguments],
-            cwd=folder,
-            env={"LC_ALL": "C.UTF-8"},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=TIMEOUT,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise TapeoutError(f"Vela did not finish in {TIMEOUT:g} s") from error
-    log = done.stdout.decode(errors="replace")
+    done = call("Vela", [*command, *arguments], folder, TIMEOUT, {"LC_ALL": "C.UTF-8"})
     if done.returncode != 0:
-        _fail(done.returncode, log)
-    return log
+        _fail(done.returncode, done.stdout)
+    return done.stdout
 
 
 def _fail(code: int, log: str) -> NoReturn:
