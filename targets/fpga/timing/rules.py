@@ -106,17 +106,21 @@ def lookup(stage: Stage, inputs: Sequence[Wire], outputs: Sequence[Wire]) -> tup
 
 def _copy(source: Wire, sinks: Sequence[Wire]) -> Process:
     """Hold a beat until each sink has taken it."""
+    arrived, offers = source.moves, [sink.offer for sink in sinks]
+    all_taken = [sink.moves for sink in sinks]
     edge = beat = 0
     while True:
         source.ready(edge)
-        while len(source.moves) <= beat:
-            yield source.moves, beat
-        for sink in sinks:
-            sink.offer(source.moves[beat] + 1)
-        for sink in sinks:
-            while len(sink.moves) <= beat:
-                yield sink.moves, beat
-        edge = max(sink.moves[beat] for sink in sinks)
+        while len(arrived) <= beat:
+            yield arrived, beat
+        edge = arrived[beat] + 1
+        for offer in offers:
+            offer(edge)
+        for taken in all_taken:
+            while len(taken) <= beat:
+                yield taken, beat
+            if taken[beat] > edge:
+                edge = taken[beat]
         beat += 1
 
 

@@ -16,10 +16,7 @@ import dataclasses
 
 from ....errors import ModelError, Problem
 from ..hardware.design import Design, Stage
-from .trace import trace
-
-#: Frames after which all that can wait for another frame does.
-_FRAMES = 2
+from .trace import FRAMES, trace
 
 
 def depths(design: Design, interval: int) -> dict[str, int]:
@@ -29,7 +26,7 @@ def depths(design: Design, interval: int) -> dict[str, int]:
         design: the depths of its FIFOs do not matter.
         interval: cycles from one frame to the next of the slowest engine.
     """
-    paced = trace(unbounded(design), _FRAMES, interval)
+    paced = trace(unbounded(design), FRAMES, interval)
     return {
         stage.name: paced.occupancy(stage.name) if paced.waits(stage.name) else 0
         for stage in _fifos(design)
@@ -40,7 +37,7 @@ def unbounded(design: Design) -> Design:
     """Return the design with FIFOs that never fill up in the frames that are looked at."""
     return resized(
         design,
-        {stage.name: _FRAMES * design.streams[stage.inputs[0]].beats for stage in _fifos(design)},
+        {stage.name: FRAMES * design.streams[stage.inputs[0]].beats for stage in _fifos(design)},
     )
 
 
@@ -65,10 +62,10 @@ def bound(design: Design, fifo: str) -> int:
         fifo: its name; all others hold as much as they need to.
     """
     loose = unbounded(design)
-    low, high = 1, trace(loose, _FRAMES).occupancy(fifo)
+    low, high = 1, trace(loose, FRAMES).occupancy(fifo)
     while low < high:
         middle = (low + high) // 2
-        if trace(resized(loose, {fifo: middle}), _FRAMES).is_complete:
+        if trace(resized(loose, {fifo: middle}), FRAMES).is_complete:
             high = middle
         else:
             low = middle + 1

@@ -13,6 +13,9 @@ from ..hardware.design import Design
 from .events import Process, Wire, run
 from .rules import RULES
 
+#: Frames after which each is as much later than the one before as all that follow.
+FRAMES = 2
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Trace:
@@ -65,7 +68,7 @@ class Trace:
         return np.array(self.moves[source]), np.array(self.moves[sink])
 
 
-def trace(design: Design, frames: int = 3, pace: int = 0) -> Trace:
+def trace(design: Design, frames: int = FRAMES, pace: int = 0) -> Trace:
     """Let so many frames through a design; the last few answers are kept.
 
     Args:

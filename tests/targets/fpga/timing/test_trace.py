@@ -164,7 +164,8 @@ def test_fifos_are_as_deep_as_the_slowest_engine_needs_them(interval: int) -> No
             for layer in network.layers
         ]
         slowest = max(*periods, *(stream.beats for stream in design.streams.values()))
-        found = trace(design)
-        assert found.interval() == slowest
+        found, longer = trace(design), trace(design, 2 * FRAMES)
+        assert found.interval() == longer.interval() == slowest
+        assert found.latency() == longer.latency()
         loose = trace(skips.unbounded(design), 2)
         assert found.latency() <= math.ceil(1.01 * loose.latency())
