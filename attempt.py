@@ -22,7 +22,7 @@ from .lowering.reference import Reference
 from .planner import Candidate
 from .profiles import catalog
 from .shapes import require_every_shape, shapes_record
-from .targets.base import Arrays, Built, Execution
+from .targets.base import Arrays, Built, Execution, Simulator
 from .version import VERSION
 
 _TIMED_RUNS: Final = 30
@@ -59,11 +59,26 @@ class Attempt:
 
     @functools.cached_property
     def vectors(self) -> numerics.Vectors:
-        """Inputs of the user, or random ones, and what the model in the plan's numbers gives."""
+        """Inputs of the user, or random ones, and what the engine gives.
+
+        That is what the model in the plan's numbers does or, where there is a simulator, its very
+        bits, once it was held to that.
+        """
         source = self.candidate.source
         computed = self.reference if source is self.job.model else Reference(source)
         data = self.job.samples or self.job.labelled
-        return numerics.make_vectors(computed, self.inputs, self._given(data) if data else None)
+        found = numerics.make_vectors(computed, self.inputs, self._given(data) if data else None)
+        if self._simulator is None:
+            return found
+        self.job.progress("simulating the test vectors")
+        checked = self._simulator.check(found.inputs)
+        numerics.require_equal(checked, found.expected, self._tolerance(), self.outputs)
+        return numerics.Vectors(found.inputs, dict(self._simulator.run(found.inputs)))
+
+    @functools.cached_property
+    def _simulator(self) -> Simulator | None:
+        candidate = self.candidate
+        return candidate.target.simulator(candidate.model, self.job.profile, candidate.plan)
 
     @functools.cached_property
     def inputs(self) -> tuple[Tensor, ...]:
@@ -82,9 +97,10 @@ class Attempt:
     def compiled(self) -> Compiled:
         job, target, plan = self.job, self.candidate.target, self.candidate.plan
         model, profile = self.candidate.model, job.profile
+        vectors = self.vectors  # before it takes long to build what would be refused
         proof = target.proof(model, profile, plan, self._samples, job.progress)
         built = target.build(model, profile, plan, self.directory, job.progress)
-        self.vectors.save(self.directory / bundles.VECTORS)
+        vectors.save(self.directory / bundles.VECTORS)
         usage, report = built.usage, {**self._report(built), **proof}
         if built.status == "compiled" and target.cannot_run(job.profile) is None:
             # The engine finds its signature in the manifest, so a first one is written to run it.
@@ -129,22 +145,15 @@ class Attempt:
         numerics.require_equal(outputs, expected, tolerance, self.outputs)
 
     def _simulated(self, usage: Usage) -> Usage:
-        """Hold to the reference what the engine was made from, if that runs here.
-
-        A simulator gives the engine's very bits, which the test vectors then expect.
-        """
+        """Look at what the engine was made from, if that runs here."""
         candidate, profile = self.candidate, self.job.profile
         target, plan, model = candidate.target, candidate.plan, candidate.model
-        inputs = self.vectors.inputs
-        if found := target.simulator(model, profile, plan):
-            self.job.progress("simulating the test vectors")
-            self._require_expected(found.check(inputs))
-            numerics.Vectors(inputs, dict(found.run(inputs))).save(self.directory / bundles.VECTORS)
-            return self._accuracy(usage, found.run)
+        if self._simulator:
+            return self._accuracy(usage, self._simulator.run)
         if network := target.network(model, profile, plan):
             self.job.progress("running the network that the builder was given")
             run = functools.partial(self._in_reference, Reference(network))
-            self._require_expected(run(inputs))
+            self._require_expected(run(self.vectors.inputs))
             return self._accuracy(usage, run, _OF_NETWORK)
         return self._expected_accuracy(usage)
 

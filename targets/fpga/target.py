@@ -155,10 +155,13 @@ class FpgaTarget(Target):
 
     def simulator(self, model: ir.Model, profile: Profile, plan: Plan) -> Simulator:
         """Return the integer reference, whose very bits the Verilog was proven to give."""
-        from .hosted import outputs
+        from .hosted import checked, outputs
 
-        run = functools.partial(outputs, _imported(model))
-        return Simulator(check=run, run=run)
+        imported = _imported(model)
+        return Simulator(
+            check=functools.partial(checked, model, imported),
+            run=functools.partial(outputs, imported),
+        )
 
 
 def _fpga(profile: Profile) -> Fpga:
