@@ -16,6 +16,7 @@ from tapeout.lowering.reference import Reference
 from tapeout.profiles import catalog
 from tapeout.profiles.schema import Profile
 from tapeout.targets.tvm import constraints
+from tapeout.targets.tvm.schedules.core import Core
 
 import support
 
@@ -26,21 +27,36 @@ def host() -> Profile:
     return catalog.load(catalog.HOST)
 
 
-def run(model: ir.Model, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return the outputs of a lowered model, compiled for this machine, by name."""
+def core() -> Core:
+    """Return the core of this machine."""
+    profile = host()
+    assert profile.cpu is not None
+    return Core.of(profile.cpu)
+
+
+def run(
+    model: ir.Model, feeds: Mapping[str, np.ndarray], scheduled_for: Core | None = None
+) -> dict[str, np.ndarray]:
+    """Return the outputs of a lowered model, compiled for this machine, by name.
+
+    Args:
+        scheduled_for: the core that kernels are scheduled for, if not this machine's.
+    """
     assert constraints.check(model) == []
     names = [str(value.name) for value in model.graph.outputs]
-    return dict(zip(names, outputs(model, feeds), strict=True))
+    return dict(zip(names, outputs(model, feeds, scheduled_for), strict=True))
 
 
-def outputs(model: ir.Model, feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+def outputs(
+    model: ir.Model, feeds: Mapping[str, np.ndarray], scheduled_for: Core | None = None
+) -> list[np.ndarray]:
     """Return the outputs of a lowered model that was checked, compiled for this machine."""
     import tvm
     from tvm import relax
 
     from tapeout.targets.tvm.compile import compile_model
 
-    compiled = compile_model(model, host().toolchain)
+    compiled = compile_model(model, host().toolchain, scheduled_for or core())
     machine = relax.VirtualMachine(compiled.executable, tvm.cpu())
     inputs = [np.asarray(feeds[str(value.name)], order="C") for value in model.graph.inputs]
     found = machine["main"](*map(tvm.runtime.tensor, inputs))
@@ -49,12 +65,15 @@ def outputs(model: ir.Model, feeds: Mapping[str, np.ndarray]) -> list[np.ndarray
 
 
 def assert_same(
-    model: ir.Model, feeds: Mapping[str, np.ndarray] | None = None, tolerance: float = 1e-5
+    model: ir.Model,
+    feeds: Mapping[str, np.ndarray] | None = None,
+    tolerance: float = 1e-5,
+    scheduled_for: Core | None = None,
 ) -> None:
     """Compare with ONNX Runtime; `tolerance` is relative to each output's largest finite value."""
     feeds = support.random_feeds(model) if feeds is None else feeds
     expected = Reference(model).run(feeds)
-    actual = run(model, feeds)
+    actual = run(model, feeds, scheduled_for)
     assert list(actual) == list(expected)
     for name, wanted in expected.items():
         support.assert_equal_or_close(actual[name], wanted, tolerance, name)

@@ -20,10 +20,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import onnx_ir as ir
+import pydantic
 
 from ...budget import Figure
 from ...errors import ModelError, Problem, TapeoutError
-from ...profiles.schema import Toolchain
+from ...profiles.schema import Cpu, Profile, Toolchain
 from ..base import Progress
 from .link import link_command
 
@@ -55,6 +56,22 @@ class Recipe:
     compiler: str
     objects: tuple[str, ...]
     host: Toolchain | None = None
+
+
+class Request(pydantic.BaseModel):
+    """What an engine is for.
+
+    Attributes:
+        cpu: the cores that its kernels are scheduled for; None: they are for another processor.
+    """
+
+    toolchain: Toolchain
+    cpu: Cpu | None
+
+    @classmethod
+    def of(cls, profile: Profile) -> Request:
+        """Return what a profile says."""
+        return cls(toolchain=profile.toolchain, cpu=profile.cpu)
 
 
 #: Engines for a CPU.
@@ -112,15 +129,15 @@ class Memory:
         )
 
 
-def write_inputs(model: ir.Model, toolchain: Toolchain, folder: Path) -> None:
+def write_inputs(model: ir.Model, request: Request, folder: Path) -> None:
     """Write what the compiler reads: the model, its weights beside it, and what it is for."""
     ir.save(model, folder / MODEL, external_data=WEIGHTS)
-    (folder / REQUEST).write_text(toolchain.model_dump_json(), encoding="utf-8")
+    (folder / REQUEST).write_text(request.model_dump_json(), encoding="utf-8")
 
 
 def make_engine(
     model: ir.Model,
-    toolchain: Toolchain,
+    request: Request,
     versions: Mapping[str, str],
     directory: Path,
     progress: Progress,
@@ -129,8 +146,8 @@ def make_engine(
     """Build `ENGINE` in a directory; return what it allocates. Raises as `execute_plan` does."""
     with tempfile.TemporaryDirectory(prefix="tapeout-build-") as scratch:
         folder = Path(scratch)
-        write_inputs(model, toolchain, folder)
-        execute_plan(build_plan(toolchain, versions, folder, recipe), folder, progress)
+        write_inputs(model, request, folder)
+        execute_plan(build_plan(request.toolchain, versions, folder, recipe), folder, progress)
         shutil.copyfile(folder / ENGINE, directory / ENGINE)
         return memory_in(folder)
 

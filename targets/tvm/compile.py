@@ -10,11 +10,14 @@ from typing import Any, Final
 import onnx_ir as ir
 import tvm
 from tvm import relax, tirx
+from tvm.relax.backend.cpu_generic import pipeline as stages
 from tvm.tirx.build import split_host_device_mods
 
 from ...errors import ModelError, Problem
 from ...profiles.schema import Toolchain
 from .relax_import import ENTRY, to_relax
+from .schedules.apply import scheduled
+from .schedules.core import Core
 
 #: A kernel is only called by the program, with the tensors that were planned for it, and the
 #: program checks the caller's: checking them once more in each kernel would triple the code.
@@ -47,13 +50,25 @@ class Compiled:
             return _lowered(self.planned, self.target)
 
 
-def compile_model(model: ir.Model, toolchain: Toolchain) -> Compiled:
+def compile_model(model: ir.Model, toolchain: Toolchain, core: Core) -> Compiled:
     """Compile a lowered model for the processor that a profile's toolchain describes.
+
+    Args:
+        core: what its kernels are scheduled for.
 
     Raises:
         ModelError: TVM does not take a node; names it.
     """
-    return compile_module(to_relax(model), processor(toolchain))
+    target = processor(toolchain)
+    return compile_module(to_relax(model, core), target, functools.partial(_planned, target, core))
+
+
+def _planned(target: tvm.target.Target, core: Core, module: tvm.IRModule) -> tvm.IRModule:
+    """TVM's pipeline for CPUs, in which schedules of our own follow its fusion."""
+    before = [*stages.library_dispatch_passes(target), *stages.legalize_passes(target)]
+    after = [*stages.dataflow_lower_passes(target), *stages.finalize_passes(target)]
+    fused = tvm.transform.Sequential(before)(module)
+    return tvm.transform.Sequential(after)(scheduled(fused, core))
 
 
 def compile_module(

@@ -17,15 +17,15 @@ from typing import Any
 import onnx_ir as ir
 
 from ...errors import ModelError
-from ...profiles.schema import Toolchain
-from .build import CPU, MEMORY, MODEL, REFUSAL, REQUEST
+from .build import CPU, MEMORY, MODEL, REFUSAL, REQUEST, Request
 from .compile import Compiled, compile_model
 from .memory import memory_of
+from .schedules.core import Core
 
 
 def main(
     folder: Path,
-    compile_: Callable[[ir.Model, Toolchain], Compiled],
+    compile_: Callable[[ir.Model, Request], Compiled],
     write: Callable[[Compiled, Path], None],
 ) -> None:
     """Answer the request in a folder.
@@ -34,9 +34,9 @@ def main(
         compile_: given the model and what it is for.
         write: writes the objects into the folder.
     """
-    toolchain = Toolchain.model_validate_json((folder / REQUEST).read_bytes())
+    request = Request.model_validate_json((folder / REQUEST).read_bytes())
     try:
-        compiled = compile_(ir.load(folder / MODEL), toolchain)
+        compiled = compile_(ir.load(folder / MODEL), request)
     except ModelError as error:
         problems = [dataclasses.asdict(problem) for problem in error.problems]
         refusal = {"summary": error.summary, "problems": problems}
@@ -45,6 +45,12 @@ def main(
     write(compiled, folder)
     memory = dataclasses.asdict(memory_of(compiled))
     (folder / MEMORY).write_text(json.dumps(memory), encoding="utf-8")
+
+
+def _compile(model: ir.Model, request: Request) -> Compiled:
+    if request.cpu is None:
+        raise ValueError("an engine for a CPU needs to know its cores")
+    return compile_model(model, request.toolchain, Core.of(request.cpu))
 
 
 def _write_objects(compiled: Compiled, folder: Path) -> None:
@@ -59,4 +65,4 @@ def _write_objects(compiled: Compiled, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path.cwd(), compile_model, _write_objects)
+    main(Path.cwd(), _compile, _write_objects)

@@ -14,19 +14,20 @@ from ...errors import ModelError, Problem
 from .constraints import is_empty, is_packed
 from .converters import AS_STORED, CONVERTERS, Call
 from .converters.call import HALF, Expr, constant, dtype_of, shape_of
+from .schedules.core import Core
 
 #: The name of the only function of the module.
 ENTRY = "main"
 
 
-def to_relax(model: ir.Model, *, tiled: bool = True) -> tvm.IRModule:
+def to_relax(model: ir.Model, core: Core | None) -> tvm.IRModule:
     """Return the model as a Relax module whose function ``main`` takes the inputs in order.
 
     A constant goes over as an array, not through protobuf. What a converter returns must have the
     shape and dtype that the model states.
 
     Args:
-        tiled: give kernels of our own their loops, for a CPU.
+        core: what kernels of our own are made for; None: they get no loops.
 
     Raises:
         ModelError: a node has no converter, or its converter failed; names the node.
@@ -45,7 +46,7 @@ def to_relax(model: ir.Model, *, tiled: bool = True) -> tvm.IRModule:
         with builder.dataflow():
             for node in graph:
                 if not _fill_empty(node, values):
-                    _convert(node, values, builder, tiled)
+                    _convert(node, values, builder, core)
             results = [values[value] for value in graph.outputs]
             result = builder.emit_output(results[0] if len(results) == 1 else relax.Tuple(results))
         builder.emit_func_output(result)
@@ -53,7 +54,7 @@ def to_relax(model: ir.Model, *, tiled: bool = True) -> tvm.IRModule:
 
 
 def _convert(
-    node: ir.Node, values: dict[ir.Value, Expr], builder: relax.BlockBuilder, tiled: bool
+    node: ir.Node, values: dict[ir.Value, Expr], builder: relax.BlockBuilder, core: Core | None
 ) -> None:
     converter = CONVERTERS.get((node.domain, node.op_type))
     if converter is None:
@@ -66,7 +67,7 @@ def _convert(
             for value, expression in zip(node.inputs, inputs, strict=True)
         )
     try:
-        converted = converter(Call(node, inputs, builder, widened, tiled))
+        converted = converter(Call(node, inputs, builder, widened, core))
         outputs: Sequence[Expr] = converted if isinstance(converted, list | tuple) else [converted]
         for value, output in zip(node.outputs, outputs, strict=False):
             if value.name:

@@ -22,7 +22,7 @@ from ...lowering.canonical import integers
 from ...lowering.pipeline import Pipeline
 from ...profiles.schema import Profile
 from ..base import Built, Execution, Plan, Precision, Progress, Target
-from .build import ENGINE, make_engine
+from .build import ENGINE, Request, make_engine
 from .cost import machine_of
 from .execute import cannot_run, execute
 from .glue import write_glue
@@ -87,7 +87,7 @@ class TvmTarget(Target):
         self, model: ir.Model, profile: Profile, plan: Plan, directory: Path, progress: Progress
     ) -> Built:
         versions = self.versions()
-        parts = make_engine(model, profile.toolchain, versions, directory, progress).parts
+        parts = make_engine(model, Request.of(profile), versions, directory, progress).parts
         write_glue(directory, profile)
         memory = sum(figure.value for _, figure in parts)
         size = (directory / ENGINE).stat().st_size

@@ -10,6 +10,8 @@ import numpy as np
 import onnx_ir as ir
 from tvm import relax
 
+from ..schedules.core import Core
+
 #: TVM has no type hints: an expression is whatever `relax.Expr` is.
 Expr: TypeAlias = Any
 Shape: TypeAlias = tuple[int, ...]
@@ -31,15 +33,15 @@ class Call:
     Attributes:
         widened: half precision is computed in single: such inputs are given as float32, the dtypes
             below say so, and the result is rounded by the caller.
-        tiled: kernels of our own get their loops at once, for a CPU; else the target schedules
-            them as it does TVM's.
+        core: what kernels of our own are made for; None: the target schedules them as it does
+            TVM's.
     """
 
     node: ir.Node
     inputs: tuple[Expr | None, ...]
     builder: relax.BlockBuilder
     widened: bool = False
-    tiled: bool = True
+    core: Core | None = None
 
     def __getitem__(self, index: int) -> Expr:
         """Return a required input."""
@@ -101,6 +103,13 @@ class Call:
 
 
 Converter = Callable[[Call], Converted]
+
+
+def core_of(call: Call) -> Core:
+    """Return what kernels of our own are made for, where there is such a thing."""
+    if call.core is None:
+        raise ValueError(f"{call.node.op_type}: the target schedules kernels itself")
+    return call.core
 
 
 def shape_of(value: ir.Value | None) -> Shape:

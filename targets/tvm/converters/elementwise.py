@@ -112,8 +112,9 @@ def cast(expression: Expr, source: str, target: str) -> Expr:
     if source == target:
         return expression
     if target == "bool":
-        # Not "not equal", which is false of NaN.
-        return op.logical_not(op.equal(expression, scalar(0, source)))
+        # Not "not equal", which is false of NaN, and which TVM makes of the negation of "equal".
+        is_zero = op.astype(op.equal(expression, scalar(0, source)), "int8")
+        return op.astype(op.subtract(scalar(1, "int8"), is_zero), "bool")
     if {source, target} & {"float64"} and {source, target} & set(HALF):
         # No CPU converts these in one step, and the compiler's helper is missing at run time.
         expression = op.astype(expression, "float32")

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
 from tvm import relax, te, tirx
 
 from .call import Call, Converted, Converter, Expr, constant, reshaped, scalar
 from .elementwise import cast
+from .products import POINT, product
 from .stored import multiply_stored, stored_weight
 
 op = relax.op
@@ -24,11 +26,12 @@ def _gemm(call: Call) -> Expr:
         op.permute_dims(call[k], (1, 0)) if call.attr(name, 0) else call[k]
         for k, name in enumerate(("transA", "transB"))
     )
-    if call.node.inputs[1] is not None and call.node.inputs[1].const_value is not None:
-        weight = call.array(1)
-        b = constant(weight.T if call.attr("transB", 0) else weight)
     dtype = call.out_dtype()
-    result = op.matmul(a, b)
+    weight = _constant(call)
+    if weight is None:
+        result = op.matmul(a, b)
+    else:
+        result = multiply(call, a, weight.T if call.attr("transB", 0) else weight)
     alpha, beta = call.attr("alpha", 1.0), call.attr("beta", 1.0)
     if alpha != 1.0:
         result = op.multiply(result, scalar(alpha, dtype))
@@ -52,7 +55,27 @@ def matmul(call: Call, a: Expr, b: Expr, out_dtype: str | None = None) -> Expr:
 
 def _matmul(call: Call) -> Expr:
     stored = stored_weight(call, (0, 1)) if call.rank(1) == 2 else None
-    return matmul(call, call[0], call[1]) if stored is None else multiply_stored(call, stored)
+    if stored is not None:
+        return multiply_stored(call, stored)
+    weight = _constant(call)
+    if weight is not None and weight.ndim == 2 and call.rank() >= 2:
+        return multiply(call, call[0], weight)
+    return matmul(call, call[0], call[1])
+
+
+def _constant(call: Call) -> np.ndarray | None:
+    """Return the second operand if it is a constant."""
+    value = call.node.inputs[1]
+    return None if value is None or value.const_value is None else call.array(1)
+
+
+def multiply(call: Call, a: Expr, weight: np.ndarray) -> Expr:
+    """Return the product of (..., M, K) with a constant (K, N)."""
+    if call.core is None or weight.dtype != np.float32:
+        return op.matmul(a, constant(weight))
+    data = call.emit(a)
+    *lead, _ = data.ty.shape
+    return product(call, data, weight[None], POINT, 1, (*map(int, lead), weight.shape[1]))
 
 
 def _einsum(call: Call) -> Expr:

@@ -13,6 +13,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from tvm import relax, s_tir, te
 
+from ..schedules.annotations import SCHEDULED
 from .call import Call, Expr, Shape
 
 #: TVM has no type hints: a tensor of its tensor expressions, the index of an element, a block and a
@@ -54,10 +55,11 @@ def emit(
     ]
     result = compute(*tensors)
     function = te.create_prim_func([*tensors, result])
-    if call.tiled:
+    if call.core is not None:
         schedule = s_tir.Schedule(function)
         _tile(schedule, call.out_shape(), lanes)
-        function = schedule.mod["main"].with_attr("op_pattern", _OPAQUE)
+        attributes = {"op_pattern": _OPAQUE, SCHEDULED: True}
+        function = schedule.mod["main"].with_attrs(attributes)
     kernel = call.builder.add_func(function.without_attr("global_symbol"), name)
     return relax.call_tir(kernel, given, relax.TensorType(call.out_shape(), str(result.dtype)))
 

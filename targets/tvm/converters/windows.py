@@ -13,7 +13,9 @@ from tvm import relax, te, tirx, topi
 from ....lowering.dialect import DOMAIN
 from ....lowering.spatial import window_attributes
 from .call import Call, Converter, Expr, Shape, constant, reshaped, scalar
+from .depthwise import depthwise
 from .movement import padded
+from .products import Space, product
 from .reductions import extreme
 from .stored import Stored, emit_product, stored_weight
 from .tiles import Index, Tensor
@@ -189,8 +191,25 @@ def _conv(call: Call) -> Expr:
     stored = stored_weight(call, (*range(2, 2 + window.rank), 1, 0))
     if stored is not None:
         return _convolve_stored(call, window, stored)
-    result = convolve(call, window, call[0], weight_of(call))
+    weight = weight_of(call)
+    fast = _is_scheduled(call, window) and isinstance(weight, np.ndarray)
+    result = (_scheduled if fast else convolve)(call, window, call[0], weight)
     return add_bias(call, window, result, call[2]) if call.has(2) else result
+
+
+def _is_scheduled(call: Call, window: Window) -> bool:
+    """Whether `schedules` knows how to compute a convolution whose weight is constant."""
+    is_known = window.channels_last and window.rank in (1, 2)
+    return call.core is not None and is_known and call.dtype() == call.out_dtype() == "float32"
+
+
+def _scheduled(call: Call, window: Window, data: Expr, weight: np.ndarray) -> Expr:
+    """Return the convolution with a constant OIHW `weight`, as `schedules` computes it."""
+    space = Space(window.kernel, window.strides, window.dilations, window.begin, window.end)
+    ordered = weight.transpose(*range(2, 2 + window.rank), 1, 0)
+    if window.group > 1 and weight.shape[:2] == (window.group, 1):
+        return depthwise(call, data, ordered[..., 0, :], space, call.out_shape())
+    return product(call, data, ordered, space, window.group, call.out_shape())
 
 
 def _conv_transpose(call: Call) -> Expr:

@@ -46,7 +46,7 @@ def compile_model(model: ir.Model, toolchain: Toolchain) -> Compiled:
     Raises:
         ModelError: TVM does not take a node, or a kernel got no threads; names it.
     """
-    return compile_module(to_relax(model, tiled=False), card(toolchain.cpu), _planned)
+    return compile_module(to_relax(model, None), card(toolchain.cpu), _planned)
 
 
 def card(architecture: str) -> tvm.target.Target:

@@ -58,4 +58,4 @@ def kernels(module: tvm.runtime.Module) -> str:
 if __name__ == "__main__":
     # Where there is a driver TVM would compile the kernels itself, in ways of its own.
     os.environ["TVM_COMPILE_FORCE_FALLBACK"] = "1"
-    main(Path.cwd(), compile_model, _write_objects)
+    main(Path.cwd(), lambda model, request: compile_model(model, request.toolchain), _write_objects)

@@ -23,7 +23,7 @@ from ....lowering.pipeline import Pipeline
 from ....profiles.schema import Profile
 from ...base import Built, Execution, Plan, Precision, Progress, Target
 from ...gpu import copies, with_copies
-from ..build import ENGINE, make_engine
+from ..build import ENGINE, Request, make_engine
 from ..pipeline import pipeline
 from . import cubin, nvrtc
 from .build import CUDA
@@ -108,7 +108,8 @@ class CudaTarget(Target):
     ) -> Built:
         progress(f"{RUNTIME} is {EXPERIMENTAL}")
         versions = self.versions()
-        parts = make_engine(model, profile.toolchain, versions, directory, progress, CUDA).parts
+        request = Request.of(profile)
+        parts = make_engine(model, request, versions, directory, progress, CUDA).parts
         content = (directory / ENGINE).read_bytes()
         require_binary(content, profile.toolchain.cpu)
         write_glue(directory)

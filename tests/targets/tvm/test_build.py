@@ -23,6 +23,7 @@ from tapeout.targets.tvm.build import (
     REQUEST,
     WEIGHTS,
     BuildPlan,
+    Request,
     build_plan,
     execute_plan,
     memory_in,
@@ -57,7 +58,7 @@ def network(seed: int = 0) -> ir.Model:
 
 
 def prepared(folder: Path, device: str = "host", seed: int = 0) -> BuildPlan:
-    write_inputs(network(seed), toolchain(device), folder)
+    write_inputs(network(seed), Request.of(catalog.load(device)), folder)
     return build_plan(toolchain(device), VERSIONS, folder)
 
 
@@ -141,7 +142,7 @@ def test_every_architecture_is_compiled_and_linked(device: str, tmp_path: Path) 
 def test_half_precision_asks_nothing_of_the_device(device: str, tmp_path: Path) -> None:
     """What converts numbers where the processor cannot is linked in."""
     model = ConvertPrecision()(network()).model
-    write_inputs(model, toolchain(device), tmp_path)
+    write_inputs(model, Request.of(catalog.load(device)), tmp_path)
     plan = build_plan(toolchain(device), VERSIONS, tmp_path)
     execute_plan(plan, tmp_path, lambda _: None)
     listed = subprocess.run(
@@ -158,7 +159,7 @@ def test_half_precision_asks_nothing_of_the_device(device: str, tmp_path: Path) 
 
 def test_what_tvm_does_not_take_is_said_with_its_node(tmp_path: Path) -> None:
     model = support.from_text("g (float[2,2] x) => (float y) { [volume] y = Det(x) }")
-    write_inputs(model, toolchain("host"), tmp_path)
+    write_inputs(model, Request.of(catalog.load("host")), tmp_path)
     with pytest.raises(ModelError) as caught:
         execute_plan(build_plan(toolchain("host"), {}, tmp_path), tmp_path, lambda _: None)
     assert [problem.where for problem in caught.value.problems] == ["node 'volume' (Det)"]

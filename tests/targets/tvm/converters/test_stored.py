@@ -10,7 +10,6 @@ import pytest
 from tapeout.lowering.canonical import canonical
 from tapeout.lowering.passes.convert_precision import ConvertPrecision
 from tapeout.lowering.passes.quantize_weights import QuantizeWeights
-from tapeout.profiles import catalog
 from tapeout.targets.tvm.compile import compile_model
 from tapeout.targets.tvm.memory import memory_of
 
@@ -82,7 +81,7 @@ def shape_of_weight(text: str) -> tuple[int, ...]:
 
 def kept(model: ir.Model) -> int:
     """Return the bytes of constants that the engine holds."""
-    return memory_of(compile_model(model, catalog.load(catalog.HOST).toolchain)).weights
+    return memory_of(compile_model(model, kernels.host().toolchain, kernels.core())).weights
 
 
 @pytest.mark.parametrize("product", PRODUCTS)
@@ -189,5 +188,6 @@ def test_real_models(name: str, how: str) -> None:
         for value in lowered.graph.initializers.values()
         if value.const_value is not None
     )
-    # Zero points are left out, and what few 16-bit constants are no weights is kept as float32.
-    assert 0.97 * stored < kept(lowered) < 1.02 * stored
+    # Zero points are left out, and what few 16-bit constants are no weights is kept as float32;
+    # the last weight, which is float32, has 10 columns in vectors of 16.
+    assert 0.97 * stored < kept(lowered) < 1.05 * stored

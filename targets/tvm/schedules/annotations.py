@@ -1,0 +1,16 @@
+"""How blocks tell schedules what they are: annotations outlive TVM's fusion, attributes do not."""
+
+from __future__ import annotations
+
+from typing import Final
+
+#: Attribute of a kernel: it has its loops. TVM's own passes know it by that name.
+SCHEDULED: Final = "tirx.is_scheduled"
+
+#: Of the block ``sums`` of a product: axes of the space; height, width and channels of a tile; rows
+#: of a block.
+PRODUCT: Final = "tapeout.product"
+
+#: Of the block ``sums`` of a depthwise convolution: axes of the space; width and channels of a
+#: tile; rows of a block.
+DEPTHWISE: Final = "tapeout.depthwise"

@@ -1,0 +1,37 @@
+"""The pass that gives every kernel of a module its loops."""
+
+from __future__ import annotations
+
+import tvm
+from tvm import s_tir, tirx
+from tvm.s_tir import ScheduleError
+
+from .annotations import SCHEDULED
+from .core import Core
+from .functions import with_arithmetic
+from .loops import schedule_plain
+from .products import schedule_product
+
+
+def scheduled(module: tvm.IRModule, core: Core) -> tvm.IRModule:
+    """Return the module with the kernels scheduled for a core that have no schedule yet."""
+    functions = {
+        name: with_arithmetic(_scheduled(function, core))
+        if isinstance(function, tirx.PrimFunc)
+        else function
+        for name, function in module.functions.items()
+    }
+    return tvm.IRModule(functions, attrs=module.attrs)
+
+
+def _scheduled(function: tirx.PrimFunc, core: Core) -> tirx.PrimFunc:
+    if function.attrs is not None and SCHEDULED in function.attrs:
+        return function
+    for rule in (schedule_product, schedule_plain):
+        schedule = s_tir.Schedule(function)
+        try:
+            if rule(schedule, core.lanes) is not False:
+                return schedule.mod["main"].with_attr(SCHEDULED, True)
+        except ScheduleError:  # a kernel that the rule was not made for is right as it is
+            continue
+    return function

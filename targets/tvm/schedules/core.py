@@ -1,0 +1,48 @@
+"""What schedules know of the core that a kernel runs on."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Final
+
+from ....profiles.schema import Cpu
+
+#: Bits of the numbers that products are summed in: float32.
+_SUM_BITS: Final = 32
+
+#: Cycles from the start of a multiply-add to its result: 4 on all x86 cores since Skylake and Zen
+#: 2, and on all of Arm's since Cortex-A57 (their optimization guides).
+LATENCY: Final = 4
+
+#: Caches of a profile that gives none, in bytes.
+_L1: Final = 32 << 10
+_L2: Final = 256 << 10
+
+
+@dataclasses.dataclass(frozen=True)
+class Core:
+    """One core.
+
+    Attributes:
+        lanes: float32 numbers in a vector register.
+        registers: vector registers that code can name.
+        units: multiply-adds of whole vectors that it starts per cycle.
+        l1, l2: bytes of its data caches, in full where cores share one.
+    """
+
+    lanes: int
+    registers: int
+    units: float
+    l1: int
+    l2: int
+
+    @classmethod
+    def of(cls, cpu: Cpu) -> Core:
+        """Return what a profile says of its cores."""
+        return cls(
+            lanes=max(1, cpu.vector_bits.value // _SUM_BITS),
+            registers=cpu.vector_registers.value,
+            units=cpu.fma_units.value,
+            l1=cpu.l1.value if cpu.l1 else _L1,
+            l2=cpu.l2.value if cpu.l2 else _L2,
+        )

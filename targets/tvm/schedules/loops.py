@@ -1,0 +1,103 @@
+"""Schedules of kernels without a product: vectors along the last axis, little in memory between.
+
+Also what the other schedules are made of.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, TypeAlias
+
+import tvm_ffi
+from tvm import s_tir
+from tvm.ir import Call
+
+from .tile import divisors
+
+#: TVM has no type hints.
+Block: TypeAlias = Any
+Loop: TypeAlias = Any
+
+#: `tirx.IterVar.DataPar`: an axis along which results do not depend on each other.
+_SPATIAL: Final = 0
+
+#: Functions that TVM has no code for but of one number at a time.
+_SCALAR: Final = ("tirx.cosh", "tirx.popcount", "tirx.sinh")
+
+#: The longest vector that one loop becomes, in registers: LLVM splits it.
+_MOST: Final = 4
+
+
+def blocks_of(schedule: s_tir.Schedule) -> dict[str, Block]:
+    """Return the blocks of a kernel in the order in which they are computed, by name."""
+    found = schedule.get_child_blocks(schedule.get_sblock("root"))
+    return {str(schedule.get(block).name_hint): block for block in found}
+
+
+def extent(schedule: s_tir.Schedule, loop: Loop) -> int:
+    """Return how often a loop runs."""
+    return int(schedule.get(loop).extent)
+
+
+def split_lanes(schedule: s_tir.Schedule, loop: Loop, lanes: int) -> None:
+    """Turn a short loop into vectors: whole registers if it can be, else equal parts of one."""
+    size = extent(schedule, loop)
+    width = max(item for item in divisors(size) if item <= lanes)
+    if width < size:
+        outer, loop = schedule.split(loop, [None, width])
+        schedule.unroll(outer)
+    schedule.vectorize(loop)
+
+
+def schedule_plain(schedule: s_tir.Schedule, lanes: int) -> None:
+    """Schedule any kernel.
+
+    Args:
+        lanes: numbers of a vector register.
+    """
+    for block in list(blocks_of(schedule).values())[:-1]:
+        if _is_passed_on(schedule, block):
+            schedule.compute_inline(block)
+    for block in blocks_of(schedule).values():
+        vectorize(schedule, block, lanes)
+
+
+def vectorize(schedule: s_tir.Schedule, block: Block, lanes: int) -> None:
+    """Compute neighbours along a block's last axis at once, sums of each in its own lane."""
+    kinds = [int(axis.iter_type) for axis in schedule.get(block).iter_vars]
+    loops = schedule.get_loops(block)[-len(kinds) :]
+    if len(loops) < len(kinds):  # one number, without a loop
+        return
+    spatial = [loop for loop, kind in zip(loops, kinds, strict=True) if kind == _SPATIAL]
+    summed = [loop for loop, kind in zip(loops, kinds, strict=True) if kind != _SPATIAL]
+    if spatial and not _has_scalar_calls(schedule, block):
+        size = extent(schedule, spatial[-1])
+        width = max(item for item in divisors(size) if item <= _MOST * lanes)
+        if width > 1:
+            outer, inner = schedule.split(spatial[-1], [None, width])
+            if summed:
+                schedule.reorder(*spatial[:-1], outer, *summed, inner)
+            schedule.vectorize(inner)
+    if summed:
+        schedule.decompose_reduction(block, summed[0])
+
+
+def _has_scalar_calls(schedule: s_tir.Schedule, block: Block) -> bool:
+    found: list[str] = []
+
+    def note(node: Call) -> None:
+        found.append(str(getattr(node.op, "name", "")))
+
+    tvm_ffi.structural_walk(schedule.get(block).body, (Call, note))
+    return any(name in _SCALAR for name in found)
+
+
+def _is_passed_on(schedule: s_tir.Schedule, block: Block) -> bool:
+    """Whether what a block computes of each element is used once, for one element."""
+    consumers = schedule.get_consumers(block)
+    if len(consumers) != 1 or not _is_spatial(schedule, block):
+        return False
+    return _is_spatial(schedule, consumers[0])
+
+
+def _is_spatial(schedule: s_tir.Schedule, block: Block) -> bool:
+    return all(int(axis.iter_type) == _SPATIAL for axis in schedule.get(block).iter_vars)

@@ -1,0 +1,145 @@
+"""The schedule of a kernel that is a product, or a depthwise convolution, and what follows it.
+
+What follows is computed where the sums are: for a tile that is still in registers or, where the
+sums of a tile come in parts, once all parts for its channels are there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from tvm import s_tir
+
+from .annotations import DEPTHWISE, PRODUCT
+from .loops import Block, Loop, blocks_of, split_lanes, vectorize
+
+#: Taps of a window that are written out one by one.
+_MOST_TAPS: Final = 32
+
+
+def schedule_product(schedule: s_tir.Schedule, lanes: int) -> bool:
+    """Schedule a kernel if it has a product; say whether it has.
+
+    Args:
+        lanes: numbers of a vector register.
+    """
+    blocks = blocks_of(schedule)
+    sums = blocks.get("sums")
+    if sums is None:
+        return False
+    annotations = schedule.get(sums).annotations
+    if PRODUCT in annotations:
+        _product(schedule, blocks, [int(item) for item in annotations[PRODUCT]], lanes)
+        return True
+    if DEPTHWISE in annotations:
+        _depthwise(schedule, blocks, [int(item) for item in annotations[DEPTHWISE]], lanes)
+        return True
+    return False
+
+
+def _product(
+    schedule: s_tir.Schedule, blocks: dict[str, Block], said: Sequence[int], lanes: int
+) -> None:
+    rank, height, width, channels, rows = said
+    last = _last(schedule, blocks, "product")
+    *outer, channel = schedule.get_loops(last)
+    space, outer = outer[-rank:], outer[:-rank]
+    tiles, lane = schedule.split(channel, [None, channels])
+    part, *space = _block_of_rows(schedule, space, rows)
+    sums = blocks["sums"]
+    if "partial" in blocks:
+        schedule.reorder(*outer, part, tiles, *space, lane)
+        schedule.compute_at(sums, tiles, preserve_unit_loops=True)
+        *_, over = loops = schedule.get_loops(sums)
+        around, inner = _tiled(schedule, loops[-2 - rank - 1 : -3], height, width)
+        schedule.reorder(over, *around, *inner, loops[-2])
+        _unroll(schedule, inner, loops[-2], lanes)
+        _accumulate(schedule, blocks["partial"], around[-1], rank, lanes)
+        schedule.decompose_reduction(sums, over)
+    else:
+        around, inner = _tiled(schedule, space, height, width)
+        schedule.reorder(*outer, part, tiles, *around, *inner, lane)
+        _accumulate(schedule, sums, around[-1], rank, lanes)
+    if "packed" in blocks:
+        schedule.compute_at(blocks["packed"], part, preserve_unit_loops=True)
+        vectorize(schedule, blocks["packed"], lanes)
+    split_lanes(schedule, lane, lanes)
+    if "partial" not in blocks:
+        for loop in inner:
+            schedule.unroll(loop)
+
+
+def _accumulate(schedule: s_tir.Schedule, block: Block, at: Loop, rank: int, lanes: int) -> None:
+    """Compute the sums of one tile in registers, while all that they are made of goes by."""
+    schedule.set_scope(block, 0, "local")
+    schedule.compute_at(block, at, preserve_unit_loops=True)
+    loops = schedule.get_loops(block)
+    taps = rank + 2  # blocks of channels, the window, channels of a block
+    *tile, _, lane = loops[-taps - 2 - rank : -taps]
+    over = loops[-taps:]
+    schedule.reorder(*over, *tile, lane)
+    _unroll(schedule, tile, lane, lanes)
+    schedule.decompose_reduction(block, over[0])
+
+
+def _depthwise(
+    schedule: s_tir.Schedule, blocks: dict[str, Block], said: Sequence[int], lanes: int
+) -> None:
+    rank, width, channels, rows = said
+    sums = blocks["sums"]
+    if list(blocks)[-1] == "sums":
+        last = schedule.cache_write(sums, 0, "local")
+    else:
+        last = _last(schedule, blocks, "sums")
+        schedule.set_scope(sums, 0, "local")
+    *outer, channel = schedule.get_loops(last)
+    space, outer = outer[-rank:], outer[:-rank]
+    tiles, lane = schedule.split(channel, [None, channels])
+    part, *space = _block_of_rows(schedule, space, rows if rank > 1 else None)
+    around, inner = _tiled(schedule, space, 1, width)
+    schedule.reorder(*outer, part, *around[:-1], tiles, around[-1], *inner, lane)
+    schedule.compute_at(sums, around[-1], preserve_unit_loops=True)
+    loops = schedule.get_loops(sums)
+    *tile, own = loops[-rank - 1 - rank : -rank]
+    taps = loops[-rank:]
+    schedule.reorder(*taps, *tile, own)
+    _unroll(schedule, tile, own, lanes)
+    first = taps[0]
+    if "packed" in blocks:
+        schedule.compute_at(blocks["packed"], part, preserve_unit_loops=True)
+        vectorize(schedule, blocks["packed"], lanes)
+    schedule.decompose_reduction(sums, first)
+    _unroll(schedule, inner, lane, lanes)
+
+
+def _last(schedule: s_tir.Schedule, blocks: dict[str, Block], name: str) -> Block:
+    """Return the last block, with all between it and block `name` computed in it."""
+    names = list(blocks)
+    for between in names[names.index(name) : -1]:
+        if between != "sums":
+            schedule.compute_inline(blocks[between])
+    return blocks[names[-1]]
+
+
+def _block_of_rows(schedule: s_tir.Schedule, space: Sequence[Loop], rows: int | None) -> list[Loop]:
+    """Split the first loop of a space into blocks of so many rows; None: one block."""
+    first, *others = space
+    factors = [1, None] if rows is None else [None, rows]
+    return [*schedule.split(first, factors), *others]
+
+
+def _tiled(
+    schedule: s_tir.Schedule, space: Sequence[Loop], height: int, width: int
+) -> tuple[list[Loop], list[Loop]]:
+    """Split the loops of a space; return those around a tile, and those inside."""
+    sizes = (height, width)[-len(space) :]
+    pairs = [schedule.split(loop, [None, size]) for loop, size in zip(space, sizes, strict=True)]
+    return [outer for outer, _ in pairs], [inner for _, inner in pairs]
+
+
+def _unroll(schedule: s_tir.Schedule, loops: Sequence[Loop], lane: Loop, lanes: int) -> None:
+    """Write out the loops of a tile, and turn the last into vectors."""
+    for loop in loops:
+        schedule.unroll(loop)
+    split_lanes(schedule, lane, lanes)

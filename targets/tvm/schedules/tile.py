@@ -1,0 +1,205 @@
+"""How much of a product is computed at once: sums in registers, operands in the caches.
+
+A product has rows (pixels of an output, or rows of a matrix) and channels. Of a tile, every sum
+stays in a register while all that it is made of goes by: in each step one vector of weights for
+each vector of channels, and one number of the input for each row, for rows x vectors multiply-adds.
+So a tile has to be large enough to keep the units busy (latency x units sums), square enough that
+few operands are loaded for each multiply-add, and no larger than the registers (Goto and van de
+Geijn, "Anatomy of High-Performance Matrix Multiplication", 2008).
+
+The operands come from packed arrays: weights of a tile lie in the order in which they are used, and
+so much of them as fits the first-level cache is used for all rows before the next is.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from collections.abc import Sequence
+from typing import Final
+
+from .core import LATENCY, Core
+
+#: The widest tile, in vectors.
+_MOST_VECTORS: Final = 8
+
+#: What a load costs of the time of a multiply-add, and a whole vector in loads of one number: with
+#: these, tiles come in the order in which they were measured on a Cascade Lake (AVX-512).
+_LOAD: Final = 0.25
+_VECTOR_LOAD: Final = 4
+
+#: Input channels that lie side by side in packed data: float32 numbers of a cache line. Fewer than
+#: the least are not worth packing apart.
+_DEPTH: Final = 16
+_LEAST_DEPTH: Final = 4
+
+#: Shares of the caches: weights in the first level; packed rows, and sums, in the second.
+_WEIGHTS: Final = 3 / 4
+_ROWS: Final = 1 / 3
+_SUMS: Final = 1 / 4
+
+_BYTES: Final = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class Tile:
+    """Sums that are computed at once.
+
+    Attributes:
+        height, width: rows: neighbours along the last axis but one, and the last.
+        channels: of each row.
+        lanes: `channels`, rounded up to whole vectors; of less than one, to a power of two.
+    """
+
+    height: int
+    width: int
+    channels: int
+    lanes: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Blocks:
+    """What is kept in caches.
+
+    Attributes:
+        depth: input channels that lie side by side.
+        group: so many blocks of `depth` are used for all rows before the next: their weights fit.
+        rows: so many rows of the output are computed before the next: their input fits.
+        packs: whether the input is copied, so that what a tile reads lies together.
+    """
+
+    depth: int
+    group: int
+    rows: int
+    packs: bool
+
+
+def divisors(number: int) -> list[int]:
+    """Return the divisors of a number, in order."""
+    small = [item for item in range(1, math.isqrt(number) + 1) if number % item == 0]
+    return sorted({*small, *(number // item for item in small)})
+
+
+@functools.lru_cache(maxsize=1024)
+def tile_of(places: tuple[int, ...], channels: int, core: Core) -> Tile:
+    """Return the best tile for an output of these places (width, or height and width)."""
+    *heights, width = places
+    height = math.prod(heights)
+    found = [
+        (_worth(tall * wide, vectors, useful, core), wide, -each, tall, vectors)
+        for each in divisors(channels)
+        for vectors in (-(-each // core.lanes),)
+        for useful in (each / (vectors * core.lanes),)
+        if vectors <= _MOST_VECTORS
+        for tall, wide in _shapes(height, width)
+        if _fits(tall * wide, vectors, core)
+    ]
+    _, wide, each, tall, vectors = max(found)
+    lanes = vectors * core.lanes if -each > core.lanes else 1 << (-each - 1).bit_length()
+    return Tile(tall, wide, -each, lanes)
+
+
+@functools.lru_cache(maxsize=256)
+def _shapes(height: int, width: int) -> list[tuple[int, int]]:
+    return [(tall, wide) for wide in divisors(width) for tall in divisors(height)]
+
+
+def _fits(rows: int, vectors: int, core: Core) -> bool:
+    """Whether sums, weights and one number of the input have registers; one sum always has.
+
+    A core that takes that number from memory needs the register for what else there is.
+    """
+    taken = rows * vectors + vectors + 1
+    return taken <= core.registers or rows == vectors == 1
+
+
+def _worth(rows: int, vectors: int, useful: float, core: Core) -> float:
+    """Return the share of its peak that a core reaches, if its caches hold all; an estimate."""
+    sums = rows * vectors
+    loads = (rows + _VECTOR_LOAD * vectors) / sums
+    return useful * min(1.0, sums / (LATENCY * core.units)) / (1 + _LOAD * loads)
+
+
+def blocks_of(
+    tile: Tile,
+    taps: int,
+    inputs: int,
+    places: tuple[int, ...],
+    packed_row: float,
+    tiles: int,
+    core: Core,
+    *,
+    padded: bool,
+) -> Blocks:
+    """Return what is kept in caches.
+
+    Args:
+        taps: of the window.
+        inputs: channels that a sum is over.
+        places: of the output; blocks are along the first axis.
+        packed_row: numbers of packed input for each row of the output along that axis.
+        tiles: along the channels.
+        padded: whether the input has to be copied anyway.
+    """
+    axis, *others = places
+    room = core.l1 * _WEIGHTS / (taps * tile.lanes * _BYTES)
+    depth = _depth(inputs, room)
+    count = inputs // depth
+    fitting = [item for item in divisors(count) if item * depth <= room]
+    group = max(fitting, default=1)
+    packs = padded or tiles > 2
+    unit = tile.height if others else tile.width
+    sums_of_row = math.prod(others) * tile.lanes
+    staged = group < count or tile.lanes != tile.channels
+    rows = unit
+    for item in divisors(axis // unit):
+        input_fits = not packs or item * unit * packed_row * _BYTES <= core.l2 * _ROWS
+        sums_fit = not staged or item * unit * sums_of_row * _BYTES <= core.l2 * _SUMS
+        if input_fits and sums_fit:
+            rows = item * unit
+    return Blocks(depth, group, rows, packs)
+
+
+def _depth(inputs: int, room: float) -> int:
+    """Return how many input channels lie side by side: a divisor, best a cache line's worth.
+
+    Args:
+        room: for so many there are weights in the first-level cache.
+    """
+    found = [item for item in divisors(inputs) if item <= _DEPTH or item == inputs <= 2 * _DEPTH]
+    fitting = [item for item in found if item <= room]
+    best = _DEPTH if _DEPTH in fitting else max(fitting, default=1)
+    return best if best >= min(_LEAST_DEPTH, inputs) else inputs
+
+
+@dataclasses.dataclass(frozen=True)
+class DepthwiseTile:
+    """Sums of a depthwise convolution that are computed at once, and rows before the next."""
+
+    width: int
+    channels: int
+    rows: int
+
+
+def depthwise_tile(
+    places: Sequence[int], channels: int, taps: int, reach: Sequence[int], core: Core
+) -> DepthwiseTile:
+    """Return the tile for an output of these places (width, or height and width) and channels.
+
+    Each number of the input is used for few sums, so that the weights should stay in registers and
+    sums of neighbours keep the units busy.
+    """
+    fitting = [item for item in divisors(channels) if item <= 2 * core.lanes]
+    whole = [item for item in fitting if item % core.lanes == 0]
+    lanes = min(whole, default=max(fitting))
+    vectors = -(-lanes // core.lanes)
+    most = max(1, (core.registers - min(taps, core.registers // 2)) // vectors - 1)
+    width = max(item for item in divisors(places[-1]) if item <= most)
+    height = places[0] if len(places) == 2 else 1
+    row = reach[-1] * channels * _BYTES
+    each = reach[0] / height if len(places) == 2 else 1
+    rows = max(
+        (item for item in divisors(height) if item * each * row <= core.l2 * _ROWS), default=1
+    )
+    return DepthwiseTile(width, lanes, rows)

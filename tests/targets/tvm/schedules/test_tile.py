@@ -1,0 +1,102 @@
+"""Tiles and blocks: they divide what they are of, fit, and are chosen as they were measured."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tapeout.profiles import catalog
+from tapeout.targets.tvm.schedules.core import Core
+from tapeout.targets.tvm.schedules.tile import (
+    Tile,
+    blocks_of,
+    depthwise_tile,
+    divisors,
+    tile_of,
+)
+
+#: As those of the Cascade Lake on which tiles were measured, and others.
+AVX512 = Core(lanes=16, registers=32, units=2, l1=32 << 10, l2=1 << 20)
+CORES = [
+    AVX512,
+    Core(lanes=8, registers=16, units=2, l1=32 << 10, l2=512 << 10),
+    Core(lanes=4, registers=32, units=1, l1=32 << 10, l2=256 << 10),
+    Core(lanes=1, registers=32, units=1, l1=32 << 10, l2=256 << 10),
+]
+
+places = st.lists(st.integers(1, 200), min_size=1, max_size=2).map(tuple)
+cores = st.sampled_from(CORES)
+
+
+@given(number=st.integers(1, 5000))
+def test_divisors(number: int) -> None:
+    assert divisors(number) == [item for item in range(1, number + 1) if number % item == 0]
+
+
+@given(places=places, channels=st.integers(1, 2000), core=cores)
+def test_tiles_divide_and_fit(places: tuple[int, ...], channels: int, core: Core) -> None:
+    tile = tile_of(places, channels, core)
+    assert channels % tile.channels == 0
+    assert places[-1] % tile.width == 0
+    assert (places[0] if len(places) > 1 else 1) % tile.height == 0
+    assert tile.channels <= tile.lanes < tile.channels + max(core.lanes, tile.channels)
+    vectors = -(-tile.lanes // core.lanes)
+    sums = tile.height * tile.width * vectors
+    assert sums + vectors + 1 <= core.registers
+
+
+@given(
+    places=places,
+    channels=st.integers(1, 2000),
+    inputs=st.integers(1, 2000),
+    taps=st.sampled_from([1, 3, 9, 25, 49]),
+    padded=st.booleans(),
+    core=cores,
+)
+def test_blocks_divide_and_fit(
+    places: tuple[int, ...], channels: int, inputs: int, taps: int, padded: bool, core: Core
+) -> None:
+    tile = tile_of(places, channels, core)
+    row = float(inputs * places[-1])
+    found = blocks_of(
+        tile, taps, inputs, places, row, channels // tile.channels, core, padded=padded
+    )
+    assert inputs % (found.depth * found.group) == 0
+    unit = tile.height if len(places) > 1 else tile.width
+    assert places[0] % found.rows == 0
+    assert found.rows % unit == 0
+    assert found.packs or not padded
+    if found.group > 1:
+        assert found.group * found.depth * taps * tile.lanes * 4 <= core.l1
+
+
+@given(places=places, channels=st.integers(1, 500), core=cores)
+def test_depthwise_tiles_divide(places: tuple[int, ...], channels: int, core: Core) -> None:
+    tile = depthwise_tile(places, channels, 9, places, core)
+    assert channels % tile.channels == 0
+    assert places[-1] % tile.width == 0
+    assert len(places) == 1 or places[0] % tile.rows == 0
+
+
+@pytest.mark.parametrize(
+    ("places", "channels", "best"),
+    [
+        ((56, 56), 64, Tile(1, 14, 32, 32)),
+        ((14, 14), 256, Tile(1, 14, 32, 32)),
+        ((56, 56), 24, Tile(1, 14, 24, 32)),
+    ],
+)
+def test_the_tile_that_was_measured_to_be_the_fastest(
+    places: tuple[int, ...], channels: int, best: Tile
+) -> None:
+    assert tile_of(places, channels, AVX512) == best
+
+
+def test_every_core_of_the_catalogue() -> None:
+    for name in catalog.names():
+        cpu = catalog.load(name).cpu
+        if cpu is not None:
+            core = Core.of(cpu)
+            assert core.lanes * 32 == max(32, cpu.vector_bits.value)
+            assert 0 < core.l1 <= core.l2, name
