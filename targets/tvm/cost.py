@@ -1,9 +1,8 @@
-"""How fast TVM's default CPU code is, for the roofline model: naive loops on one core.
+"""How fast TVM's code is on one core, for the roofline model.
 
-The default pipeline schedules nothing: no blocking, no threads, and the inner loop of a reduction
-stays scalar, since a compiler may not reorder floating-point sums. So one scalar multiply-add a
-cycle is its roof, whatever the vector unit could do. Integer kernels (`converters.tiles`) compute
-vectors of 32-bit sums: their roof is one multiply-add a cycle for each number of a vector.
+Kernels in float32 have schedules of ours (`schedules`): their roof is what the vector units can do.
+Integer kernels (`converters.tiles`) compute vectors of 32-bit sums without dot products: their roof
+is one multiply-add a cycle for each number of a vector.
 """
 
 from __future__ import annotations
@@ -14,24 +13,31 @@ from ...lowering.analysis.operators import Kind
 from ...lowering.analysis.roofline import Machine
 from ...profiles.schema import Profile
 
-#: The fraction of one scalar multiply-add a cycle that each kind of operator reaches. Measured on
-#: one Cascade Lake core; `benchmarks/cpu.py` prints how far the estimate is from the measurement.
+#: The fraction of the vector units' peak that each kind of operator reaches in float32. Measured on
+#: one Cascade Lake core (AVX-512); `benchmarks/cpu.py` prints how far the estimate is from the
+#: measurement.
 _EFFICIENCY: Final[dict[Kind, float]] = {
-    "convolution": 0.25,
-    "depthwise": 0.25,
-    "matmul": 0.26,
-    "pool": 0.3,
-    "reduction": 0.3,
-    "normalization": 0.3,
-    "softmax": 0.3,
-    "elementwise": 1.0,
-    "attention": 0.26,
-    "recurrent": 0.26,
+    "convolution": 0.65,
+    "depthwise": 0.15,
+    "matmul": 0.5,
+    "pool": 0.03,
+    "reduction": 0.03,
+    "normalization": 0.03,
+    "softmax": 0.03,
+    "elementwise": 0.1,
+    "attention": 0.1,
+    "recurrent": 0.1,
 }
 
+#: The share of those that is assumed of cores that are not x86-64: nothing was measured on them.
+#: With AVX2 the fractions are as with AVX-512.
+_ELSEWHERE: Final = 0.6
+
+#: The same of the roof of integer kernels. Whole networks reached 0.2 to 0.3 on the same core.
+_INTEGERS: Final[dict[Kind, float]] = {**dict.fromkeys(_EFFICIENCY, 0.25), "elementwise": 1.0}
+
 #: What integer kernels read, how wide their sums are, and how many they compute at once
-#: (`converters.tiles.LANES`). The fractions above hold of them too: whole networks reached 0.2 to
-#: 0.3 of this roof on the same core.
+#: (`converters.tiles.LANES`).
 _VECTORIZED: Final = ("int8", "uint8")
 _SUM_BITS: Final = 32
 _MOST_LANES: Final = 16
@@ -41,17 +47,21 @@ _OVERHEAD: Final = 0.15e-6
 
 
 def machine_of(profile: Profile) -> Machine:
-    """Return what one thread of TVM's default code has on a CPU."""
+    """Return what one thread of TVM's code has on a CPU."""
     if profile.cpu is None:
         raise ValueError(f"{profile.name} has no CPU")
     scalar = 2 * profile.cpu.clock.value
-    lanes = max(1, min(profile.cpu.vector_bits.value // _SUM_BITS, _MOST_LANES))
+    lanes = max(1, profile.cpu.vector_bits.value // _SUM_BITS)
+    vectors = scalar * lanes * profile.cpu.fma_units.value
+    is_measured = profile.toolchain.triple.startswith("x86_64")
+    share = 1.0 if is_measured else _ELSEWHERE
     return Machine(
         peaks={
-            **dict.fromkeys(profile.dtypes, scalar),
-            **dict.fromkeys(_VECTORIZED, scalar * lanes),
+            **dict.fromkeys(profile.dtypes, vectors),
+            **dict.fromkeys(_VECTORIZED, scalar * min(lanes, _MOST_LANES)),
         },
         bandwidth=profile.main_memory.bandwidth.value,
-        efficiency=_EFFICIENCY,
+        efficiency={kind: share * part for kind, part in _EFFICIENCY.items()},
         overhead=_OVERHEAD,
+        special=dict.fromkeys(_VECTORIZED, _INTEGERS),
     )

@@ -76,7 +76,7 @@ class TvmTarget(Target):
         return Usage(
             memory=Figure(needed.needed, "B", "estimated", "weights and a static arena"),
             storage=Figure(needed.weights + _CODE, "B", "estimated", "weights and 64 KiB of code"),
-            latency=Figure(seconds, "s", "estimated", "roofline of TVM's default code, one thread"),
+            latency=Figure(seconds, "s", "estimated", "roofline of TVM's code, one thread"),
             parts=(
                 ("weights", Figure(needed.weights, "B", "estimated")),
                 ("activations", Figure(needed.arena, "B", "estimated")),

@@ -30,18 +30,21 @@ def seconds(model: ir.Model, profile: Profile) -> float:
     return estimate(model, machine_of(profile), TARGET.sharing).seconds
 
 
+def with_cpu(profile: Profile, **values: float) -> Profile:
+    """Return a profile with other figures of its cores."""
+    assert profile.cpu is not None
+    changed = {
+        name: getattr(profile.cpu, name).model_copy(update={"value": value})
+        for name, value in values.items()
+    }
+    return profile.model_copy(update={"cpu": profile.cpu.model_copy(update=changed)})
+
+
 def test_time_grows_with_the_work_and_shrinks_with_the_clock() -> None:
     profile = catalog.load("raspberry-pi-5")
     assert seconds(network(1024), profile) > 3.5 * seconds(network(512), profile)
     assert profile.cpu is not None
-    clock = profile.cpu.clock
-    faster = profile.model_copy(
-        update={
-            "cpu": profile.cpu.model_copy(
-                update={"clock": clock.model_copy(update={"value": 2 * clock.value})}
-            )
-        }
-    )
+    faster = with_cpu(profile, clock=2 * profile.cpu.clock.value)
     compute = dataclasses.replace(machine_of(profile), bandwidth=1e15, overhead=0.0)
     doubled = dataclasses.replace(machine_of(faster), bandwidth=1e15, overhead=0.0)
     model = network(256)
@@ -57,16 +60,20 @@ def test_a_machine_for_every_cpu_of_the_catalogue() -> None:
             assert 1e-7 < seconds(model, profile) < 1e-2, name
 
 
-def test_integers_are_computed_in_vectors() -> None:
-    """Of 128 bits, on this board: four sums at once."""
+def test_all_is_computed_in_vectors() -> None:
+    """Of 128 bits, on this board: four sums at once, of floats in each of two units."""
     profile = catalog.load("raspberry-pi-5")
+    scalar = with_cpu(profile, vector_bits=32)
     weight = quantized.Integers(np.ones((512, 512), np.int8), 0.1)
     data = quantized.Integers((16, 512), 0.1)
     model = quantized.network("y = MatMul(x, w)", {"y": data}, x=data, w=weight)
-    integers = seconds(canonical.integers().run(model), profile)
-    text = "g (float[16,512] x, float[512,512] w) => (float[16,512] y) { y = MatMul(x, w) }"
-    floats = seconds(support.from_text(text, w=np.ones((512, 512), np.float32)), profile)
-    assert floats / integers == pytest.approx(4, rel=0.1)
+    integers = canonical.integers().run(model)
+    text = "g (float[512,512] x, float[512,512] w) => (float[512,512] y) { y = MatMul(x, w) }"
+    floats = support.from_text(text, w=np.ones((512, 512), np.float32))
+    for each in (integers, floats):
+        assert seconds(each, scalar) / seconds(each, profile) == pytest.approx(4, rel=0.1)
+    one_unit = with_cpu(profile, fma_units=1)
+    assert seconds(floats, one_unit) / seconds(floats, profile) == pytest.approx(2, rel=0.1)
 
 
 def test_the_estimate_says_that_it_is_one() -> None:
