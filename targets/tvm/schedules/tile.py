@@ -65,7 +65,8 @@ class Blocks:
     Attributes:
         depth: input channels that lie side by side.
         group: so many blocks of `depth` are used for all rows before the next: their weights fit.
-        rows: so many rows of the output are computed before the next: their input fits.
+        rows: so many rows of the output are computed before the next: their input fits. Those of
+            the last block may be partly outside.
         packs: whether the input is copied, so that what a tile reads lies together.
     """
 
@@ -83,16 +84,19 @@ def divisors(number: int) -> list[int]:
 
 @functools.lru_cache(maxsize=1024)
 def tile_of(places: tuple[int, ...], channels: int, core: Core) -> Tile:
-    """Return the best tile for an output of these places (width, or height and width)."""
+    """Return the best tile for an output of these places (width, or height and width).
+
+    Height and channels are divided evenly; the last tile of a row may be partly outside.
+    """
     *heights, width = places
     height = math.prod(heights)
     found = [
-        (_worth(tall * wide, vectors, useful, core), wide, -each, tall, vectors)
+        (_worth(tall * wide, vectors, used * useful, core), wide, -each, tall, vectors)
         for each in divisors(channels)
         for vectors in (-(-each // core.lanes),)
         for useful in (each / (vectors * core.lanes),)
         if vectors <= _MOST_VECTORS
-        for tall, wide in _shapes(height, width)
+        for tall, wide, used in _shapes(height, width, core.registers)
         if _fits(tall * wide, vectors, core)
     ]
     _, wide, each, tall, vectors = max(found)
@@ -101,8 +105,14 @@ def tile_of(places: tuple[int, ...], channels: int, core: Core) -> Tile:
 
 
 @functools.lru_cache(maxsize=256)
-def _shapes(height: int, width: int) -> list[tuple[int, int]]:
-    return [(tall, wide) for wide in divisors(width) for tall in divisors(height)]
+def _shapes(height: int, width: int, most: int) -> list[tuple[int, int, float]]:
+    """Return heights and widths of tiles of so many rows at most, and the share that is inside."""
+    return [
+        (tall, wide, width / (-(-width // wide) * wide))
+        for wide in range(1, min(width, most) + 1)
+        for tall in divisors(height)
+        if tall * wide <= most
+    ]
 
 
 def _fits(rows: int, vectors: int, core: Core) -> bool:
@@ -150,15 +160,12 @@ def blocks_of(
     group = max(fitting, default=1)
     packs = padded or tiles > 2
     unit = tile.height if others else tile.width
-    sums_of_row = math.prod(others) * tile.lanes
-    staged = group < count or tile.lanes != tile.channels
-    rows = unit
-    for item in divisors(axis // unit):
-        input_fits = not packs or item * unit * packed_row * _BYTES <= core.l2 * _ROWS
-        sums_fit = not staged or item * unit * sums_of_row * _BYTES <= core.l2 * _SUMS
-        if input_fits and sums_fit:
-            rows = item * unit
-    return Blocks(depth, group, rows, packs)
+    needed = [packed_row * _BYTES / (core.l2 * _ROWS)] if packs else []
+    if group < count or tile.lanes != tile.channels:
+        needed.append(math.prod(others) * tile.lanes * _BYTES / (core.l2 * _SUMS))
+    units = -(-axis // unit)
+    parts = min(units, math.ceil(max(needed, default=0) * unit * units) or 1)
+    return Blocks(depth, group, -(-units // parts) * unit, packs)
 
 
 def _depth(inputs: int, room: float) -> int:
@@ -175,7 +182,10 @@ def _depth(inputs: int, room: float) -> int:
 
 @dataclasses.dataclass(frozen=True)
 class DepthwiseTile:
-    """Sums of a depthwise convolution that are computed at once, and rows before the next."""
+    """Sums of a depthwise convolution that are computed at once, and rows before the next.
+
+    The last tile of a row and the last rows may be partly outside.
+    """
 
     width: int
     channels: int
@@ -196,10 +206,14 @@ def depthwise_tile(
     vectors = -(-lanes // core.lanes)
     most = max(1, (core.registers - min(taps, core.registers // 2)) // vectors - 1)
     width = max(item for item in divisors(places[-1]) if item <= most)
+    if width <= most // 2:
+        width = _even(places[-1], most)
     height = places[0] if len(places) == 2 else 1
-    row = reach[-1] * channels * _BYTES
-    each = reach[0] / height if len(places) == 2 else 1
-    rows = max(
-        (item for item in divisors(height) if item * each * row <= core.l2 * _ROWS), default=1
-    )
+    image = math.prod(reach) * channels * _BYTES
+    rows = _even(height, max(1, int(height * core.l2 * _ROWS / image)))
     return DepthwiseTile(width, lanes, rows)
+
+
+def _even(size: int, most: int) -> int:
+    """Return the size of parts that are about equal, none larger than `most`."""
+    return -(-size // -(-size // most))
