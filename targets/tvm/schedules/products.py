@@ -7,15 +7,10 @@ sums of a tile come in parts, once all parts for its channels are there.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
-
 from tvm import s_tir
 
 from .annotations import DEPTHWISE, PRODUCT
 from .loops import Block, Loop, blocks_of, split_lanes, vectorize
-
-#: Taps of a window that are written out one by one.
-_MOST_TAPS: Final = 32
 
 
 def schedule_product(schedule: s_tir.Schedule, lanes: int) -> bool:
