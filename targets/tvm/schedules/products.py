@@ -7,6 +7,7 @@ sums of a tile come in parts, once all parts for its channels are there.
 from __future__ import annotations
 
 from collections.abc import Sequence
+
 from tvm import s_tir
 
 from .annotations import DEPTHWISE, PRODUCT
