@@ -12,7 +12,8 @@ from tvm import te, tirx
 from ....lowering.integer import Operator, operators
 from .call import Call, Converter, Expr
 from .tiles import Index, Tensor, at, emit
-from .windows import Window, read_window, taps_of, window_of, with_pads
+from .window import Window, read_window, taps_of, with_pads
+from .windows import window_of
 
 
 def _operator(call: Call) -> Operator:

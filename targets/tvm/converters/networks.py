@@ -75,7 +75,7 @@ def multiply(call: Call, a: Expr, weight: np.ndarray) -> Expr:
         return op.matmul(a, constant(weight))
     data = call.emit(a)
     *lead, _ = data.ty.shape
-    return product(call, data, weight[None], POINT, 1, (*map(int, lead), weight.shape[1]))
+    return product(call, data, weight[None], POINT, (*map(int, lead), weight.shape[1]))
 
 
 def _einsum(call: Call) -> Expr:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
@@ -26,72 +26,35 @@ from ..schedules.core import Core
 from ..schedules.tile import Blocks, Tile, blocks_of, tile_of
 from .call import Call, Expr, Shape, core_of
 from .tiles import Index, Tensor
+from .window import Window, taps_of
 
 #: `OpPatternKind`'s kOutEWiseFusable: TVM fuses it with what is done to each of its numbers.
 FUSABLE: Final = 4
 
 
-@dataclasses.dataclass(frozen=True)
-class Space:
-    """How the windows of a product lie; one number for each axis of the space.
-
-    A product of matrices is one whose only axis has windows of one number.
-
-    Attributes:
-        begin, end: pads.
-    """
-
-    kernel: Shape
-    strides: Shape
-    dilations: Shape
-    begin: Shape
-    end: Shape
-
-    @property
-    def taps(self) -> int:
-        return math.prod(self.kernel)
-
-    @property
-    def is_padded(self) -> bool:
-        return any((*self.begin, *self.end))
-
-    @property
-    def is_pointwise(self) -> bool:
-        return self.taps == 1
-
-    def reach(self, places: Sequence[int]) -> Shape:
-        """Return the extents that so many windows along each axis read, with pads."""
-        return tuple(
-            (count - 1) * stride + (size - 1) * dilation + 1
-            for count, stride, size, dilation in zip(
-                places, self.strides, self.kernel, self.dilations, strict=True
-            )
-        )
+#: The window of a matrix product, whose only axis has windows of one number.
+POINT: Final = Window((1,), (1,), (1,), (0,), (0,), channels_last=True)
 
 
-POINT: Final = Space((1,), (1,), (1,), (0,), (0,))
-
-
-def product(
-    call: Call, data: Expr, weight: np.ndarray, space: Space, group: int, out: Shape
-) -> Expr:
+def product(call: Call, data: Expr, weight: np.ndarray, window: Window, out: Shape) -> Expr:
     """Return the product of channels-last data with a weight; float32.
 
     Args:
         data: (..., space, groups x I); of what precedes the space, each is taken by itself.
-        weight: (kernel, I, O).
-        group: the inputs of output channel o are those from (o // (O / group)) x I on.
+        weight: (kernel, I, O); of a window with groups, the inputs of output channel o are those
+            from (o // (O / groups)) x I on.
         out: (..., space, O).
     """
     shape = tuple(int(dim) for dim in data.ty.shape)
-    plan = _Plan.of(space, weight.shape, shape, group, out, core_of(call))
+    plan = _Plan.of(window, weight.shape, shape, out, core_of(call))
     packed = relax.const(plan.packed(weight))
 
-    def compute(x: Tensor, w: Tensor) -> Tensor:
-        return plan.compute(x, w)
-
     return call.builder.emit_te(
-        compute, data, packed, primfunc_name_hint="product", primfunc_attrs={"op_pattern": FUSABLE}
+        plan.compute,
+        data,
+        packed,
+        primfunc_name_hint="product",
+        primfunc_attrs={"op_pattern": FUSABLE},
     )
 
 
@@ -104,29 +67,25 @@ class _Plan:
         inputs: channels of a group.
     """
 
-    space: Space
+    window: Window
     shape: Shape
     out: Shape
     inputs: int
-    group: int
     tile: Tile
     blocks: Blocks
 
     @classmethod
-    def of(
-        cls, space: Space, weight: Shape, shape: Shape, group: int, out: Shape, core: Core
-    ) -> _Plan:
+    def of(cls, window: Window, weight: Shape, shape: Shape, out: Shape, core: Core) -> _Plan:
         *_, inputs, outputs = weight
-        places = out[-1 - len(space.kernel) : -1]
-        tile = tile_of(places, outputs // group, core)
-        reach = places if space.is_pointwise else space.reach(places)
-        total = inputs * group
-        each = math.prod(reach) * total / places[0]
-        tiles = outputs // group // tile.channels
-        blocks = blocks_of(
-            tile, space.taps, inputs, places, each, tiles, core, padded=space.is_padded
-        )
-        return cls(space, shape, out, inputs, group, tile, blocks)
+        places = out[-1 - window.rank : -1]
+        channels = outputs // window.group
+        tile = tile_of(places, channels, core)
+        reach = places if window.taps == 1 else window.reach(places)
+        each = math.prod(reach) * inputs * window.group / places[0]
+        tiles = channels // tile.channels
+        padded = window.is_padded
+        blocks = blocks_of(tile, window.taps, inputs, places, each, tiles, core, padded=padded)
+        return cls(window, shape, out, inputs, tile, blocks)
 
     @property
     def _count(self) -> int:
@@ -139,7 +98,7 @@ class _Plan:
 
     @property
     def _outer(self) -> Shape:
-        return self.out[: -1 - len(self.space.kernel)]
+        return self.out[: -1 - self.window.rank]
 
     @property
     def _places(self) -> Shape:
@@ -147,8 +106,8 @@ class _Plan:
 
     def packed(self, weight: np.ndarray) -> np.ndarray:
         """Return the weight as (tiles, blocks, kernel, depth, lanes), zeros in spare lanes."""
-        rank, tile, depth = len(self.space.kernel), self.tile, self.blocks.depth
-        kernel = self.space.kernel
+        rank, tile, depth = self.window.rank, self.tile, self.blocks.depth
+        kernel = self.window.kernel
         result = np.zeros((self._tiles, self._count, *kernel, depth, tile.lanes), np.float32)
         parts = weight.reshape(*kernel, self._count, depth, self._tiles, tile.channels)
         order = (rank + 2, rank, *range(rank), rank + 1, rank + 3)
@@ -169,16 +128,16 @@ class _Plan:
 
     def _reader(self, x: Tensor) -> tuple[Callable[..., Any], Shape]:
         """Return what reads (outer, block, place in space, channel in block), and the strides."""
-        depth, space, before = self.blocks.depth, self.space, len(self._outer)
+        depth, window, before = self.blocks.depth, self.window, len(self._outer)
         if not self.blocks.packs:
 
             def read(outer: Index, block: Any, place: Index, inner: Any) -> Any:
                 return x(*outer, *place, block * depth + inner)
 
-            return read, space.strides
+            return read, window.strides
         # Windows of one number read what they need only: strides are over after packing.
-        steps = space.strides if space.is_pointwise else (1,) * len(space.strides)
-        reach = self._places if space.is_pointwise else space.reach(self._places)
+        steps = window.strides if window.taps == 1 else (1,) * len(window.strides)
+        reach = self._places if window.taps == 1 else window.reach(self._places)
         limits = self.shape[before:-1]
 
         def copied(*index: Any) -> Any:
@@ -186,10 +145,10 @@ class _Plan:
                 index[:before], index[before], index[before + 1 : -1], index[-1]
             )  # fmt: skip
             source = [
-                at * step - pad for at, step, pad in zip(place, steps, space.begin, strict=True)
+                at * step - pad for at, step, pad in zip(place, steps, window.begin, strict=True)
             ]
             value = x(*outer, *source, block * depth + inner)
-            if not space.is_padded:
+            if not window.is_padded:
                 return value
             inside = [
                 test
@@ -198,58 +157,44 @@ class _Plan:
             ]
             return tirx.if_then_else(tirx.all(*inside), value, tirx.const(0.0, "float32"))
 
-        blocks = self._count * self.group
+        blocks = self._count * self.window.group
         packed = te.compute((*self._outer, blocks, *reach, depth), copied, name="packed")
 
         def read_packed(outer: Index, block: Any, place: Index, inner: Any) -> Any:
             return packed(*outer, block, *place, inner)
 
-        return read_packed, (1,) * len(reach) if space.is_pointwise else space.strides
+        return read_packed, (1,) * len(reach) if window.taps == 1 else window.strides
 
     def _sums(self, w: Tensor, read: Callable[..., Any], strides: Shape) -> Tensor:
-        space, tile, blocks = self.space, self.tile, self.blocks
+        window, tile, blocks = self.window, self.tile, self.blocks
         parts = self._count // blocks.group
-        before, each = len(self._outer), self._tiles // self.group
+        before, each = len(self._outer), self._tiles // self.window.group
 
-        def axes() -> list[Any]:
-            sizes = {"block": blocks.group, **{f"k{k}": n for k, n in enumerate(space.kernel)}}
-            return [
-                te.reduce_axis((0, size), name)
-                for name, size in {**sizes, "depth": blocks.depth}.items()
-            ]
+        member = te.reduce_axis((0, blocks.group), "block")
+        depth = te.reduce_axis((0, blocks.depth), "depth")
+        taps = taps_of(window)
 
-        def term(index: Index, part: Any, over: Sequence[Any]) -> Any:
+        def total(part: Any, *index: Any) -> Any:
             *place, tile_at, lane = index
-            block, *taps, inner = over
-            block = part * blocks.group + block
+            block = part * blocks.group + member
             where = [
                 at * stride + tap * dilation
                 for at, stride, tap, dilation in zip(
-                    place[before:], strides, taps, space.dilations, strict=True
+                    place[before:], strides, taps, window.dilations, strict=True
                 )
             ]
-            first = tirx.floordiv(tile_at, each) * self._count if self.group > 1 else 0
-            value = read(place[:before], first + block, where, inner)
-            return value * w(tile_at, block, *taps, inner, lane)
+            first = tirx.floordiv(tile_at, each) * self._count if self.window.group > 1 else 0
+            value = read(place[:before], first + block, where, depth)
+            weighted = value * w(tile_at, block, *taps, depth, lane)
+            return te.sum(weighted, [member, *taps, depth])
 
         shape = (*self.out[:-1], self._tiles, tile.lanes)
         annotation = {
             PRODUCT: [len(self._places), tile.height, tile.width, tile.channels, blocks.rows]
         }
         if parts == 1 and tile.lanes == tile.channels:
-            over = axes()
-            return te.compute(
-                shape,
-                lambda *index: te.sum(term(index, 0, over), over),
-                name="sums",
-                attrs=annotation,
-            )
-        over = axes()
-        partial = te.compute(
-            (parts, *shape),
-            lambda part, *index: te.sum(term(index, part, over), over),
-            name="partial",
-        )
+            return te.compute(shape, lambda *index: total(0, *index), name="sums", attrs=annotation)
+        partial = te.compute((parts, *shape), total, name="partial")
         part = te.reduce_axis((0, parts), "part")
         return te.compute(
             shape,

@@ -8,59 +8,26 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-from tvm import relax, te, tirx, topi
+from tvm import relax, te, tirx
 
 from ....lowering.dialect import DOMAIN
 from ....lowering.spatial import window_attributes
 from .call import Call, Converter, Expr, Shape, constant, reshaped, scalar
 from .depthwise import depthwise
 from .movement import padded
-from .products import Space, product
+from .products import product
 from .reductions import extreme
 from .stored import Stored, emit_product, stored_weight
 from .tiles import Index, Tensor
+from .window import SPACE, Window, read_window, taps_of, with_pads
 
 op = relax.op
-
-#: How layouts spell the axes of the space, by their number.
-_SPACE = {1: "W", 2: "HW", 3: "DHW"}
 
 Pools = Mapping[int, Callable[..., Expr]]
 
 _CONVOLUTIONS = {1: op.nn.conv1d, 2: op.nn.conv2d, 3: op.nn.conv3d}
 _MAX_POOLS = {1: op.nn.max_pool1d, 2: op.nn.max_pool2d, 3: op.nn.max_pool3d}
 _AVERAGE_POOLS = {1: op.nn.avg_pool1d, 2: op.nn.avg_pool2d, 3: op.nn.avg_pool3d}
-
-
-@dataclasses.dataclass(frozen=True)
-class Window:
-    """The window of one node, every attribute explicit; one number for each axis of the space."""
-
-    kernel: Shape
-    strides: Shape
-    dilations: Shape
-    begin: Shape
-    end: Shape
-    group: int = 1
-    channels_last: bool = False
-
-    @property
-    def rank(self) -> int:
-        return len(self.kernel)
-
-    @property
-    def extents(self) -> Shape:
-        """How far one window reaches."""
-        return tuple((k - 1) * d + 1 for k, d in zip(self.kernel, self.dilations, strict=True))
-
-    @property
-    def layout(self) -> str:
-        space = _SPACE[self.rank]
-        return f"N{space}C" if self.channels_last else f"NC{space}"
-
-    def space(self, shape: Shape) -> Shape:
-        """Return the extents of a tensor without batch and channels."""
-        return shape[1:-1] if self.channels_last else shape[2:]
 
 
 def window_of(call: Call) -> Window:
@@ -104,7 +71,7 @@ def convolve(
 
     A constant weight is repacked here, once; another one by the generated code.
     """
-    space = _SPACE[window.rank]
+    space = SPACE[window.rank]
     kernel_layout = f"{space}IO" if window.channels_last else f"OI{space}"
     order = (*range(2, 2 + window.rank), 1, 0)
     if isinstance(weight, np.ndarray):
@@ -122,32 +89,6 @@ def convolve(
         kernel_layout=kernel_layout,
         out_dtype=out_dtype,
     )
-
-
-def with_pads(x: Tensor, window: Window, fill: int = 0) -> Tensor:
-    """Return the data of a kernel with pads, which hold the number that stands for zero."""
-    if not any((*window.begin, *window.end)):
-        return x
-    none = (0,) * (1 if window.channels_last else 2)
-    last = (0,) * (2 - len(none))
-    before, after = ([*none, *pads, *last] for pads in (window.begin, window.end))
-    return topi.nn.pad(x, before, after, float(fill), name="padded")
-
-
-def taps_of(window: Window) -> list[Any]:
-    """Return the axes that a kernel sums over, one for each axis of the space."""
-    return [te.reduce_axis((0, size), f"k{axis}") for axis, size in enumerate(window.kernel)]
-
-
-def read_window(x: Tensor, window: Window, index: Index, channel: Any, taps: Index) -> Any:
-    """Return the element of the padded data that a tap of the window at an index meets."""
-    space = [
-        place * stride + tap * dilation
-        for place, stride, tap, dilation in zip(
-            window.space(tuple(index)), window.strides, taps, window.dilations, strict=True
-        )
-    ]
-    return x(index[0], *space, channel) if window.channels_last else x(index[0], channel, *space)
 
 
 def _convolve_stored(call: Call, window: Window, weight: Stored) -> Expr:
@@ -205,11 +146,10 @@ def _is_scheduled(call: Call, window: Window) -> bool:
 
 def _scheduled(call: Call, window: Window, data: Expr, weight: np.ndarray) -> Expr:
     """Return the convolution with a constant OIHW `weight`, as `schedules` computes it."""
-    space = Space(window.kernel, window.strides, window.dilations, window.begin, window.end)
     ordered = weight.transpose(*range(2, 2 + window.rank), 1, 0)
     if window.group > 1 and weight.shape[:2] == (window.group, 1):
-        return depthwise(call, data, ordered[..., 0, :], space, call.out_shape())
-    return product(call, data, ordered, space, window.group, call.out_shape())
+        return depthwise(call, data, ordered[..., 0, :], window)
+    return product(call, data, ordered, window, call.out_shape())
 
 
 def _conv_transpose(call: Call) -> Expr:

@@ -102,9 +102,9 @@ def _depthwise(
     schedule.reorder(*taps, *tile, own)
     _unroll(schedule, tile, own, lanes)
     first = taps[0]
-    if "packed" in blocks:
-        schedule.compute_at(blocks["packed"], part, preserve_unit_loops=True)
-        vectorize(schedule, blocks["packed"], lanes)
+    if "padded" in blocks:
+        schedule.compute_at(blocks["padded"], part, preserve_unit_loops=True)
+        vectorize(schedule, blocks["padded"], lanes)
     schedule.decompose_reduction(sums, first)
     _unroll(schedule, inner, lane, lanes)
 
