@@ -16,6 +16,7 @@ from tapeout.lowering.reference import Reference
 from tapeout.profiles import catalog
 from tapeout.profiles.schema import Profile
 from tapeout.targets.tvm import constraints
+from tapeout.targets.tvm.host import processor_features
 from tapeout.targets.tvm.schedules.core import Core
 
 import support
@@ -31,7 +32,7 @@ def core() -> Core:
     """Return the core of this machine."""
     profile = host()
     assert profile.cpu is not None
-    return Core.of(profile.cpu)
+    return Core.of(profile.cpu, processor_features(profile.toolchain))
 
 
 def run(

@@ -19,6 +19,7 @@ import onnx_ir as ir
 from ...errors import ModelError
 from .build import CPU, MEMORY, MODEL, REFUSAL, REQUEST, Request
 from .compile import Compiled, compile_model
+from .host import processor_features
 from .memory import memory_of
 from .schedules.core import Core
 
@@ -50,7 +51,8 @@ def main(
 def _compile(model: ir.Model, request: Request) -> Compiled:
     if request.cpu is None:
         raise ValueError("an engine for a CPU needs to know its cores")
-    return compile_model(model, request.toolchain, Core.of(request.cpu))
+    core = Core.of(request.cpu, processor_features(request.toolchain))
+    return compile_model(model, request.toolchain, core)
 
 
 def _write_objects(compiled: Compiled, folder: Path) -> None:

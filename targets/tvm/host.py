@@ -98,7 +98,7 @@ def missing_features(toolchain: Toolchain, cpuinfo: str) -> list[str]:
         MissingToolError: TVM, whose LLVM knows the processors, is not installed.
     """
     spellings = _SPELLINGS.get(architecture(toolchain.triple), {})
-    needed = _processor_features(toolchain)
+    needed = processor_features(toolchain)
     present = _flags(cpuinfo)
     return sorted(name for name in needed if name in spellings and spellings[name] not in present)
 
@@ -110,7 +110,12 @@ def _flags(cpuinfo: str) -> set[str]:
     return set.intersection(*flags) if flags else set()
 
 
-def _processor_features(toolchain: Toolchain) -> set[str]:
+def processor_features(toolchain: Toolchain) -> set[str]:
+    """Return what LLVM generates code with for a processor, by its names.
+
+    Raises:
+        MissingToolError: TVM, whose LLVM knows the processors, is not installed.
+    """
     try:
         from tvm.target import Target
         from tvm.target.codegen import llvm_get_cpu_features

@@ -7,10 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from tvm import te, tirx
+from tvm import relax, te, tirx
 
 from ....lowering.integer import Operator, operators
-from .call import Call, Converter, Expr
+from .call import Call, Converter, Expr, Shape, core_of
+from .products import POINT, integer_product
 from .tiles import Index, Tensor, at, emit
 from .window import Window, read_window, taps_of, with_pads
 from .windows import window_of
@@ -24,8 +25,14 @@ def _wide(value: Any) -> Any:
     return value.astype("int32")
 
 
-def _scaled(call: Call, sums: Callable[[Index], Any], multiplier: Tensor) -> Tensor:
-    """Return float32(sums) x multiplier, rounded and bounded unless the operator gives floats."""
+def _scaled(
+    call: Call, sums: Callable[[Index], Any], multiplier: Tensor, shape: Shape | None = None
+) -> Tensor:
+    """Return float32(sums) x multiplier, rounded and bounded unless the operator gives floats.
+
+    Args:
+        shape: of the sums, where it is not that of the output.
+    """
     floats = _operator(call).floats
     dtype = call.out_dtype()
 
@@ -38,11 +45,12 @@ def _scaled(call: Call, sums: Callable[[Index], Any], multiplier: Tensor) -> Ten
         moved = tirx.nearbyint(real) + zero
         return tirx.max(tirx.min(moved, high), low).astype(dtype)
 
-    return te.compute(call.out_shape(), element, name="y")
+    return te.compute(shape or call.out_shape(), element, name="y")
 
 
 def _biased(call: Call, sums: Tensor, bias: Tensor, multiplier: Tensor) -> Tensor:
-    return _scaled(call, lambda index: sums(*index) + at(bias, index), multiplier)
+    shape = tuple(int(dim) for dim in sums.shape)
+    return _scaled(call, lambda index: sums(*index) + at(bias, index), multiplier, shape)
 
 
 def _centre(call: Call, index: int) -> Any:
@@ -58,6 +66,8 @@ def _conv(call: Call) -> Expr:
     """x, w (O x I/group x kernel), bias, multiplier, x_zero_point."""
     window, zero = _window(call), _centre(call, 4)
     weight = call.array(1)
+    if _is_product(call, window):
+        return _product(call, weight.transpose(*range(2, 2 + window.rank), 1, 0), window)
     outputs, depth = weight.shape[:2]
     each = outputs // window.group  # output channels of a group
 
@@ -79,9 +89,47 @@ def _conv(call: Call) -> Expr:
     return emit(call, "integer_conv", arguments, compute, alike)
 
 
+def _is_product(call: Call, window: Window) -> bool:
+    """Whether `schedules` knows how to compute a convolution."""
+    if call.core is None or not window.channels_last or window.rank not in (1, 2):
+        return False
+    outputs, inputs = call.shape(1)[:2]
+    if window.group == 1:
+        return True
+    return inputs > 1 and outputs // window.group % call.core.integers.least_lanes == 0
+
+
+def _product(call: Call, weight: np.ndarray, window: Window) -> Expr:
+    """Return the requantized product of channels-last data with a weight (kernel, I, O).
+
+    Output channels are added where the shortest vectors would not be full, and cut off at the end.
+    """
+    *lead, channels = call.out_shape()
+    spare = -channels % core_of(call).integers.least_lanes
+
+    def filled(array: np.ndarray) -> np.ndarray:
+        """Return an array, by output channels, with zeros for those that are added."""
+        along = np.broadcast_to(array, (*array.shape[:-1], channels))
+        return np.pad(along, [(0, 0)] * (along.ndim - 1) + [(0, spare)])
+
+    shape = (*lead, channels + spare)
+    point = int(call.array(4))
+    sums, lacking = integer_product(call, call[0], filled(weight), window, shape, point)
+    bias, multiplier = (filled(np.atleast_1d(call.array(index))) for index in (2, 3))
+
+    def compute(*tensors: Tensor) -> Tensor:
+        return _biased(call, *tensors)
+
+    parameters = (relax.const(bias + lacking), relax.const(multiplier))
+    y = call.builder.emit_te(compute, sums, *parameters, primfunc_name_hint="requantize")
+    return relax.op.strided_slice(y, [len(lead)], [0], [channels]) if spare else y
+
+
 def _matmul(call: Call) -> Expr:
     """x, w (K x N), bias, multiplier, x_zero_point."""
     zero = _centre(call, 4)
+    if call.core is not None and call.rank() > 1:
+        return _product(call, call.array(1)[None], POINT)
 
     def compute(x: Tensor, w: Tensor, bias: Tensor, multiplier: Tensor) -> Tensor:
         k = te.reduce_axis((0, call.shape(1)[0]), "k")

@@ -9,6 +9,8 @@ with what follows it.
     partial (parts, ..., tiles, lanes)     sums over one group of blocks, where there are several
     sums (..., tiles, lanes)               the sums of all
     product (..., channels)                the same without what fills the last vector
+
+Channels are counted in words: as many numbers as an instruction takes at once for each lane.
 """
 
 from __future__ import annotations
@@ -22,9 +24,11 @@ import numpy as np
 from tvm import relax, te, tirx
 
 from ..schedules.annotations import PRODUCT
+from ..schedules.arithmetic import FLOAT, Arithmetic
 from ..schedules.core import Core
 from ..schedules.tile import Blocks, Tile, blocks_of, tile_of
 from .call import Call, Expr, Shape, core_of
+from .storage import Storage
 from .tiles import Index, Tensor
 from .window import Window, taps_of
 
@@ -45,8 +49,32 @@ def product(call: Call, data: Expr, weight: np.ndarray, window: Window, out: Sha
             from (o // (O / groups)) x I on.
         out: (..., space, O).
     """
+    return _emit(call, data, weight, window, out, Storage(FLOAT, "float32"))
+
+
+def integer_product(
+    call: Call, data: Expr, weight: np.ndarray, window: Window, out: Shape, zero: int
+) -> tuple[Expr, np.ndarray]:
+    """Return the sums of data as `Storage` has it times an int8 weight, and what they lack.
+
+    Args:
+        data, weight, out: as of `product`; int8 or uint8.
+        zero: point of the data, which pads have.
+
+    Returns:
+        int32 sums, and int32 (O) to be added to them for the sums of (data - zero) x weight.
+    """
+    storage = Storage(core_of(call).integers, str(data.ty.dtype), zero)
+    sums = _emit(call, data, weight, window, out, storage)
+    total = weight.astype(np.int64).sum(axis=tuple(range(weight.ndim - 1)))
+    return sums, (-storage.zero * total).astype(np.int32)
+
+
+def _emit(
+    call: Call, data: Expr, weight: np.ndarray, window: Window, out: Shape, storage: Storage
+) -> Expr:
     shape = tuple(int(dim) for dim in data.ty.shape)
-    plan = _Plan.of(window, weight.shape, shape, out, core_of(call))
+    plan = _Plan.of(window, weight.shape, shape, out, storage, core_of(call))
     packed = relax.const(plan.packed(weight))
 
     return call.builder.emit_te(
@@ -71,26 +99,40 @@ class _Plan:
     shape: Shape
     out: Shape
     inputs: int
+    storage: Storage
     tile: Tile
     blocks: Blocks
 
     @classmethod
-    def of(cls, window: Window, weight: Shape, shape: Shape, out: Shape, core: Core) -> _Plan:
+    def of(
+        cls, window: Window, weight: Shape, shape: Shape, out: Shape, storage: Storage, core: Core
+    ) -> _Plan:
         *_, inputs, outputs = weight
         places = out[-1 - window.rank : -1]
         channels = outputs // window.group
-        tile = tile_of(places, channels, core)
+        arithmetic = storage.arithmetic
+        tile = tile_of(places, channels, core, arithmetic)
+        words = arithmetic.words(inputs)
         reach = places if window.taps == 1 else window.reach(places)
-        each = math.prod(reach) * inputs * window.group / places[0]
+        each = math.prod(reach) * words * window.group / places[0]
         tiles = channels // tile.channels
-        padded = window.is_padded
-        blocks = blocks_of(tile, window.taps, inputs, places, each, tiles, core, padded=padded)
-        return cls(window, shape, out, inputs, tile, blocks)
+        copied = window.is_padded or not storage.is_plain or words * arithmetic.together != inputs
+        blocks = blocks_of(tile, window.taps, words, places, each, tiles, core, copied=copied)
+        return cls(window, shape, out, inputs, storage, tile, blocks)
+
+    @property
+    def _arithmetic(self) -> Arithmetic:
+        return self.storage.arithmetic
 
     @property
     def _count(self) -> int:
         """Blocks of input channels of one group."""
-        return self.inputs // self.blocks.depth
+        return self._arithmetic.words(self.inputs) // self.blocks.depth
+
+    @property
+    def _depth(self) -> int:
+        """Input channels of a block."""
+        return self.blocks.depth * self._arithmetic.together
 
     @property
     def _tiles(self) -> int:
@@ -105,14 +147,20 @@ class _Plan:
         return self.out[len(self._outer) : -1]
 
     def packed(self, weight: np.ndarray) -> np.ndarray:
-        """Return the weight as (tiles, blocks, kernel, depth, lanes), zeros in spare lanes."""
-        rank, tile, depth = self.window.rank, self.tile, self.blocks.depth
-        kernel = self.window.kernel
-        result = np.zeros((self._tiles, self._count, *kernel, depth, tile.lanes), np.float32)
-        parts = weight.reshape(*kernel, self._count, depth, self._tiles, tile.channels)
-        order = (rank + 2, rank, *range(rank), rank + 1, rank + 3)
-        result[..., : tile.channels] = parts.transpose(order)
-        return result
+        """Return the weight as (tiles, blocks, kernel, depth, lanes, numbers of a word).
+
+        Zeros fill spare lanes and words. Words of one number have no axis.
+        """
+        rank, tile, depth, kernel = self.window.rank, self.tile, self.blocks.depth, weight.shape[:-2]
+        together = self._arithmetic.together
+        spare = self._count * self._depth - self.inputs
+        filled = np.pad(weight, [(0, 0)] * rank + [(0, spare), (0, 0)])
+        parts = filled.reshape(*kernel, self._count, depth, together, self._tiles, tile.channels)
+        order = (rank + 3, rank, *range(rank), rank + 1, rank + 4, rank + 2)
+        shape = (self._tiles, self._count, *kernel, depth, tile.lanes, together)
+        result = np.zeros(shape, self._arithmetic.weight)
+        result[..., : tile.channels, :] = parts.transpose(order)
+        return result if together > 1 else result[..., 0]
 
     def compute(self, x: Tensor, w: Tensor) -> Tensor:
         """Return the tensor ``product``."""
@@ -128,11 +176,11 @@ class _Plan:
 
     def _reader(self, x: Tensor) -> tuple[Callable[..., Any], Shape]:
         """Return what reads (outer, block, place in space, channel in block), and the strides."""
-        depth, window, before = self.blocks.depth, self.window, len(self._outer)
+        window, before = self.window, len(self._outer)
         if not self.blocks.packs:
 
             def read(outer: Index, block: Any, place: Index, inner: Any) -> Any:
-                return x(*outer, *place, block * depth + inner)
+                return x(*outer, *place, block * self._depth + inner)
 
             return read, window.strides
         # Windows of one number read what they need only: strides are over after packing.
@@ -147,36 +195,42 @@ class _Plan:
             source = [
                 at * step - pad for at, step, pad in zip(place, steps, window.begin, strict=True)
             ]
-            value = x(*outer, *source, block * depth + inner)
-            if not window.is_padded:
-                return value
-            inside = [
-                test
-                for at, limit in zip(source, limits, strict=True)
-                for test in (at >= 0, at < limit)
-            ]
-            return tirx.if_then_else(tirx.all(*inside), value, tirx.const(0.0, "float32"))
+            channel, tests = self._channel(block, inner)
+            if window.is_padded:
+                for at, limit in zip(source, limits, strict=True):
+                    tests += [at >= 0, at < limit]
+            value = self.storage.stored(x(*outer, *source, channel))
+            return tirx.if_then_else(tirx.all(*tests), value, self.storage.pad) if tests else value
 
         blocks = self._count * self.window.group
-        packed = te.compute((*self._outer, blocks, *reach, depth), copied, name="packed")
+        packed = te.compute((*self._outer, blocks, *reach, self._depth), copied, name="packed")
 
         def read_packed(outer: Index, block: Any, place: Index, inner: Any) -> Any:
             return packed(*outer, block, *place, inner)
 
         return read_packed, (1,) * len(reach) if window.taps == 1 else window.strides
 
+    def _channel(self, block: Any, inner: Any) -> tuple[Any, list[Any]]:
+        """Return the channel of the input that is in a block, and when there is one."""
+        if self._count * self._depth == self.inputs:
+            return block * self._depth + inner, []
+        own = tirx.floormod(block, self._count) * self._depth + inner
+        return tirx.floordiv(block, self._count) * self.inputs + own, [own < self.inputs]
+
     def _sums(self, w: Tensor, read: Callable[..., Any], strides: Shape) -> Tensor:
         window, tile, blocks = self.window, self.tile, self.blocks
+        arithmetic, together = self._arithmetic, self._arithmetic.together
         parts = self._count // blocks.group
         before, each = len(self._outer), self._tiles // self.window.group
 
-        member = te.reduce_axis((0, blocks.group), "block")
+        group = te.reduce_axis((0, blocks.group), "block")
         depth = te.reduce_axis((0, blocks.depth), "depth")
+        member = [te.reduce_axis((0, together), "member")] if together > 1 else []
         taps = taps_of(window)
 
         def total(part: Any, *index: Any) -> Any:
             *place, tile_at, lane = index
-            block = part * blocks.group + member
+            block = part * blocks.group + group
             where = [
                 at * stride + tap * dilation
                 for at, stride, tap, dilation in zip(
@@ -184,9 +238,10 @@ class _Plan:
                 )
             ]
             first = tirx.floordiv(tile_at, each) * self._count if self.window.group > 1 else 0
-            value = read(place[:before], first + block, where, depth)
-            weighted = value * w(tile_at, block, *taps, depth, lane)
-            return te.sum(weighted, [member, *taps, depth])
+            inner = depth * together + member[0] if member else depth
+            value = read(place[:before], first + block, where, inner).astype(arithmetic.sum)
+            weight = w(tile_at, block, *taps, depth, lane, *member).astype(arithmetic.sum)
+            return te.sum(value * weight, [group, *taps, depth, *member])
 
         shape = (*self.out[:-1], self._tiles, tile.lanes)
         annotation = {

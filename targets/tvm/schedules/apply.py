@@ -30,7 +30,7 @@ def _scheduled(function: tirx.PrimFunc, core: Core) -> tirx.PrimFunc:
     for rule in (schedule_product, schedule_plain):
         schedule = s_tir.Schedule(function)
         try:
-            if rule(schedule, core.lanes) is not False:
+            if rule(schedule, core) is not False:
                 return schedule.mod["main"].with_attr(SCHEDULED, True)
         except ScheduleError:  # a kernel that the rule was not made for is right as it is
             continue

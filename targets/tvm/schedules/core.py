@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Collection
 from typing import Final
 
 from ....profiles.schema import Cpu
+from .arithmetic import WIDE, Arithmetic, integers_of
 
 #: Bits of the numbers that products are summed in: float32.
 _SUM_BITS: Final = 32
@@ -28,6 +30,7 @@ class Core:
         registers: vector registers that code can name.
         units: multiply-adds of whole vectors that it starts per cycle.
         l1, l2: bytes of its data caches, in full where cores share one.
+        integers: what it computes products of integers of 8 bits with.
     """
 
     lanes: int
@@ -35,14 +38,17 @@ class Core:
     units: float
     l1: int
     l2: int
+    integers: Arithmetic = WIDE
 
     @classmethod
-    def of(cls, cpu: Cpu) -> Core:
-        """Return what a profile says of its cores."""
+    def of(cls, cpu: Cpu, features: Collection[str]) -> Core:
+        """Return what a profile says of its cores, and LLVM of the features of its processor."""
+        lanes = max(1, cpu.vector_bits.value // _SUM_BITS)
         return cls(
-            lanes=max(1, cpu.vector_bits.value // _SUM_BITS),
+            lanes=lanes,
             registers=cpu.vector_registers.value,
             units=cpu.fma_units.value,
             l1=cpu.l1.value if cpu.l1 else _L1,
             l2=cpu.l2.value if cpu.l2 else _L2,
+            integers=integers_of(features, lanes),
         )

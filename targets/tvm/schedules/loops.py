@@ -11,6 +11,7 @@ import tvm_ffi
 from tvm import s_tir
 from tvm.ir import Call
 
+from .core import Core
 from .tile import divisors
 
 #: TVM has no type hints.
@@ -18,7 +19,7 @@ Block: TypeAlias = Any
 Loop: TypeAlias = Any
 
 #: `tirx.IterVar.DataPar`: an axis along which results do not depend on each other.
-_SPATIAL: Final = 0
+SPATIAL: Final = 0
 
 #: Functions that TVM has no code for but of one number at a time.
 _SCALAR: Final = ("tirx.cosh", "tirx.popcount", "tirx.sinh")
@@ -48,17 +49,13 @@ def split_lanes(schedule: s_tir.Schedule, loop: Loop, lanes: int) -> None:
     schedule.vectorize(loop)
 
 
-def schedule_plain(schedule: s_tir.Schedule, lanes: int) -> None:
-    """Schedule any kernel.
-
-    Args:
-        lanes: numbers of a vector register.
-    """
+def schedule_plain(schedule: s_tir.Schedule, core: Core) -> None:
+    """Schedule any kernel."""
     for block in list(blocks_of(schedule).values())[:-1]:
         if _is_passed_on(schedule, block):
             schedule.compute_inline(block)
     for block in blocks_of(schedule).values():
-        vectorize(schedule, block, lanes)
+        vectorize(schedule, block, core.lanes)
 
 
 def vectorize(schedule: s_tir.Schedule, block: Block, lanes: int) -> None:
@@ -67,8 +64,8 @@ def vectorize(schedule: s_tir.Schedule, block: Block, lanes: int) -> None:
     loops = schedule.get_loops(block)[-len(kinds) :]
     if len(loops) < len(kinds):  # one number, without a loop
         return
-    spatial = [loop for loop, kind in zip(loops, kinds, strict=True) if kind == _SPATIAL]
-    summed = [loop for loop, kind in zip(loops, kinds, strict=True) if kind != _SPATIAL]
+    spatial = [loop for loop, kind in zip(loops, kinds, strict=True) if kind == SPATIAL]
+    summed = [loop for loop, kind in zip(loops, kinds, strict=True) if kind != SPATIAL]
     if spatial and not _has_scalar_calls(schedule, block):
         size = extent(schedule, spatial[-1])
         width = max(item for item in divisors(size) if item <= _MOST * lanes)
@@ -100,4 +97,4 @@ def _is_passed_on(schedule: s_tir.Schedule, block: Block) -> bool:
 
 
 def _is_spatial(schedule: s_tir.Schedule, block: Block) -> bool:
-    return all(int(axis.iter_type) == _SPATIAL for axis in schedule.get(block).iter_vars)
+    return all(int(axis.iter_type) == SPATIAL for axis in schedule.get(block).iter_vars)

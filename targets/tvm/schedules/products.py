@@ -11,33 +11,32 @@ from collections.abc import Sequence
 from tvm import s_tir
 
 from .annotations import DEPTHWISE, PRODUCT
-from .loops import Block, Loop, blocks_of, split_lanes, vectorize
+from .core import Core
+from .instructions import instruction
+from .loops import SPATIAL, Block, Loop, blocks_of, extent, split_lanes, vectorize
 
 
-def schedule_product(schedule: s_tir.Schedule, lanes: int) -> bool:
-    """Schedule a kernel if it has a product; say whether it has.
-
-    Args:
-        lanes: numbers of a vector register.
-    """
+def schedule_product(schedule: s_tir.Schedule, core: Core) -> bool:
+    """Schedule a kernel if it has a product; say whether it has."""
     blocks = blocks_of(schedule)
     sums = blocks.get("sums")
     if sums is None:
         return False
     annotations = schedule.get(sums).annotations
     if PRODUCT in annotations:
-        _product(schedule, blocks, [int(item) for item in annotations[PRODUCT]], lanes)
+        _product(schedule, blocks, [int(item) for item in annotations[PRODUCT]], core)
         return True
     if DEPTHWISE in annotations:
-        _depthwise(schedule, blocks, [int(item) for item in annotations[DEPTHWISE]], lanes)
+        _depthwise(schedule, blocks, [int(item) for item in annotations[DEPTHWISE]], core.lanes)
         return True
     return False
 
 
 def _product(
-    schedule: s_tir.Schedule, blocks: dict[str, Block], said: Sequence[int], lanes: int
+    schedule: s_tir.Schedule, blocks: dict[str, Block], said: Sequence[int], core: Core
 ) -> None:
     rank, height, width, channels, rows = said
+    lanes = core.lanes
     last = _last(schedule, blocks, "product")
     *outer, channel = schedule.get_loops(last)
     space, outer = outer[-rank:], outer[:-rank]
@@ -51,12 +50,12 @@ def _product(
         around, inner = _tiled(schedule, loops[-2 - rank - 1 : -3], height, width)
         schedule.reorder(over, *around, *inner, loops[-2])
         _unroll(schedule, inner, loops[-2], lanes)
-        _accumulate(schedule, blocks["partial"], around[-1], rank, lanes)
+        _accumulate(schedule, blocks["partial"], around[-1], rank, core)
         schedule.decompose_reduction(sums, over)
     else:
         around, inner = _tiled(schedule, space, height, width)
         schedule.reorder(*outer, part, tiles, *around, *inner, lane)
-        _accumulate(schedule, sums, around[-1], rank, lanes)
+        _accumulate(schedule, sums, around[-1], rank, core)
     if "packed" in blocks:
         schedule.compute_at(blocks["packed"], part, preserve_unit_loops=True)
         vectorize(schedule, blocks["packed"], lanes)
@@ -66,17 +65,41 @@ def _product(
             schedule.unroll(loop)
 
 
-def _accumulate(schedule: s_tir.Schedule, block: Block, at: Loop, rank: int, lanes: int) -> None:
+def _accumulate(schedule: s_tir.Schedule, block: Block, at: Loop, rank: int, core: Core) -> None:
     """Compute the sums of one tile in registers, while all that they are made of goes by."""
     schedule.set_scope(block, 0, "local")
     schedule.compute_at(block, at, preserve_unit_loops=True)
+    axes = schedule.get(block).iter_vars
+    taps = sum(int(axis.iter_type) != SPATIAL for axis in axes)
     loops = schedule.get_loops(block)
-    taps = rank + 2  # blocks of channels, the window, channels of a block
     *tile, _, lane = loops[-taps - 2 - rank : -taps]
-    over = loops[-taps:]
-    schedule.reorder(*over, *tile, lane)
-    _unroll(schedule, tile, lane, lanes)
+    over, word = loops[-taps:][: rank + 2], loops[-taps:][rank + 2 :]
+    schedule.reorder(*over, *tile, lane, *word)
+    if word:
+        _use_instruction(schedule, block, over[0], tile, lane, core)
+        return
+    _unroll(schedule, tile, lane, core.lanes)
     schedule.decompose_reduction(block, over[0])
+
+
+def _use_instruction(
+    schedule: s_tir.Schedule, block: Block, first: Loop, tile: Sequence[Loop], lane: Loop, core: Core
+) -> None:
+    """Let an instruction for integers compute the innermost loops: lanes, and numbers of a word.
+
+    Args:
+        first: the loop before which sums are zero.
+    """
+    size, known = extent(schedule, lane), core.integers.instructions
+    width = max(count for count in known if size % count == 0)
+    vectors, lane = schedule.split(lane, [None, width])
+    for loop in (*tile, vectors):
+        schedule.unroll(loop)
+    # What the rows of a tile that are outside do not compute is outside of the block, too.
+    around = schedule.blockize(lane)
+    zeros = schedule.decompose_reduction(around, first)
+    schedule.tensorize(schedule.get_loops(block)[-2], instruction(core.integers, width))
+    schedule.vectorize(schedule.get_loops(zeros)[-1])
 
 
 def _depthwise(

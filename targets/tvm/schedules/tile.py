@@ -19,6 +19,7 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
+from .arithmetic import Arithmetic
 from .core import LATENCY, Core
 
 #: The widest tile, in vectors.
@@ -29,7 +30,7 @@ _MOST_VECTORS: Final = 8
 _LOAD: Final = 0.25
 _VECTOR_LOAD: Final = 4
 
-#: Input channels that lie side by side in packed data: float32 numbers of a cache line. Fewer than
+#: Words of input channels that lie side by side in packed data: those of a cache line. Fewer than
 #: the least are not worth packing apart.
 _DEPTH: Final = 16
 _LEAST_DEPTH: Final = 4
@@ -63,7 +64,7 @@ class Blocks:
     """What is kept in caches.
 
     Attributes:
-        depth: input channels that lie side by side.
+        depth: words of input channels that lie side by side.
         group: so many blocks of `depth` are used for all rows before the next: their weights fit.
         rows: so many rows of the output are computed before the next: their input fits. Those of
             the last block may be partly outside.
@@ -83,7 +84,7 @@ def divisors(number: int) -> list[int]:
 
 
 @functools.lru_cache(maxsize=1024)
-def tile_of(places: tuple[int, ...], channels: int, core: Core) -> Tile:
+def tile_of(places: tuple[int, ...], channels: int, core: Core, arithmetic: Arithmetic) -> Tile:
     """Return the best tile for an output of these places (width, or height and width).
 
     Height and channels are divided evenly; the last tile of a row may be partly outside.
@@ -97,11 +98,11 @@ def tile_of(places: tuple[int, ...], channels: int, core: Core) -> Tile:
         for useful in (each / (vectors * core.lanes),)
         if vectors <= _MOST_VECTORS
         for tall, wide, used in _shapes(height, width, core.registers)
-        if _fits(tall * wide, vectors, core)
+        if _fits(tall * wide, vectors, core, arithmetic)
     ]
     _, wide, each, tall, vectors = max(found)
     lanes = vectors * core.lanes if -each > core.lanes else 1 << (-each - 1).bit_length()
-    return Tile(tall, wide, -each, lanes)
+    return Tile(tall, wide, -each, max(lanes, arithmetic.least_lanes))
 
 
 @functools.lru_cache(maxsize=256)
@@ -115,12 +116,13 @@ def _shapes(height: int, width: int, most: int) -> list[tuple[int, int, float]]:
     ]
 
 
-def _fits(rows: int, vectors: int, core: Core) -> bool:
-    """Whether sums, weights and one number of the input have registers; one sum always has.
+def _fits(rows: int, vectors: int, core: Core, arithmetic: Arithmetic) -> bool:
+    """Whether sums, weights and one word of the input have registers; one sum always has.
 
-    A core that takes that number from memory needs the register for what else there is.
+    A core that takes that word from memory needs the register for what else there is. Products that
+    are added by another instruction need one, too.
     """
-    taken = rows * vectors + vectors + 1
+    taken = rows * vectors + vectors + (1 if arithmetic.accumulates else 2)
     return taken <= core.registers or rows == vectors == 1
 
 
@@ -140,17 +142,17 @@ def blocks_of(
     tiles: int,
     core: Core,
     *,
-    padded: bool,
+    copied: bool,
 ) -> Blocks:
     """Return what is kept in caches.
 
     Args:
         taps: of the window.
-        inputs: channels that a sum is over.
+        inputs: words of channels that a sum is over.
         places: of the output; blocks are along the first axis.
-        packed_row: numbers of packed input for each row of the output along that axis.
+        packed_row: words of packed input for each row of the output along that axis.
         tiles: along the channels.
-        padded: whether the input has to be copied anyway.
+        copied: whether the input has to be copied anyway.
     """
     axis, *others = places
     room = core.l1 * _WEIGHTS / (taps * tile.lanes * _BYTES)
@@ -158,7 +160,7 @@ def blocks_of(
     count = inputs // depth
     fitting = [item for item in divisors(count) if item * depth <= room]
     group = max(fitting, default=1)
-    packs = padded or tiles > 2
+    packs = copied or tiles > 2
     unit = tile.height if others else tile.width
     needed = [packed_row * _BYTES / (core.l2 * _ROWS)] if packs else []
     if group < count or tile.lanes != tile.channels:
@@ -169,7 +171,7 @@ def blocks_of(
 
 
 def _depth(inputs: int, room: float) -> int:
-    """Return how many input channels lie side by side: a divisor, best a cache line's worth.
+    """Return how many words of channels lie side by side: a divisor, best a cache line's worth.
 
     Args:
         room: for so many there are weights in the first-level cache.

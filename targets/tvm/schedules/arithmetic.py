@@ -1,0 +1,93 @@
+"""What products are computed with: float32, or the integers that a core has instructions for.
+
+An instruction for integers takes one word of data, and one word of weights for each lane, and adds
+the products of the numbers in them to sums of 32 bits, exactly, modulo 2^32:
+
+    sums[lane] += data[0] x weights[lane, 0] + data[1] x weights[lane, 1] + ...
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Mapping
+from types import MappingProxyType
+from typing import Final
+
+
+@dataclasses.dataclass(frozen=True)
+class Arithmetic:
+    """What a product is computed with.
+
+    Attributes:
+        data, weight, sum: dtypes.
+        together: how many numbers of the data an instruction takes for each lane: a word.
+        instructions: lanes -> LLVM's name of it; none: multiplication and addition.
+        accumulates: whether the instruction adds, too.
+    """
+
+    data: str
+    weight: str
+    sum: str
+    together: int = 1
+    instructions: Mapping[int, str] = dataclasses.field(
+        default_factory=lambda: MappingProxyType({}), hash=False
+    )
+    accumulates: bool = True
+
+    @property
+    def least_lanes(self) -> int:
+        """The lanes of its shortest vector."""
+        return min(self.instructions, default=1)
+
+    def words(self, numbers: int) -> int:
+        """Return how many words hold so many numbers."""
+        return -(-numbers // self.together)
+
+
+FLOAT: Final = Arithmetic("float32", "float32", "float32")
+
+#: int16 holds a number of 8 bits less any zero point, and all have a product of 16 bits.
+WIDE: Final = Arithmetic("int16", "int16", "int32")
+
+_VNNI: Final = {lanes: f"llvm.x86.avx512.vpdpbusd.{32 * lanes}" for lanes in (4, 8, 16)}
+_SDOT: Final = {4: "llvm.aarch64.neon.sdot.v4i32.v16i8"}
+_PAIRS: Final = {
+    4: "llvm.x86.sse2.pmadd.wd",
+    8: "llvm.x86.avx2.pmadd.wd",
+    16: "llvm.x86.avx512.pmaddw.d.512",
+}
+
+
+def _pairs(*lanes: int) -> Arithmetic:
+    chosen = MappingProxyType({count: _PAIRS[count] for count in lanes})
+    return Arithmetic("int16", "int16", "int32", 2, chosen, accumulates=False)
+
+
+#: LLVM's feature -> what a core that has it computes with, the fastest first. VPDPBUSD takes data
+#: without sign, SDOT with it.
+_INTEGERS: Final[tuple[tuple[str, Arithmetic], ...]] = (
+    ("avx512vnni", Arithmetic("uint8", "int8", "int32", 4, MappingProxyType(_VNNI))),
+    (
+        "avxvnni",
+        Arithmetic("uint8", "int8", "int32", 4, MappingProxyType({n: _VNNI[n] for n in (4, 8)})),
+    ),
+    ("avx512bw", _pairs(4, 8, 16)),
+    ("avx2", _pairs(4, 8)),
+    ("sse2", _pairs(4)),
+    ("dotprod", Arithmetic("int8", "int8", "int32", 4, MappingProxyType(_SDOT))),
+)
+
+
+def integers_of(features: Collection[str], lanes: int) -> Arithmetic:
+    """Return what a core computes products of integers of 8 bits with.
+
+    Args:
+        features: LLVM's names of what it has.
+        lanes: numbers of 32 bits in its vectors.
+    """
+    found = (
+        arithmetic
+        for feature, arithmetic in _INTEGERS
+        if feature in features and lanes in arithmetic.instructions
+    )
+    return next(found, WIDE)
