@@ -18,6 +18,7 @@ from ...profiles.schema import Toolchain
 from .relax_import import ENTRY, to_relax
 from .schedules.apply import scheduled
 from .schedules.core import Core
+from .tile_memory import PIPELINE
 
 #: A kernel is only called by the program, with the tensors that were planned for it, and the
 #: program checks the caller's: checking them once more in each kernel would triple the code.
@@ -90,7 +91,7 @@ def compile_module(
         planned = _reachable((pipeline or relax.get_default_pipeline(target))(used))
         if target.host is not None:
             _require_threads(planned)
-        executable = relax.build(planned, target, relax_pipeline=None)
+        executable = relax.build(planned, target, None, tir_pipeline=_tir_pipeline(target))
         return Compiled(executable, planned, target)
 
 
@@ -145,6 +146,11 @@ def _require_threads(planned: tvm.IRModule) -> None:
         raise ModelError("kernels run on no GPU", [Problem(name, what) for name in serial])
 
 
+def _tir_pipeline(target: tvm.target.Target) -> str:
+    """Return the name of the passes over the loops of kernels."""
+    return PIPELINE if target.host is None else "default"
+
+
 def _lowered(planned: tvm.IRModule, target: tvm.target.Target) -> tvm.IRModule:
     """Lower the kernels as the build does, up to where their allocations are calls.
 
@@ -157,6 +163,6 @@ def _lowered(planned: tvm.IRModule, target: tvm.target.Target) -> tvm.IRModule:
     }
     host = target.host or target
     module = tirx.transform.BindTarget(target.with_host(host))(tvm.IRModule(kernels))
-    pipeline, finalize_host, _ = tirx.get_default_tir_pipeline(target)
+    pipeline, finalize_host, _ = tirx.get_tir_pipeline(_tir_pipeline(target))
     on_host, _ = split_host_device_mods(pipeline(module))
     return finalize_host()(on_host)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from tvm import relax, te, tirx
@@ -15,6 +15,11 @@ from .products import POINT, integer_product
 from .tiles import Index, Tensor, at, emit
 from .window import Window, read_window, taps_of, with_pads
 from .windows import window_of
+
+
+#: What a float32 with all its digits before the point is made with, and the bits of it.
+_SHIFT: Final = 1.5 * 2**23
+_SHIFT_BITS: Final = int(np.float32(_SHIFT).view(np.int32))
 
 
 def _operator(call: Call) -> Operator:
@@ -35,17 +40,27 @@ def _scaled(
     """
     floats = _operator(call).floats
     dtype = call.out_dtype()
+    low, high = int(call.attr("low", 0)), int(call.attr("high", 0))
+    zero = 0 if floats else int(call.array(len(call.inputs) - 1))
 
     def element(*index: Any) -> Any:
         real = sums(index).astype("float32") * at(multiplier, index)
-        if floats:
-            return real
-        low, high = (tirx.const(float(call.attr(name)), "float32") for name in ("low", "high"))
-        zero = tirx.const(float(call.array(len(call.inputs) - 1)), "float32")
-        moved = tirx.nearbyint(real) + zero
-        return tirx.max(tirx.min(moved, high), low).astype(dtype)
+        return real if floats else _rounded(real, low, high, zero).astype(dtype)
 
     return te.compute(shape or call.out_shape(), element, name="y")
+
+
+def _rounded(real: Any, low: int, high: int, zero: int) -> Any:
+    """Return clip(round(real) + zero, low, high) as int32.
+
+    Between bounds that are whole, it does not matter whether a number is rounded or bounded first.
+    And a small number plus 1.5 x 2^23 has no digits after the point: the sum was rounded to
+    nearest, halves to even, and its last bits are the whole number.
+    """
+    least, most = (tirx.const(float(end - zero), "float32") for end in (low, high))
+    bounded = tirx.max(tirx.min(real, most), least)
+    moved = tirx.reinterpret("int32", bounded + tirx.const(_SHIFT, "float32"))
+    return moved + tirx.const(zero - _SHIFT_BITS, "int32")
 
 
 def _biased(call: Call, sums: Tensor, bias: Tensor, multiplier: Tensor) -> Tensor:

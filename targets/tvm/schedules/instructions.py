@@ -31,19 +31,19 @@ _MEANING: Final = """
                     )
 """
 
+#: Names would be buffers of their own.
 _CALL: Final = """
-        word = T.reinterpret(data.vload([0], "{data}x{together}"), dtype="int32")
-        spread = T.reinterpret(T.broadcast(word, {lanes}), dtype="{operand}x{count}")
-        loaded = weights.vload([0, 0], dtype="{weight}x{count}")
-        before = sums.vload([0], dtype="int32x{lanes}")
-        sums[T.ramp(T.int32(0), 1, {lanes})] = {result}
+        sums[T.ramp(T.int32(0), 1, {lanes})] = {plus} T.call_llvm_pure_intrin(
+            T.llvm_lookup_intrinsic_id("{name}"),
+            {first}
+            T.reinterpret(
+                T.broadcast(T.reinterpret(data.vload([0], "{data}x{together}"), dtype="int32"), {lanes}),
+                dtype="{operand}x{count}",
+            ),
+            weights.vload([0, 0], dtype="{weight}x{count}"),
+            dtype="int32x{lanes}",
+        )
 """
-
-#: Whether an instruction adds -> what becomes of the sums.
-_RESULT: Final = {
-    True: "T.call_llvm_pure_intrin({id}, before, spread, loaded, dtype={type})",
-    False: "before + T.call_llvm_pure_intrin({id}, spread, loaded, dtype={type})",
-}
 
 
 def instruction(arithmetic: Arithmetic, lanes: int) -> str:
@@ -51,6 +51,7 @@ def instruction(arithmetic: Arithmetic, lanes: int) -> str:
     llvm = arithmetic.instructions[lanes]
     name = f"tapeout.{llvm}"
     if TensorIntrin.get(name, allow_missing=True) is None:
+        before = f'sums.vload([0], dtype="int32x{lanes}")'
         parts = {
             "lanes": lanes,
             "together": arithmetic.together,
@@ -58,10 +59,10 @@ def instruction(arithmetic: Arithmetic, lanes: int) -> str:
             "data": arithmetic.data,
             "weight": arithmetic.weight,
             # LLVM's vectors have no sign
+            "name": llvm,
             "operand": arithmetic.data.removeprefix("u"),
-            "result": _RESULT[arithmetic.accumulates].format(
-                id=f'T.llvm_lookup_intrinsic_id("{llvm}")', type=f'"int32x{lanes}"'
-            ),
+            "first": f"{before}," if arithmetic.accumulates else "",
+            "plus": "" if arithmetic.accumulates else f"{before} +",
         }
         meaning, call = (from_source((_HEAD + body).format(**parts)) for body in (_MEANING, _CALL))
         TensorIntrin.register(name, meaning, call)
