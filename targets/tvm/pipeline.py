@@ -7,13 +7,19 @@ from typing import Final
 from ...lowering.canonical import canonical
 from ...lowering.passes.expand_functions import ExpandFunctions
 from ...lowering.passes.unroll_recurrent import UnrollRecurrent
+from ...lowering.passes.sign_quantization import SignQuantization
 from ...lowering.pipeline import Pipeline
 
 #: Nodes that a recurrent node without a kernel may become; the compiler takes its time for each.
 _UNROLLED: Final = 2_000
 
 
-def pipeline() -> Pipeline:
-    """Return the passes for every device; `canonical.integers` may follow."""
+def pipeline(*, unsigned: bool = False) -> Pipeline:
+    """Return the passes for every device; `canonical.integers` may follow.
+
+    Args:
+        unsigned: whether quantized activations are to be uint8.
+    """
     expand = Pipeline((UnrollRecurrent(_UNROLLED, uncommon=True), ExpandFunctions()))
-    return expand + canonical("nhwc")
+    sign = Pipeline((SignQuantization(signed=False),)) if unsigned else Pipeline(())
+    return expand + canonical("nhwc") + sign

@@ -26,6 +26,7 @@ from .build import ENGINE, Request, make_engine
 from .cost import machine_of
 from .execute import cannot_run, execute
 from .glue import write_glue
+from .host import architecture
 from .pipeline import pipeline
 
 #: Precision -> scheme; None: the model's own numbers. The preferred first.
@@ -33,6 +34,15 @@ _SCHEMES: Final[dict[str, str | None]] = {"fp32": None, "int8": "int8", "fp16": 
 
 #: What an engine holds besides its weights: kernels, the program, tables. An estimate.
 _CODE: Final = 64 << 10
+
+
+def _multiplies_unsigned(profile: Profile) -> bool:
+    """Whether a core multiplies whole vectors of int8, as x86 does: data without sign by weights."""
+    integers = profile.compute.get("int8")
+    if profile.cpu is None or integers is None or integers.lanes is None:
+        return False
+    is_x86 = architecture(profile.toolchain.triple) == "x86_64"
+    return is_x86 and integers.lanes.value * 8 == profile.cpu.vector_bits.value
 
 
 class TvmTarget(Target):
@@ -60,7 +70,7 @@ class TvmTarget(Target):
         return _SCHEMES[plan.precision]
 
     def pipeline(self, profile: Profile, plan: Plan) -> Pipeline:
-        return pipeline() + integers()
+        return pipeline(unsigned=_multiplies_unsigned(profile)) + integers()
 
     def check(self, model: ir.Model, profile: Profile, plan: Plan) -> list[Problem]:
         from .constraints import check
