@@ -6,8 +6,8 @@ from typing import Final
 
 from ...lowering.canonical import canonical
 from ...lowering.passes.expand_functions import ExpandFunctions
-from ...lowering.passes.unroll_recurrent import UnrollRecurrent
 from ...lowering.passes.sign_quantization import SignQuantization
+from ...lowering.passes.unroll_recurrent import UnrollRecurrent
 from ...lowering.pipeline import Pipeline
 
 #: Nodes that a recurrent node without a kernel may become; the compiler takes its time for each.

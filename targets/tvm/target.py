@@ -37,7 +37,7 @@ _CODE: Final = 64 << 10
 
 
 def _multiplies_unsigned(profile: Profile) -> bool:
-    """Whether a core multiplies whole vectors of int8, as x86 does: data without sign by weights."""
+    """Whether a core multiplies whole vectors of int8 as x86 does: data without sign."""
     integers = profile.compute.get("int8")
     if profile.cpu is None or integers is None or integers.lanes is None:
         return False

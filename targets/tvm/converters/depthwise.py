@@ -8,6 +8,7 @@ import numpy as np
 from tvm import relax, te
 
 from ..schedules.annotations import DEPTHWISE
+from ..schedules.arithmetic import FLOAT
 from ..schedules.tile import depthwise_tile
 from .call import Call, Expr, core_of
 from .products import FUSABLE
@@ -19,7 +20,8 @@ def depthwise(call: Call, data: Expr, weight: np.ndarray, window: Window) -> Exp
     """Return the convolution of channels-last data (n, space, C) with a weight (kernel, C)."""
     out = call.out_shape()
     *places, channels = out[1:]
-    tile = depthwise_tile(places, channels, window.taps, window.reach(places), core_of(call))
+    core, reach = core_of(call), window.reach(places)
+    tile = depthwise_tile(places, channels, window.taps, reach, core, FLOAT)
     annotation = {DEPTHWISE: [window.rank, tile.width, tile.channels, tile.rows]}
 
     def compute(x: Tensor, w: Tensor) -> Tensor:

@@ -11,11 +11,11 @@ from tvm import relax, te, tirx
 
 from ....lowering.integer import Operator, operators
 from .call import Call, Converter, Expr, Shape, core_of
+from .integer_depthwise import integer_depthwise
 from .products import POINT, integer_product
 from .tiles import Index, Tensor, at, emit
 from .window import Window, read_window, taps_of, with_pads
 from .windows import window_of
-
 
 #: What a float32 with all its digits before the point is made with, and the bits of it.
 _SHIFT: Final = 1.5 * 2**23
@@ -81,8 +81,13 @@ def _conv(call: Call) -> Expr:
     """x, w (O x I/group x kernel), bias, multiplier, x_zero_point."""
     window, zero = _window(call), _centre(call, 4)
     weight = call.array(1)
+    ordered = weight.transpose(*range(2, 2 + window.rank), 1, 0)
     if _is_product(call, window):
-        return _product(call, weight.transpose(*range(2, 2 + window.rank), 1, 0), window)
+        return _product(call, ordered, window)
+    if _is_depthwise(call, window):
+        kernel = ordered[..., 0, :]
+        sums, lacking = integer_depthwise(call, call[0], kernel, window, int(call.array(4)))
+        return _requantized(call, sums, call.array(2) + lacking, call.array(3))
     outputs, depth = weight.shape[:2]
     each = outputs // window.group  # output channels of a group
 
@@ -114,6 +119,15 @@ def _is_product(call: Call, window: Window) -> bool:
     return inputs > 1 and outputs // window.group % call.core.integers.least_lanes == 0
 
 
+def _is_depthwise(call: Call, window: Window) -> bool:
+    """Whether `schedules` knows how to compute a convolution of each channel by itself."""
+    if call.core is None or not window.channels_last or window.rank not in (1, 2):
+        return False
+    arithmetic = call.core.integers
+    each_alone = call.shape(1)[:2] == (window.group, 1) and window.dilations[-1] == 1
+    return each_alone and arithmetic.together > 1 and window.group % arithmetic.least_lanes == 0
+
+
 def _product(call: Call, weight: np.ndarray, window: Window) -> Expr:
     """Return the requantized product of channels-last data with a weight (kernel, I, O).
 
@@ -132,12 +146,18 @@ def _product(call: Call, weight: np.ndarray, window: Window) -> Expr:
     sums, lacking = integer_product(call, call[0], filled(weight), window, shape, point)
     bias, multiplier = (filled(np.atleast_1d(call.array(index))) for index in (2, 3))
 
+    y = _requantized(call, sums, bias + lacking, multiplier)
+    return relax.op.strided_slice(y, [len(lead)], [0], [channels]) if spare else y
+
+
+def _requantized(call: Call, sums: Expr, bias: np.ndarray, multiplier: np.ndarray) -> Expr:
+    """Return the sums of a kernel with a bias as the operator's output; TVM fuses it with them."""
+
     def compute(*tensors: Tensor) -> Tensor:
         return _biased(call, *tensors)
 
-    parameters = (relax.const(bias + lacking), relax.const(multiplier))
-    y = call.builder.emit_te(compute, sums, *parameters, primfunc_name_hint="requantize")
-    return relax.op.strided_slice(y, [len(lead)], [0], [channels]) if spare else y
+    parameters = (relax.const(bias), relax.const(multiplier))
+    return call.builder.emit_te(compute, sums, *parameters, primfunc_name_hint="requantize")
 
 
 def _matmul(call: Call) -> Expr:

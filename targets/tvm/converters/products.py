@@ -151,7 +151,12 @@ class _Plan:
 
         Zeros fill spare lanes and words. Words of one number have no axis.
         """
-        rank, tile, depth, kernel = self.window.rank, self.tile, self.blocks.depth, weight.shape[:-2]
+        rank, tile, depth, kernel = (
+            self.window.rank,
+            self.tile,
+            self.blocks.depth,
+            weight.shape[:-2],
+        )
         together = self._arithmetic.together
         spare = self._count * self._depth - self.inputs
         filled = np.pad(weight, [(0, 0)] * rank + [(0, spare), (0, 0)])

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
+from tvm import tirx
 from tvm.s_tir import TensorIntrin
 from tvm.script import from_source
 
 from .arithmetic import Arithmetic
 
-_HEAD: Final = """
+_WORD: Final = 32  # bits
+
+#: Each lane adds the products of the numbers of one word, which is the same for all, with its own.
+_SPREAD: Final = """
 @T.prim_func(s_tir=True)
 def function(
     data: T.Buffer(({together},), "{data}", offset_factor=1),
@@ -21,7 +25,7 @@ def function(
         T.writes(sums[0:{lanes}])
 """
 
-_MEANING: Final = """
+_SPREAD_MEANING: Final = """
         for i in T.serial(0, {lanes}):
             for k in T.serial(0, {together}):
                 with T.sblock("product"):
@@ -31,39 +35,93 @@ _MEANING: Final = """
                     )
 """
 
+_SPREAD_WORDS: Final = (
+    'T.broadcast(T.reinterpret(data.vload([0], "{data}x{together}"), dtype="int32"), {lanes})'
+)
+
+#: Each lane has a word of its own.
+_LANES: Final = """
+@T.prim_func(s_tir=True)
+def function(
+    words: T.Buffer(({lanes},), "int32", offset_factor=1),
+    weights: T.Buffer(({lanes}, {together}), "{weight}", offset_factor=1),
+    sums: T.Buffer(({lanes},), "int32", offset_factor=1, scope="local"),
+) -> None:
+    with T.sblock("root"):
+        T.reads(sums[0:{lanes}], words[0:{lanes}], weights[0:{lanes}, 0:{together}])
+        T.writes(sums[0:{lanes}])
+"""
+
+_LANES_MEANING: Final = """
+        for i in T.serial(0, {lanes}):
+            with T.sblock("product"):
+                lane = T.axis.spatial({lanes}, i)
+                sums[lane] = sums[lane] + ({products})
+"""
+
+_LANES_WORDS: Final = 'words.vload([0], dtype="int32x{lanes}")'
+
 #: Names would be buffers of their own.
 _CALL: Final = """
         sums[T.ramp(T.int32(0), 1, {lanes})] = {plus} T.call_llvm_pure_intrin(
             T.llvm_lookup_intrinsic_id("{name}"),
             {first}
-            T.reinterpret(
-                T.broadcast(T.reinterpret(data.vload([0], "{data}x{together}"), dtype="int32"), {lanes}),
-                dtype="{operand}x{count}",
-            ),
+            T.reinterpret({words}, dtype="{operand}x{count}"),
             weights.vload([0, 0], dtype="{weight}x{count}"),
             dtype="int32x{lanes}",
         )
 """
 
 
-def instruction(arithmetic: Arithmetic, lanes: int) -> str:
-    """Return the name by which schedules call an instruction for so many lanes."""
+def member_of(word: Any, at: int, arithmetic: Arithmetic) -> Any:
+    """Return a number of a word of int32 as int32; the first has the lowest bits."""
+    bits = _WORD // arithmetic.together
+    if arithmetic.data.startswith("u"):
+        return tirx.bitwise_and(tirx.shift_right(word, _int32(bits * at)), _int32((1 << bits) - 1))
+    moved = tirx.shift_left(word, _int32(_WORD - bits * (at + 1)))
+    return tirx.shift_right(moved, _int32(_WORD - bits))
+
+
+def _int32(value: int) -> Any:
+    return tirx.const(value, "int32")
+
+
+def instruction(arithmetic: Arithmetic, lanes: int, *, spread: bool) -> str:
+    """Return the name by which schedules call an instruction for so many lanes.
+
+    Args:
+        spread: whether all lanes take the same word.
+    """
     llvm = arithmetic.instructions[lanes]
-    name = f"tapeout.{llvm}"
+    name = f"tapeout.{llvm}.{'spread' if spread else 'lanes'}"
     if TensorIntrin.get(name, allow_missing=True) is None:
         before = f'sums.vload([0], dtype="int32x{lanes}")'
-        parts = {
+        parts: dict[str, object] = {
             "lanes": lanes,
             "together": arithmetic.together,
             "count": lanes * arithmetic.together,
             "data": arithmetic.data,
             "weight": arithmetic.weight,
+            "products": " + ".join(_product(at, arithmetic) for at in range(arithmetic.together)),
             # LLVM's vectors have no sign
-            "name": llvm,
             "operand": arithmetic.data.removeprefix("u"),
+            "name": llvm,
             "first": f"{before}," if arithmetic.accumulates else "",
             "plus": "" if arithmetic.accumulates else f"{before} +",
         }
-        meaning, call = (from_source((_HEAD + body).format(**parts)) for body in (_MEANING, _CALL))
-        TensorIntrin.register(name, meaning, call)
+        parts["words"] = (_SPREAD_WORDS if spread else _LANES_WORDS).format(**parts)
+        head, meaning = (_SPREAD, _SPREAD_MEANING) if spread else (_LANES, _LANES_MEANING)
+        functions = (from_source((head + body).format(**parts)) for body in (meaning, _CALL))
+        TensorIntrin.register(name, *functions)
     return name
+
+
+def _product(at: int, arithmetic: Arithmetic) -> str:
+    """Return the text of what `member_of` gives, times its weight."""
+    bits = _WORD // arithmetic.together
+    if arithmetic.data.startswith("u"):
+        number = f"T.bitwise_and(T.shift_right(words[lane], {bits * at}), {(1 << bits) - 1})"
+    else:
+        moved = f"T.shift_left(words[lane], {_WORD - bits * (at + 1)})"
+        number = f"T.shift_right({moved}, {_WORD - bits})"
+    return f'{number} * T.cast(weights[lane, {at}], "int32")'

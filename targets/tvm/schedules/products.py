@@ -6,6 +6,7 @@ sums of a tile come in parts, once all parts for its channels are there.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 from tvm import s_tir
@@ -27,7 +28,7 @@ def schedule_product(schedule: s_tir.Schedule, core: Core) -> bool:
         _product(schedule, blocks, [int(item) for item in annotations[PRODUCT]], core)
         return True
     if DEPTHWISE in annotations:
-        _depthwise(schedule, blocks, [int(item) for item in annotations[DEPTHWISE]], core.lanes)
+        _depthwise(schedule, blocks, [int(item) for item in annotations[DEPTHWISE]], core)
         return True
     return False
 
@@ -50,60 +51,97 @@ def _product(
         around, inner = _tiled(schedule, loops[-2 - rank - 1 : -3], height, width)
         schedule.reorder(over, *around, *inner, loops[-2])
         _unroll(schedule, inner, loops[-2], lanes)
-        _accumulate(schedule, blocks["partial"], around[-1], rank, core)
+        schedule.set_scope(blocks["partial"], 0, "local")
+        nest = _Nest.at(schedule, blocks["partial"], around[-1], rank, rank + 2, 1)
         schedule.decompose_reduction(sums, over)
     else:
         around, inner = _tiled(schedule, space, height, width)
         schedule.reorder(*outer, part, tiles, *around, *inner, lane)
-        _accumulate(schedule, sums, around[-1], rank, core)
+        schedule.set_scope(sums, 0, "local")
+        nest = _Nest.at(schedule, sums, around[-1], rank, rank + 2, 1)
     if "packed" in blocks:
         schedule.compute_at(blocks["packed"], part, preserve_unit_loops=True)
         vectorize(schedule, blocks["packed"], lanes)
+    nest.write_out(schedule, core)
     split_lanes(schedule, lane, lanes)
     if "partial" not in blocks:
         for loop in inner:
             schedule.unroll(loop)
 
 
-def _accumulate(schedule: s_tir.Schedule, block: Block, at: Loop, rank: int, core: Core) -> None:
-    """Compute the sums of one tile in registers, while all that they are made of goes by."""
-    schedule.set_scope(block, 0, "local")
-    schedule.compute_at(block, at, preserve_unit_loops=True)
-    axes = schedule.get(block).iter_vars
-    taps = sum(int(axis.iter_type) != SPATIAL for axis in axes)
-    loops = schedule.get_loops(block)
-    *tile, _, lane = loops[-taps - 2 - rank : -taps]
-    over, word = loops[-taps:][: rank + 2], loops[-taps:][rank + 2 :]
-    schedule.reorder(*over, *tile, lane, *word)
-    if word:
-        _use_instruction(schedule, block, over[0], tile, lane, core)
-        return
-    _unroll(schedule, tile, lane, core.lanes)
-    schedule.decompose_reduction(block, over[0])
+@dataclasses.dataclass(frozen=True)
+class _Nest:
+    """The loops of the sums of one tile, which are in registers while all that they are made of
+    goes by.
 
-
-def _use_instruction(
-    schedule: s_tir.Schedule, block: Block, first: Loop, tile: Sequence[Loop], lane: Loop, core: Core
-) -> None:
-    """Let an instruction for integers compute the innermost loops: lanes, and numbers of a word.
-
-    Args:
-        first: the loop before which sums are zero.
+    Attributes:
+        over: loops that sums are over.
+        tile, lane: loops of the sums.
+        word: the loop over the numbers of a word, where there are several.
     """
-    size, known = extent(schedule, lane), core.integers.instructions
-    width = max(count for count in known if size % count == 0)
-    vectors, lane = schedule.split(lane, [None, width])
-    for loop in (*tile, vectors):
-        schedule.unroll(loop)
-    # What the rows of a tile that are outside do not compute is outside of the block, too.
-    around = schedule.blockize(lane)
-    zeros = schedule.decompose_reduction(around, first)
-    schedule.tensorize(schedule.get_loops(block)[-2], instruction(core.integers, width))
-    schedule.vectorize(schedule.get_loops(zeros)[-1])
+
+    block: Block
+    over: Sequence[Loop]
+    tile: Sequence[Loop]
+    lane: Loop
+    word: Sequence[Loop]
+
+    @classmethod
+    def at(
+        cls, schedule: s_tir.Schedule, block: Block, loop: Loop, rank: int, taps: int, tiles: int
+    ) -> _Nest:
+        """Return the loops of sums that are computed in each round of a loop.
+
+        Args:
+            rank: of the space.
+            taps: how many loops, but that over a word, sums are over.
+            tiles: how many loops there are between those of the space and that over lanes.
+        """
+        schedule.compute_at(block, loop, preserve_unit_loops=True)
+        kinds = [int(axis.iter_type) for axis in schedule.get(block).iter_vars]
+        summed = len(kinds) - kinds.count(SPATIAL)
+        loops = schedule.get_loops(block)
+        *spatial, lane = loops[len(loops) - len(kinds) : -summed]
+        over = loops[-summed:]
+        end = len(spatial) - tiles
+        nest = cls(block, over[:taps], spatial[end - rank : end], lane, over[taps:])
+        schedule.reorder(*nest.over, *nest.tile, lane, *nest.word)
+        return nest
+
+    def write_out(self, schedule: s_tir.Schedule, core: Core) -> None:
+        """Unroll the tile, in vectors."""
+        if self.word:
+            self.use_instruction(schedule, core, spread=True)
+            return
+        _unroll(schedule, self.tile, self.lane, core.lanes)
+        schedule.decompose_reduction(self.block, self.over[0])
+
+    def use_instruction(self, schedule: s_tir.Schedule, core: Core, *, spread: bool) -> None:
+        """Unroll the tile, computed by an instruction for integers.
+
+        Args:
+            spread: as of `instruction`.
+        """
+        width = _instruction_lanes(schedule, self.lane, core)
+        vectors, lane = schedule.split(self.lane, [None, width])
+        for loop in (*self.tile, vectors):
+            schedule.unroll(loop)
+        # What the rows of a tile that are outside do not compute is outside of the block, too.
+        around = schedule.blockize(lane)
+        zeros = schedule.decompose_reduction(around, self.over[0])
+        called = instruction(core.integers, width, spread=spread)
+        schedule.tensorize(schedule.get_loops(self.block)[-1 - len(self.word)], called)
+        schedule.vectorize(schedule.get_loops(zeros)[-1])
+
+
+def _instruction_lanes(schedule: s_tir.Schedule, lane: Loop, core: Core) -> int:
+    """Return how many lanes the longest instruction has that does a loop without a rest."""
+    size = extent(schedule, lane)
+    return max(count for count in core.integers.instructions if size % count == 0)
 
 
 def _depthwise(
-    schedule: s_tir.Schedule, blocks: dict[str, Block], said: Sequence[int], lanes: int
+    schedule: s_tir.Schedule, blocks: dict[str, Block], said: Sequence[int], core: Core
 ) -> None:
     rank, width, channels, rows = said
     sums = blocks["sums"]
@@ -118,18 +156,18 @@ def _depthwise(
     part, *space = _block_of_rows(schedule, space, rows if rank > 1 else None)
     around, inner = _tiled(schedule, space, 1, width)
     schedule.reorder(*outer, part, *around[:-1], tiles, around[-1], *inner, lane)
-    schedule.compute_at(sums, around[-1], preserve_unit_loops=True)
-    loops = schedule.get_loops(sums)
-    *tile, own = loops[-rank - 1 - rank : -rank]
-    taps = loops[-rank:]
-    schedule.reorder(*taps, *tile, own)
-    _unroll(schedule, tile, own, lanes)
-    first = taps[0]
+    nest = _Nest.at(schedule, sums, around[-1], rank, rank, 0)
+    if "packed" in blocks:
+        schedule.compute_at(blocks["packed"], part, preserve_unit_loops=True)
     if "padded" in blocks:
         schedule.compute_at(blocks["padded"], part, preserve_unit_loops=True)
-        vectorize(schedule, blocks["padded"], lanes)
-    schedule.decompose_reduction(sums, first)
-    _unroll(schedule, inner, lane, lanes)
+        vectorize(schedule, blocks["padded"], core.lanes)
+    if "packed" in blocks:
+        vectorize(schedule, blocks["packed"], core.lanes)
+        nest.use_instruction(schedule, core, spread=False)
+    else:
+        nest.write_out(schedule, core)
+    _unroll(schedule, inner, lane, core.lanes)
 
 
 def _last(schedule: s_tir.Schedule, blocks: dict[str, Block], name: str) -> Block:

@@ -88,12 +88,16 @@ def tile_of(places: tuple[int, ...], channels: int, core: Core, arithmetic: Arit
     """Return the best tile for an output of these places (width, or height and width).
 
     Height and channels are divided evenly; the last tile of a row may be partly outside.
+
+    Args:
+        channels: as many as fill the shortest vectors of an instruction.
     """
     *heights, width = places
     height = math.prod(heights)
     found = [
         (_worth(tall * wide, vectors, used * useful, core), wide, -each, tall, vectors)
         for each in divisors(channels)
+        if each % arithmetic.least_lanes == 0
         for vectors in (-(-each // core.lanes),)
         for useful in (each / (vectors * core.lanes),)
         if vectors <= _MOST_VECTORS
@@ -102,7 +106,7 @@ def tile_of(places: tuple[int, ...], channels: int, core: Core, arithmetic: Arit
     ]
     _, wide, each, tall, vectors = max(found)
     lanes = vectors * core.lanes if -each > core.lanes else 1 << (-each - 1).bit_length()
-    return Tile(tall, wide, -each, max(lanes, arithmetic.least_lanes))
+    return Tile(tall, wide, -each, lanes)
 
 
 @functools.lru_cache(maxsize=256)
@@ -195,14 +199,20 @@ class DepthwiseTile:
 
 
 def depthwise_tile(
-    places: Sequence[int], channels: int, taps: int, reach: Sequence[int], core: Core
+    places: Sequence[int],
+    channels: int,
+    taps: int,
+    reach: Sequence[int],
+    core: Core,
+    arithmetic: Arithmetic,
 ) -> DepthwiseTile:
     """Return the tile for an output of these places (width, or height and width) and channels.
 
     Each number of the input is used for few sums, so that the weights should stay in registers and
     sums of neighbours keep the units busy.
     """
-    fitting = [item for item in divisors(channels) if item <= 2 * core.lanes]
+    least = arithmetic.least_lanes
+    fitting = [item for item in divisors(channels) if item <= 2 * core.lanes and item % least == 0]
     whole = [item for item in fitting if item % core.lanes == 0]
     lanes = min(whole, default=max(fitting))
     vectors = -(-lanes // core.lanes)

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tapeout.profiles import catalog
+from tapeout.targets.tvm.schedules.arithmetic import FLOAT
 from tapeout.targets.tvm.schedules.core import Core
 from tapeout.targets.tvm.schedules.tile import (
     Tile,
@@ -36,7 +37,7 @@ def test_divisors(number: int) -> None:
 
 @given(places=places, channels=st.integers(1, 2000), core=cores)
 def test_tiles_divide_and_fit(places: tuple[int, ...], channels: int, core: Core) -> None:
-    tile = tile_of(places, channels, core)
+    tile = tile_of(places, channels, core, FLOAT)
     assert channels % tile.channels == 0
     assert 1 <= tile.width <= places[-1]
     assert (places[0] if len(places) > 1 else 1) % tile.height == 0
@@ -51,29 +52,29 @@ def test_tiles_divide_and_fit(places: tuple[int, ...], channels: int, core: Core
     channels=st.integers(1, 2000),
     inputs=st.integers(1, 2000),
     taps=st.sampled_from([1, 3, 9, 25, 49]),
-    padded=st.booleans(),
+    copied=st.booleans(),
     core=cores,
 )
 def test_blocks_divide_and_fit(
-    places: tuple[int, ...], channels: int, inputs: int, taps: int, padded: bool, core: Core
+    places: tuple[int, ...], channels: int, inputs: int, taps: int, copied: bool, core: Core
 ) -> None:
-    tile = tile_of(places, channels, core)
+    tile = tile_of(places, channels, core, FLOAT)
     row = float(inputs * places[-1])
     found = blocks_of(
-        tile, taps, inputs, places, row, channels // tile.channels, core, padded=padded
+        tile, taps, inputs, places, row, channels // tile.channels, core, copied=copied
     )
     assert inputs % (found.depth * found.group) == 0
     unit = tile.height if len(places) > 1 else tile.width
     assert found.rows % unit == 0
     assert found.rows < places[0] + unit
-    assert found.packs or not padded
+    assert found.packs or not copied
     if found.group > 1:
         assert found.group * found.depth * taps * tile.lanes * 4 <= core.l1
 
 
 @given(places=places, channels=st.integers(1, 500), core=cores)
 def test_depthwise_tiles_fit(places: tuple[int, ...], channels: int, core: Core) -> None:
-    tile = depthwise_tile(places, channels, 9, places, core)
+    tile = depthwise_tile(places, channels, 9, places, core, FLOAT)
     assert channels % tile.channels == 0
     assert 1 <= tile.width <= places[-1]
     assert 1 <= tile.rows <= (places[0] if len(places) > 1 else 1)
@@ -91,13 +92,13 @@ def test_depthwise_tiles_fit(places: tuple[int, ...], channels: int, core: Core)
 def test_the_tile_that_was_measured_to_be_the_fastest(
     places: tuple[int, ...], channels: int, best: Tile
 ) -> None:
-    assert tile_of(places, channels, AVX512) == best
+    assert tile_of(places, channels, AVX512, FLOAT) == best
 
 
 @pytest.mark.parametrize("places", [(197,), (37, 37), (13, 13)])
 def test_a_prime_number_of_rows_has_tiles_as_well(places: tuple[int, ...]) -> None:
     """Row by row a product of 197 rows took ten times as long as one of 196."""
-    tile = tile_of(places, 768, AVX512)
+    tile = tile_of(places, 768, AVX512, FLOAT)
     assert tile.height * tile.width >= 8
 
 
@@ -105,6 +106,6 @@ def test_every_core_of_the_catalogue() -> None:
     for name in catalog.names():
         cpu = catalog.load(name).cpu
         if cpu is not None:
-            core = Core.of(cpu)
+            core = Core.of(cpu, ())
             assert core.lanes * 32 == max(32, cpu.vector_bits.value)
             assert 0 < core.l1 <= core.l2, name
