@@ -8,15 +8,12 @@ from __future__ import annotations
 from tvm import s_tir
 
 from .annotations import ROW
+from .core import Core
 from .loops import Block, blocks_of, extent, is_spatial, split_lanes
 
 
-def schedule_rows(schedule: s_tir.Schedule, lanes: int) -> bool:
-    """Schedule a kernel if it is one of rows; say whether it is.
-
-    Args:
-        lanes: numbers of a vector register.
-    """
+def schedule_rows(schedule: s_tir.Schedule, core: Core) -> bool:
+    """Schedule a kernel if it is one of rows; say whether it is."""
     blocks = blocks_of(schedule)
     own = {name for name, block in blocks.items() if ROW in schedule.get(block).annotations}
     if not own:
@@ -31,7 +28,7 @@ def schedule_rows(schedule: s_tir.Schedule, lanes: int) -> bool:
         if outer:
             schedule.compute_at(block, outer[-1], preserve_unit_loops=True)
     for block in [*inside, blocks[last]]:
-        _in_vectors(schedule, block, lanes, len(outer))
+        _in_vectors(schedule, block, core.lanes, len(outer))
     return True
 
 
