@@ -69,8 +69,10 @@ def dynamic_product(call: Call, a: Expr, b: Expr, out: Shape) -> Expr | None:
         out: (batch..., M, N).
     """
     left, right = _Operand.of(call, a), _Operand.of(call, b)
+    if call.core is None or min(len(left.shape), len(right.shape)) < 2:
+        return None
     *batch, rows, columns = out
-    if call.core is None or rows < _LEAST_ROWS or min(len(left.shape), len(right.shape)) < 2:
+    if rows < _LEAST_ROWS:
         return None
     depth = left.shape[-1]
     shape, storage = (*batch, rows, depth), Storage(FLOAT, "float32")
