@@ -34,13 +34,10 @@ class _Operand:
     order: Shape
 
     @classmethod
-    def of(cls, call: Call, expression: Expr) -> _Operand:
+    def of(cls, call: Call, expression: relax.Var) -> _Operand:
         """Return an operand, without the transpose that made it."""
         rank = len(expression.ty.shape)
-        made = expression
-        if isinstance(expression, relax.Var):
-            bound = call.builder.lookup_binding(expression)
-            made = expression if bound is None else bound
+        made = call.builder.lookup_binding(expression)
         if isinstance(made, relax.Call) and str(made.op.name) == "relax.permute_dims":
             axes = made.attrs.axes
             order = range(rank)[::-1] if axes is None else (int(axis) % rank for axis in axes)
@@ -68,7 +65,7 @@ def dynamic_product(call: Call, a: Expr, b: Expr, out: Shape) -> Expr | None:
         b: (batch..., K, N); the axes of the batches broadcast.
         out: (batch..., M, N).
     """
-    left, right = _Operand.of(call, a), _Operand.of(call, b)
+    left, right = _Operand.of(call, call.emit(a)), _Operand.of(call, call.emit(b))
     if call.core is None or min(len(left.shape), len(right.shape)) < 2:
         return None
     *batch, rows, columns = out

@@ -110,7 +110,7 @@ def emit_rows(
         axes: of the first argument that make up a row: its last ones. They are given as one.
         compute: given the rows and one tensor for each argument, returns the kernel's last.
     """
-    data, *others = arguments
+    data, *others = map(call.emit, arguments)
     shape = tuple(int(dim) for dim in data.ty.shape)
     outer, inner = shape[: len(shape) - axes], shape[len(shape) - axes :]
     rows = Rows(outer, int(np.prod(inner, dtype="int64")), core_of(call))
@@ -140,7 +140,7 @@ def reduction(call: Call, x: Expr, axes: int, combine: Combine) -> Expr:
         total = rows.combined(lambda row, k: data(*row, k), combine, "total")
         return rows.each(total, "y")
 
-    return emit_rows(call, "row", [call.emit(x)], axes, compute)
+    return emit_rows(call, "row", [x], axes, compute)
 
 
 def softmax(call: Call, x: Expr) -> Expr:
@@ -154,7 +154,7 @@ def softmax(call: Call, x: Expr) -> Expr:
         inverse = rows.each(lambda row: tirx.const(1.0, "float32") / total(row), "inverse")
         return rows.all(lambda row, k: exps(*row, k) * inverse(*row, 0), "y")
 
-    return emit_rows(call, "softmax", [call.emit(x)], 1, compute)
+    return emit_rows(call, "softmax", [x], 1, compute)
 
 
 def normalization(
@@ -196,4 +196,4 @@ def normalization(
 
         return rows.all(element, "y")
 
-    return emit_rows(call, "normalization", [call.emit(x), *others], axes, compute)
+    return emit_rows(call, "normalization", [x, *others], axes, compute)
