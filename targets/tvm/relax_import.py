@@ -13,7 +13,7 @@ from tvm import relax
 from ...errors import ModelError, Problem
 from .constraints import is_empty, is_packed
 from .converters import AS_STORED, CONVERTERS, Call
-from .converters.call import HALF, Expr, constant, dtype_of, shape_of
+from .converters.call import HALF, Expr, bound, constant, dtype_of, shape_of
 from .schedules.core import Core
 
 #: The name of the only function of the module.
@@ -71,7 +71,7 @@ def _convert(
         outputs: Sequence[Expr] = converted if isinstance(converted, list | tuple) else [converted]
         for value, output in zip(node.outputs, outputs, strict=False):
             if value.name:
-                result = builder.emit(output)
+                result = bound(builder, output)
                 if widened and str(result.ty.dtype) != dtype_of(value):
                     result = builder.emit(relax.op.astype(result, dtype_of(value)))
                 values[value] = _checked(value, result)

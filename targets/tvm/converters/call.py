@@ -59,7 +59,7 @@ class Call:
 
     def emit(self, expression: Expr) -> relax.Var:
         """Bind an expression that is used more than once, so that it is computed once."""
-        return self.builder.emit(expression)
+        return bound(self.builder, expression)
 
     def shape(self, index: int = 0) -> Shape:
         """Return the shape of an input."""
@@ -103,6 +103,14 @@ class Call:
 
 
 Converter = Callable[[Call], Converted]
+
+
+def bound(builder: relax.BlockBuilder, expression: Expr) -> relax.Var:
+    """Return a variable of the expression's value.
+
+    One that is a variable already gets no second name: TVM does not fuse beyond it.
+    """
+    return expression if isinstance(expression, relax.Var) else builder.emit(expression)
 
 
 def core_of(call: Call) -> Core:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from tvm import relax, te, tirx
 
 from .call import Call, Converted, Converter, Expr, constant, reshaped, scalar
+from .dynamic_products import dynamic_product
 from .elementwise import cast
 from .products import POINT, product
+from .rows import normalization, takes
 from .stored import multiply_stored, stored_weight
+from .tiles import Index, Tensor
 
 op = relax.op
 
@@ -29,7 +33,7 @@ def _gemm(call: Call) -> Expr:
     dtype = call.out_dtype()
     weight = _constant(call)
     if weight is None:
-        result = op.matmul(a, b)
+        result = _computed(call, a, b)
     else:
         result = multiply(call, a, weight.T if call.attr("transB", 0) else weight)
     alpha, beta = call.attr("alpha", 1.0), call.attr("beta", 1.0)
@@ -60,7 +64,16 @@ def _matmul(call: Call) -> Expr:
     weight = _constant(call)
     if weight is not None and weight.ndim == 2 and call.rank() >= 2:
         return multiply(call, call[0], weight)
-    return matmul(call, call[0], call[1])
+    return _computed(call, call[0], call[1])
+
+
+def _computed(call: Call, a: Expr, b: Expr) -> Expr:
+    """Return the product of two operands that are both computed."""
+    if call.out_dtype() == "float32":
+        result = dynamic_product(call, a, b, call.out_shape())
+        if result is not None:
+            return result
+    return matmul(call, a, b)
 
 
 def _constant(call: Call) -> np.ndarray | None:
@@ -114,11 +127,30 @@ def normalized(
 
 def _layer_normalization(call: Call) -> Converted:
     dtype, axes = call.dtype(), range(call.axis(-1), call.rank())
+    if len(call.node.outputs) == 1 and takes(call, axes):
+        return _normalized_rows(call, len(axes))
     y, mean, inverse = normalized(call, call[0], axes, call.attr("epsilon", 1e-5), dtype)
     y = op.multiply(y, call[1])
     if call.has(2):
         y = op.add(y, call[2])
     return [y, mean, inverse][: len(call.node.outputs)]
+
+
+def _normalized_rows(call: Call, axes: int) -> Expr:
+    """Return a layer's normalization with its scale and bias, whose shape is that of a row."""
+    shape = call.shape()[call.rank() - axes :]
+    others = [
+        call.emit(reshaped(op.broadcast_to(call[k], shape), (math.prod(shape),)))
+        for k in (1, 2)
+        if call.has(k)
+    ]
+
+    def finish(value: Any, row: Index, k: Any, scale: Tensor, bias: Tensor | None = None) -> Any:
+        scaled = value * scale(k)
+        return scaled if bias is None else scaled + bias(k)
+
+    epsilon = call.attr("epsilon", 1e-5)
+    return reshaped(normalization(call, call[0], axes, epsilon, others, finish), call.out_shape())
 
 
 def _rms_normalization(call: Call) -> Expr:
@@ -136,6 +168,13 @@ def _scaled(call: Call, y: Expr) -> Expr:
 
 def _instance_normalization(call: Call) -> Expr:
     axes, epsilon = range(2, call.rank()), call.attr("epsilon", 1e-5)
+    if takes(call, axes):
+
+        def finish(value: Any, row: Index, k: Any, scale: Tensor, bias: Tensor) -> Any:
+            return value * scale(row[1]) + bias(row[1])
+
+        y = normalization(call, call[0], len(axes), epsilon, [call[1], call[2]], finish)
+        return reshaped(y, call.out_shape())
     return _scaled(call, normalized(call, call[0], axes, epsilon, call.dtype())[0])
 
 
@@ -143,7 +182,16 @@ def _group_normalization(call: Call) -> Expr:
     """Scale and bias have one number for each channel (opset 21)."""
     n, channels, *space = call.shape()
     groups = call.attr("num_groups")
-    x = reshaped(call[0], (n, groups, channels // groups * math.prod(space)))
+    each, size = channels // groups, math.prod(space)
+    x = reshaped(call[0], (n, groups, each * size))
+    if takes(call, range(1, call.rank())):
+
+        def finish(value: Any, row: Index, k: Any, scale: Tensor, bias: Tensor) -> Any:
+            channel = row[1] * each + tirx.floordiv(k, size)
+            return value * scale(channel) + bias(channel)
+
+        y = normalization(call, x, 1, call.attr("epsilon", 1e-5), [call[1], call[2]], finish)
+        return reshaped(y, call.shape())
     y, _, _ = normalized(call, x, (2,), call.attr("epsilon", 1e-5), call.dtype())
     return _scaled(call, reshaped(y, call.shape()))
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 from tvm import relax, te, tirx
@@ -74,20 +74,26 @@ def _emit(
     call: Call, data: Expr, weight: np.ndarray, window: Window, out: Shape, storage: Storage
 ) -> Expr:
     shape = tuple(int(dim) for dim in data.ty.shape)
-    plan = _Plan.of(window, weight.shape, shape, out, storage, core_of(call))
-    packed = relax.const(plan.packed(weight))
+    plan = Plan.of(window, weight.shape, shape, out, storage, core_of(call))
+
+    def compute(x: Tensor, w: Tensor) -> Tensor:
+        return plan.compute(x, lambda outer, *index: w(*index))
 
     return call.builder.emit_te(
-        plan.compute,
+        compute,
         data,
-        packed,
+        relax.const(plan.packed(weight)),
         primfunc_name_hint="product",
         primfunc_attrs={"op_pattern": FUSABLE},
     )
 
 
+#: What reads the weights: (outer place, tile, block, taps..., channel in block, lane).
+Weights: TypeAlias = Callable[..., Any]
+
+
 @dataclasses.dataclass(frozen=True)
-class _Plan:
+class Plan:
     """One product and how it is computed.
 
     Attributes:
@@ -106,12 +112,16 @@ class _Plan:
     @classmethod
     def of(
         cls, window: Window, weight: Shape, shape: Shape, out: Shape, storage: Storage, core: Core
-    ) -> _Plan:
+    ) -> Plan:
         *_, inputs, outputs = weight
         places = out[-1 - window.rank : -1]
         channels = outputs // window.group
         arithmetic = storage.arithmetic
         tile = tile_of(places, channels, core, arithmetic)
+        if window.group == 1 and tile.channels < min(channels, core.lanes):
+            # Without a divisor near the width of a vector: the last tile is partly outside.
+            channels = -(-channels // core.lanes) * core.lanes
+            tile = tile_of(places, channels, core, arithmetic)
         words = arithmetic.words(inputs)
         reach = places if window.taps == 1 else window.reach(places)
         each = math.prod(reach) * words * window.group / places[0]
@@ -125,7 +135,7 @@ class _Plan:
         return self.storage.arithmetic
 
     @property
-    def _count(self) -> int:
+    def count(self) -> int:
         """Blocks of input channels of one group."""
         return self._arithmetic.words(self.inputs) // self.blocks.depth
 
@@ -135,8 +145,9 @@ class _Plan:
         return self.blocks.depth * self._arithmetic.together
 
     @property
-    def _tiles(self) -> int:
-        return self.out[-1] // self.tile.channels
+    def tiles(self) -> int:
+        """The last one may be partly outside."""
+        return -(-self.out[-1] // self.tile.channels)
 
     @property
     def _outer(self) -> Shape:
@@ -146,10 +157,15 @@ class _Plan:
     def _places(self) -> Shape:
         return self.out[len(self._outer) : -1]
 
+    @property
+    def _width(self) -> int:
+        """Places along the last axis in whole tiles: sums that are outside are not used."""
+        return -(-self._places[-1] // self.tile.width) * self.tile.width
+
     def packed(self, weight: np.ndarray) -> np.ndarray:
         """Return the weight as (tiles, blocks, kernel, depth, lanes, numbers of a word).
 
-        Zeros fill spare lanes and words. Words of one number have no axis.
+        Zeros fill spare lanes, words and channels. Words of one number have no axis.
         """
         rank, tile, depth, kernel = (
             self.window.rank,
@@ -158,19 +174,20 @@ class _Plan:
             weight.shape[:-2],
         )
         together = self._arithmetic.together
-        spare = self._count * self._depth - self.inputs
-        filled = np.pad(weight, [(0, 0)] * rank + [(0, spare), (0, 0)])
-        parts = filled.reshape(*kernel, self._count, depth, together, self._tiles, tile.channels)
+        spare = self.count * self._depth - self.inputs
+        outside = self.tiles * tile.channels - weight.shape[-1]
+        filled = np.pad(weight, [(0, 0)] * rank + [(0, spare), (0, outside)])
+        parts = filled.reshape(*kernel, self.count, depth, together, self.tiles, tile.channels)
         order = (rank + 3, rank, *range(rank), rank + 1, rank + 4, rank + 2)
-        shape = (self._tiles, self._count, *kernel, depth, tile.lanes, together)
+        shape = (self.tiles, self.count, *kernel, depth, tile.lanes, together)
         result = np.zeros(shape, self._arithmetic.weight)
         result[..., : tile.channels, :] = parts.transpose(order)
         return result if together > 1 else result[..., 0]
 
-    def compute(self, x: Tensor, w: Tensor) -> Tensor:
+    def compute(self, x: Tensor, weights: Weights) -> Tensor:
         """Return the tensor ``product``."""
         read, strides = self._reader(x)
-        sums = self._sums(w, read, strides)
+        sums = self._sums(weights, read, strides)
         channels = self.tile.channels
 
         def element(*index: Any) -> Any:
@@ -207,7 +224,7 @@ class _Plan:
             value = self.storage.stored(x(*outer, *source, channel))
             return tirx.if_then_else(tirx.all(*tests), value, self.storage.pad) if tests else value
 
-        blocks = self._count * self.window.group
+        blocks = self.count * self.window.group
         packed = te.compute((*self._outer, blocks, *reach, self._depth), copied, name="packed")
 
         def read_packed(outer: Index, block: Any, place: Index, inner: Any) -> Any:
@@ -217,16 +234,16 @@ class _Plan:
 
     def _channel(self, block: Any, inner: Any) -> tuple[Any, list[Any]]:
         """Return the channel of the input that is in a block, and when there is one."""
-        if self._count * self._depth == self.inputs:
+        if self.count * self._depth == self.inputs:
             return block * self._depth + inner, []
-        own = tirx.floormod(block, self._count) * self._depth + inner
-        return tirx.floordiv(block, self._count) * self.inputs + own, [own < self.inputs]
+        own = tirx.floormod(block, self.count) * self._depth + inner
+        return tirx.floordiv(block, self.count) * self.inputs + own, [own < self.inputs]
 
-    def _sums(self, w: Tensor, read: Callable[..., Any], strides: Shape) -> Tensor:
+    def _sums(self, weights: Weights, read: Callable[..., Any], strides: Shape) -> Tensor:
         window, tile, blocks = self.window, self.tile, self.blocks
         arithmetic, together = self._arithmetic, self._arithmetic.together
-        parts = self._count // blocks.group
-        before, each = len(self._outer), self._tiles // self.window.group
+        parts = self.count // blocks.group
+        before, each = len(self._outer), self.tiles // self.window.group
 
         group = te.reduce_axis((0, blocks.group), "block")
         depth = te.reduce_axis((0, blocks.depth), "depth")
@@ -235,6 +252,9 @@ class _Plan:
 
         def total(part: Any, *index: Any) -> Any:
             *place, tile_at, lane = index
+            if self._width != self._places[-1]:
+                # Nothing is read from outside, and no test stops the sums.
+                place[-1] = tirx.min(place[-1], self._places[-1] - 1)
             block = part * blocks.group + group
             where = [
                 at * stride + tap * dilation
@@ -242,13 +262,14 @@ class _Plan:
                     place[before:], strides, taps, window.dilations, strict=True
                 )
             ]
-            first = tirx.floordiv(tile_at, each) * self._count if self.window.group > 1 else 0
+            first = tirx.floordiv(tile_at, each) * self.count if self.window.group > 1 else 0
             inner = depth * together + member[0] if member else depth
             value = read(place[:before], first + block, where, inner).astype(arithmetic.sum)
-            weight = w(tile_at, block, *taps, depth, lane, *member).astype(arithmetic.sum)
-            return te.sum(value * weight, [group, *taps, depth, *member])
+            weight = weights(place[:before], tile_at, block, *taps, depth, lane, *member)
+            weighted = value * weight.astype(arithmetic.sum)
+            return te.sum(weighted, [group, *taps, depth, *member])
 
-        shape = (*self.out[:-1], self._tiles, tile.lanes)
+        shape = (*self.out[:-2], self._width, self.tiles, tile.lanes)
         annotation = {
             PRODUCT: [len(self._places), tile.height, tile.width, tile.channels, blocks.rows]
         }

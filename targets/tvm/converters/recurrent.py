@@ -13,6 +13,7 @@ import numpy as np
 from tvm import relax
 
 from .call import Call, Converted, Converter, Expr, constant, reshaped, scalar
+from .networks import multiply
 
 op = relax.op
 
@@ -49,15 +50,16 @@ class Cell:
 
     def product(self, h: Expr) -> Expr:
         """Return the state's part of the gates."""
-        result = op.matmul(h, _expression(self.recurrence))
+        result = _product(self.call, h, self.recurrence)
         if self.recurrence_bias is None:
             return result
         return op.add(result, _expression(self.recurrence_bias))
 
     def gates(self, x: Expr, count: int) -> list[Expr]:
         """Split what has all gates side by side."""
-        parts = self.call.emit(op.split(x, count, 1))
-        return [relax.TupleGetItem(parts, k) for k in range(count)]
+        x = self.call.emit(x)
+        size = int(x.ty.shape[1]) // count
+        return [_part(x, 1, k * size, (k + 1) * size) for k in range(count)]
 
 
 def _step_rnn(cell: Cell, x: Expr, h: Expr, c: Expr | None) -> tuple[Expr, Expr | None]:
@@ -75,13 +77,13 @@ def _step_gru(cell: Cell, x: Expr, h: Expr, c: Expr | None) -> tuple[Expr, Expr 
         candidate = g(op.add(xh, op.multiply(r, hh)))
     else:
         n = 2 * cell.hidden
-        first = _expression(_part(cell.recurrence, 1, 0, n))
-        last = _expression(_part(cell.recurrence, 1, n, n + cell.hidden))
-        zr = cell.call.emit(op.matmul(h, first))
+        first = _part(cell.recurrence, 1, 0, n)
+        last = _part(cell.recurrence, 1, n, n + cell.hidden)
+        zr = cell.call.emit(_product(cell.call, h, first))
         hz, hr = cell.gates(zr, 2)
         xz, xr, xh = cell.gates(x, 3)
         z, r = f(op.add(xz, hz)), f(op.add(xr, hr))
-        candidate = g(op.add(xh, op.matmul(op.multiply(r, h), last)))
+        candidate = g(op.add(xh, _product(cell.call, op.multiply(r, h), last)))
     z = cell.call.emit(z)
     kept = op.multiply(z, h)
     return op.add(op.multiply(op.subtract(scalar(1, cell.call.dtype()), z), candidate), kept), None
@@ -146,8 +148,8 @@ def _prepared(call: Call, x: Expr, d: int, rows: int) -> tuple[Cell, Expr]:
     """Return the cell of a direction, and the input's part of the gates (rows, gates * hidden)."""
     name, hidden = call.node.op_type, call.shape(2)[-1]
     width = GATES[name] * hidden
-    weight = _expression(_turned(_of_direction(call, 1, d)))
-    projected = op.matmul(reshaped(x, (rows, call.shape()[-1])), weight)
+    weight = _turned(_of_direction(call, 1, d))
+    projected = _product(call, reshaped(x, (rows, call.shape()[-1])), weight)
     recurrence_bias = None
     if call.has(3):
         bias = _of_direction(call, 3, d)
@@ -183,6 +185,13 @@ def _part(weight: Weight, axis: int, begin: int, end: int) -> Weight:
     if isinstance(weight, np.ndarray):
         return weight.take(range(begin, end), axis)
     return op.strided_slice(weight, [axis], [begin], [end])
+
+
+def _product(call: Call, data: Expr, weight: Weight) -> Expr:
+    """Return the product of (rows, inputs) with a weight (inputs, outputs)."""
+    if isinstance(weight, np.ndarray):
+        return multiply(call, data, weight)
+    return op.matmul(data, weight)
 
 
 def _expression(weight: Weight) -> Expr:

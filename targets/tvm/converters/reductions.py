@@ -8,6 +8,7 @@ import numpy as np
 from tvm import relax, te, tirx
 
 from .call import Call, Converted, Converter, Expr, constant, is_float, reshaped, scalar
+from .rows import LARGEST, SMALLEST, SUM, reduction, softmax, takes
 
 op = relax.op
 
@@ -28,7 +29,11 @@ def axes_of(call: Call) -> tuple[int, ...]:
 def reduced(call: Call, function: Reduce, x: Expr) -> Expr:
     """Reduce `x`, which has the shape of input 0, into the shape of the output."""
     axes = axes_of(call)
-    return reshaped(call.emit(function(x, axes, keepdims=True)), call.out_shape()) if axes else x
+    if not axes:
+        return x
+    if function is op.sum and takes(call, axes):
+        return reshaped(reduction(call, x, len(axes), SUM), call.out_shape())
+    return reshaped(call.emit(function(x, axes, keepdims=True)), call.out_shape())
 
 
 def _reduce(function: Reduce) -> Converter:
@@ -42,6 +47,9 @@ def extreme(call: Call, x: Expr, axes: Sequence[int], largest: bool) -> Expr:
     where all elements are minus infinity.
     """
     shape, dtype = call.shape(), call.dtype()
+    if takes(call, axes):
+        found = reduction(call, x, len(axes), LARGEST if largest else SMALLEST)
+        return reshaped(found, [1 if k in axes else size for k, size in enumerate(shape)])
     choose, worst = (tirx.max, tirx.min_value) if largest else (tirx.min, tirx.max_value)
     start = tirx.const(-np.inf if largest else np.inf, dtype) if is_float(dtype) else worst(dtype)
     reducer = te.comm_reducer(lambda a, b: choose(a, b), lambda _: start, name="extreme")
@@ -105,6 +113,11 @@ def _log_sum_exp(call: Call) -> Expr:
     shift = call.emit(op.where(finite, largest, scalar(0, dtype)))
     total = op.sum(op.exp(op.subtract(x, shift)), axes, keepdims=True)
     return reshaped(op.add(op.log(total), shift), call.out_shape())
+
+
+def _softmax(call: Call) -> Expr:
+    axis = call.axis(-1)
+    return softmax(call, call[0]) if takes(call, [axis]) else op.nn.softmax(call[0], axis)
 
 
 def _arg(function: Reduce) -> Converter:
@@ -203,6 +216,6 @@ REDUCTIONS: dict[str, Converter] = {
     "ReduceProd": _reduce(op.prod),
     "ReduceSum": _reduce(op.sum),
     "ReduceSumSquare": _sum_of(_square, _same),
-    "Softmax": lambda call: op.nn.softmax(call[0], call.axis(-1)),
+    "Softmax": _softmax,
     "TopK": _top_k,
 }

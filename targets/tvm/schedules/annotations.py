@@ -14,3 +14,6 @@ PRODUCT: Final = "tapeout.product"
 #: Of the block ``sums`` of a depthwise convolution: axes of the space; width and channels of a
 #: tile; rows of a block.
 DEPTHWISE: Final = "tapeout.depthwise"
+
+#: Of all blocks of a kernel over rows.
+ROW: Final = "tapeout.row"

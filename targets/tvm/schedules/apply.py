@@ -11,6 +11,7 @@ from .core import Core
 from .functions import with_arithmetic
 from .loops import schedule_plain
 from .products import schedule_product
+from .rows import schedule_rows
 
 
 def scheduled(module: tvm.IRModule, core: Core) -> tvm.IRModule:
@@ -27,7 +28,7 @@ def scheduled(module: tvm.IRModule, core: Core) -> tvm.IRModule:
 def _scheduled(function: tirx.PrimFunc, core: Core) -> tirx.PrimFunc:
     if function.attrs is not None and SCHEDULED in function.attrs:
         return function
-    for rule in (schedule_product, schedule_plain):
+    for rule in (schedule_product, schedule_rows, schedule_plain):
         schedule = s_tir.Schedule(function)
         try:
             if rule(schedule, core) is not False:

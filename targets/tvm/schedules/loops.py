@@ -24,6 +24,9 @@ SPATIAL: Final = 0
 #: Functions that TVM has no code for but of one number at a time.
 _SCALAR: Final = ("tirx.cosh", "tirx.popcount", "tirx.sinh")
 
+#: Annotation of a loop whose last round is written apart, if its conditions are those of no other.
+PARTITION: Final = "pragma_loop_partition_hint"
+
 #: The longest vector that one loop becomes, in registers: LLVM splits it.
 _MOST: Final = 4
 
@@ -37,6 +40,15 @@ def blocks_of(schedule: s_tir.Schedule) -> dict[str, Block]:
 def extent(schedule: s_tir.Schedule, loop: Loop) -> int:
     """Return how often a loop runs."""
     return int(schedule.get(loop).extent)
+
+
+def split_tail(schedule: s_tir.Schedule, loop: Loop, width: int) -> list[Loop]:
+    """Split a loop into parts of a width; what is left over for the last one stays apart."""
+    size = extent(schedule, loop)
+    outer, inner = schedule.split(loop, [None, width])
+    if size % width:
+        schedule.annotate(outer, PARTITION, 1)
+    return [outer, inner]
 
 
 def split_lanes(schedule: s_tir.Schedule, loop: Loop, lanes: int) -> None:
@@ -91,10 +103,11 @@ def _has_scalar_calls(schedule: s_tir.Schedule, block: Block) -> bool:
 def _is_passed_on(schedule: s_tir.Schedule, block: Block) -> bool:
     """Whether what a block computes of each element is used once, for one element."""
     consumers = schedule.get_consumers(block)
-    if len(consumers) != 1 or not _is_spatial(schedule, block):
+    if len(consumers) != 1 or not is_spatial(schedule, block):
         return False
-    return _is_spatial(schedule, consumers[0])
+    return is_spatial(schedule, consumers[0])
 
 
-def _is_spatial(schedule: s_tir.Schedule, block: Block) -> bool:
+def is_spatial(schedule: s_tir.Schedule, block: Block) -> bool:
+    """Whether a block has no sums."""
     return all(int(axis.iter_type) == SPATIAL for axis in schedule.get(block).iter_vars)

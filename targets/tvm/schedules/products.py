@@ -14,7 +14,17 @@ from tvm import s_tir
 from .annotations import DEPTHWISE, PRODUCT
 from .core import Core
 from .instructions import instruction
-from .loops import SPATIAL, Block, Loop, blocks_of, extent, split_lanes, vectorize
+from .loops import (
+    PARTITION,
+    SPATIAL,
+    Block,
+    Loop,
+    blocks_of,
+    extent,
+    split_lanes,
+    split_tail,
+    vectorize,
+)
 
 
 def schedule_product(schedule: s_tir.Schedule, core: Core) -> bool:
@@ -41,7 +51,7 @@ def _product(
     last = _last(schedule, blocks, "product")
     *outer, channel = schedule.get_loops(last)
     space, outer = outer[-rank:], outer[:-rank]
-    tiles, lane = schedule.split(channel, [None, channels])
+    tiles, lane = split_tail(schedule, channel, channels)
     part, *space = _block_of_rows(schedule, space, rows)
     sums = blocks["sums"]
     if "partial" in blocks:
@@ -62,11 +72,22 @@ def _product(
     if "packed" in blocks:
         schedule.compute_at(blocks["packed"], part, preserve_unit_loops=True)
         vectorize(schedule, blocks["packed"], lanes)
+    if "panels" in blocks:
+        _pack_panels(schedule, blocks["panels"], outer, lanes)
     nest.write_out(schedule, core)
     split_lanes(schedule, lane, lanes)
     if "partial" not in blocks:
         for loop in inner:
             schedule.unroll(loop)
+
+
+def _pack_panels(schedule: s_tir.Schedule, block: Block, outer: Sequence[Loop], lanes: int) -> None:
+    """Pack the second operand of one product: before all, or for each of several."""
+    if outer:
+        schedule.compute_at(block, outer[-1], preserve_unit_loops=True)
+    tiles, *_, lane = schedule.get_loops(block)[len(outer) :]
+    schedule.annotate(tiles, PARTITION, 1)
+    split_lanes(schedule, lane, lanes)
 
 
 @dataclasses.dataclass(frozen=True)

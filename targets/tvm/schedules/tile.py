@@ -30,6 +30,10 @@ _MOST_VECTORS: Final = 8
 _LOAD: Final = 0.25
 _VECTOR_LOAD: Final = 4
 
+#: So many times the sums that would just keep the units busy: no multiply-add starts as soon as its
+#: operands are there.
+_SLACK: Final = 1.5
+
 #: Words of input channels that lie side by side in packed data: those of a cache line. Fewer than
 #: the least are not worth packing apart.
 _DEPTH: Final = 16
@@ -102,7 +106,7 @@ def tile_of(places: tuple[int, ...], channels: int, core: Core, arithmetic: Arit
         for useful in (each / (vectors * core.lanes),)
         if vectors <= _MOST_VECTORS
         for tall, wide, used in _shapes(height, width, core.registers)
-        if _fits(tall * wide, vectors, core, arithmetic)
+        if _fits(tall * wide, vectors, core)
     ]
     _, wide, each, tall, vectors = max(found)
     lanes = vectors * core.lanes if -each > core.lanes else 1 << (-each - 1).bit_length()
@@ -120,13 +124,14 @@ def _shapes(height: int, width: int, most: int) -> list[tuple[int, int, float]]:
     ]
 
 
-def _fits(rows: int, vectors: int, core: Core, arithmetic: Arithmetic) -> bool:
-    """Whether sums, weights and one word of the input have registers; one sum always has.
+def _fits(rows: int, vectors: int, core: Core) -> bool:
+    """Whether sums, weights and two words of the input have registers; one sum always has.
 
-    A core that takes that word from memory needs the register for what else there is. Products that
-    are added by another instruction need one, too.
+    A core that takes the words from memory needs the registers for what else there is; with one of
+    them only, LLVM puts sums aside on the stack. Products that are added by another instruction
+    need one.
     """
-    taken = rows * vectors + vectors + (1 if arithmetic.accumulates else 2)
+    taken = rows * vectors + vectors + 2
     return taken <= core.registers or rows == vectors == 1
 
 
@@ -134,7 +139,7 @@ def _worth(rows: int, vectors: int, useful: float, core: Core) -> float:
     """Return the share of its peak that a core reaches, if its caches hold all; an estimate."""
     sums = rows * vectors
     loads = (rows + _VECTOR_LOAD * vectors) / sums
-    return useful * min(1.0, sums / (LATENCY * core.units)) / (1 + _LOAD * loads)
+    return useful * min(1.0, sums / (_SLACK * LATENCY * core.units)) / (1 + _LOAD * loads)
 
 
 def blocks_of(
