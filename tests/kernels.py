@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
-from typing import Any
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+from unittest import mock
 
 import numpy as np
 import onnx
@@ -20,6 +23,8 @@ from tapeout.targets.tvm.host import processor_features
 from tapeout.targets.tvm.schedules.core import Core
 
 import support
+
+Result = TypeVar("Result")
 
 
 @functools.cache
@@ -57,12 +62,29 @@ def outputs(
 
     from tapeout.targets.tvm.compile import compile_model
 
-    compiled = compile_model(model, host().toolchain, scheduled_for or core())
+    made_for = scheduled_for or core()
+    compiled = compile_model(model, host().toolchain, made_for)
     machine = relax.VirtualMachine(compiled.executable, tvm.cpu())
     inputs = [np.asarray(feeds[str(value.name)], order="C") for value in model.graph.inputs]
-    found = machine["main"](*map(tvm.runtime.tensor, inputs))
-    tensors = [found] if isinstance(found, tvm.runtime.Tensor) else list(found)
-    return [tensor.numpy() for tensor in tensors]
+    tensors = list(map(tvm.runtime.tensor, inputs))
+    found = shared_by(made_for.threads, lambda: machine["main"](*tensors))
+    results = [found] if isinstance(found, tvm.runtime.Tensor) else list(found)
+    return [tensor.numpy() for tensor in results]
+
+
+def shared_by(threads: int, call: Callable[[], Result]) -> Result:
+    """Return what a call returns that so many of TVM's threads share.
+
+    Whatever thread calls gets threads of its own to share with, as many as the environment says.
+    """
+    if threads == 1:
+        return call()
+    asked = {"TVM_NUM_THREADS": str(threads), "TVM_THREAD_POOL_SPIN_COUNT": "100"}
+    with (
+        mock.patch.dict(os.environ, asked | {"TVM_BIND_THREADS": "0"}),
+        concurrent.futures.ThreadPoolExecutor(1) as caller,
+    ):
+        return caller.submit(call).result()
 
 
 def assert_same(

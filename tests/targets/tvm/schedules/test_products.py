@@ -9,20 +9,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tapeout.lowering.canonical import canonical
-from tapeout.targets.tvm.schedules import apply
+from tapeout.targets.tvm.schedules import apply, parallel, shares
 from tapeout.targets.tvm.schedules.core import Core
 
 import kernels
 import support
 
-#: As wide as AVX-512, AVX2 and NEON, with caches so small that tiny layers come in blocks; and one
-#: without vectors.
+#: As wide as AVX-512, AVX2 and NEON, with caches so small that tiny layers come in blocks; one
+#: without vectors; and several that share each layer.
 CORES = {
     "wide": Core(lanes=16, registers=32, units=2, l1=32 << 10, l2=1 << 20),
     "small caches": Core(lanes=16, registers=32, units=2, l1=2 << 10, l2=8 << 10),
     "half": Core(lanes=8, registers=16, units=2, l1=4 << 10, l2=16 << 10),
     "narrow": Core(lanes=4, registers=32, units=1, l1=1 << 10, l2=4 << 10),
     "scalar": Core(lanes=1, registers=32, units=1, l1=32 << 10, l2=64 << 10),
+    "two": Core(lanes=16, registers=32, units=2, l1=32 << 10, l2=1 << 20, threads=2),
+    "three, small caches": Core(16, registers=32, units=2, l1=2 << 10, l2=8 << 10, threads=3),
 }
 
 
@@ -33,6 +35,8 @@ class NeverRaisedError(Exception):
 @pytest.fixture(autouse=True)
 def _no_kernel_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(apply, "ScheduleError", NeverRaisedError)
+    for module in (parallel, shares):
+        monkeypatch.setattr(module, "is_worth_sharing", lambda cycles, parts, _: parts > 1)
 
 
 def convolution(
