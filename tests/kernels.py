@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
-from typing import Any
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+from unittest import mock
 
 import numpy as np
 import onnx
@@ -21,14 +24,18 @@ from tapeout.targets.tvm.schedules.core import Core
 
 import support
 
-#: As wide as AVX-512, AVX2 and NEON, with caches so small that tiny layers come in blocks; and one
-#: without vectors.
+Result = TypeVar("Result")
+
+#: As wide as AVX-512, AVX2 and NEON, with caches so small that tiny layers come in blocks; one
+#: without vectors; and several that share each layer.
 CORES = {
     "wide": Core(lanes=16, registers=32, units=2, l1=32 << 10, l2=1 << 20),
     "small caches": Core(lanes=16, registers=32, units=2, l1=2 << 10, l2=8 << 10),
     "half": Core(lanes=8, registers=16, units=2, l1=4 << 10, l2=16 << 10),
     "narrow": Core(lanes=4, registers=32, units=1, l1=1 << 10, l2=4 << 10),
     "scalar": Core(lanes=1, registers=32, units=1, l1=32 << 10, l2=64 << 10),
+    "two": Core(lanes=16, registers=32, units=2, l1=32 << 10, l2=1 << 20, threads=2),
+    "three, small caches": Core(16, registers=32, units=2, l1=2 << 10, l2=8 << 10, threads=3),
 }
 
 
@@ -71,12 +78,29 @@ def outputs(
 
     from tapeout.targets.tvm.compile import compile_model
 
-    compiled = compile_model(model, host().toolchain, scheduled_for or core())
+    made_for = scheduled_for or core()
+    compiled = compile_model(model, host().toolchain, made_for)
     machine = relax.VirtualMachine(compiled.executable, tvm.cpu())
     inputs = [np.asarray(feeds[str(value.name)], order="C") for value in model.graph.inputs]
-    found = machine["main"](*map(tvm.runtime.tensor, inputs))
-    tensors = [found] if isinstance(found, tvm.runtime.Tensor) else list(found)
-    return [tensor.numpy() for tensor in tensors]
+    tensors = list(map(tvm.runtime.tensor, inputs))
+    found = shared_by(made_for.threads, lambda: machine["main"](*tensors))
+    results = [found] if isinstance(found, tvm.runtime.Tensor) else list(found)
+    return [tensor.numpy() for tensor in results]
+
+
+def shared_by(threads: int, call: Callable[[], Result]) -> Result:
+    """Return what a call returns that so many of TVM's threads share.
+
+    Whatever thread calls gets threads of its own to share with, as many as the environment says.
+    """
+    if threads == 1:
+        return call()
+    asked = {"TVM_NUM_THREADS": str(threads), "TVM_THREAD_POOL_SPIN_COUNT": "100"}
+    with (
+        mock.patch.dict(os.environ, asked | {"TVM_BIND_THREADS": "0"}),
+        concurrent.futures.ThreadPoolExecutor(1) as caller,
+    ):
+        return caller.submit(call).result()
 
 
 def assert_same(

@@ -49,6 +49,8 @@ class Machine:
             operator; 1 for a kind that is not there.
         overhead: seconds to start one step.
         special: dtype -> what it has in the place of `efficiency`, kind by kind.
+        threads: that have these peaks together.
+        sharing: seconds that it takes them to share one step; what one does alone sooner, it does.
 
     Raises:
         ValueError: no peak, or a figure that is not positive.
@@ -60,6 +62,8 @@ class Machine:
     efficiency: Mapping[Kind, float] = dataclasses.field(default_factory=dict)
     overhead: float = 0.0
     special: Mapping[str, Mapping[Kind, float]] = dataclasses.field(default_factory=dict)
+    threads: int = 1
+    sharing: float = 0.0
 
     def __post_init__(self) -> None:
         figures = {
@@ -74,7 +78,7 @@ class Machine:
             **{f"bandwidth of the cache of {item.size} B": item.bandwidth for item in self.caches},
         }
         wrong = [f"{name} = {value!r}" for name, value in figures.items() if not value > 0]
-        if wrong or not self.peaks or self.overhead < 0:
+        if wrong or not self.peaks or min(self.overhead, self.sharing, self.threads - 1) < 0:
             raise ValueError(f"a machine needs positive figures and a peak: {', '.join(wrong)}")
 
     def peak(self, dtype: str) -> float:
@@ -249,10 +253,15 @@ def _timed(step: Step, machine: Machine, moved: int, memory: float) -> StepTime:
     compute = sum(
         (2 * work.macs + work.ops) / machine.rate(kind, step.dtype) for kind, work in works
     )
+    overhead, alone = machine.overhead, compute * machine.threads
+    if max(alone, memory) < max(compute, memory) + machine.sharing:
+        compute = alone
+    else:
+        overhead += machine.sharing
     parts: dict[Limit, float] = {
         "compute": compute,
         "memory": memory,
-        "overhead": machine.overhead,
+        "overhead": overhead,
     }
     runs = bool(step.writes)
     return StepTime(
@@ -265,6 +274,6 @@ def _timed(step: Step, machine: Machine, moved: int, memory: float) -> StepTime:
         moved,
         compute if runs else 0.0,
         memory if runs else 0.0,
-        max(compute, memory) + machine.overhead if runs else 0.0,
+        max(compute, memory) + overhead if runs else 0.0,
         max(parts, key=lambda name: parts[name]) if runs else "none",
     )

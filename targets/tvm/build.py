@@ -63,15 +63,17 @@ class Request(pydantic.BaseModel):
 
     Attributes:
         cpu: the cores that its kernels are scheduled for; None: they are for another processor.
+        threads: so many of these cores share each kernel.
     """
 
     toolchain: Toolchain
     cpu: Cpu | None
+    threads: int = 1
 
     @classmethod
-    def of(cls, profile: Profile) -> Request:
+    def of(cls, profile: Profile, threads: int = 1) -> Request:
         """Return what a profile says."""
-        return cls(toolchain=profile.toolchain, cpu=profile.cpu)
+        return cls(toolchain=profile.toolchain, cpu=profile.cpu, threads=threads)
 
 
 #: Engines for a CPU.

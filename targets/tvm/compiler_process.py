@@ -44,14 +44,14 @@ def main(
         (folder / REFUSAL).write_text(json.dumps(refusal), encoding="utf-8")
         return
     write(compiled, folder)
-    memory = dataclasses.asdict(memory_of(compiled))
+    memory = dataclasses.asdict(memory_of(compiled, request.threads))
     (folder / MEMORY).write_text(json.dumps(memory), encoding="utf-8")
 
 
 def _compile(model: ir.Model, request: Request) -> Compiled:
     if request.cpu is None:
         raise ValueError("an engine for a CPU needs to know its cores")
-    core = Core.of(request.cpu, processor_features(request.toolchain))
+    core = Core.of(request.cpu, processor_features(request.toolchain), request.threads)
     return compile_model(model, request.toolchain, core)
 
 

@@ -1,4 +1,4 @@
-"""How fast TVM's code is on one core, for the roofline model.
+"""How fast TVM's code is, for the roofline model.
 
 Kernels in float32 have schedules of ours (`schedules`): their roof is what the vector units can do.
 Integer kernels (`converters.tiles`) compute vectors of 32-bit sums without dot products: their roof
@@ -12,6 +12,7 @@ from typing import Final
 from ...lowering.analysis.operators import Kind
 from ...lowering.analysis.roofline import Machine
 from ...profiles.schema import Profile
+from .schedules.shares import least_gain
 
 #: The fraction of the vector units' peak that each kind of operator reaches in float32. Measured on
 #: one Cascade Lake core (AVX-512); `benchmarks/cpu.py` prints how far the estimate is from the
@@ -45,23 +46,29 @@ _MOST_LANES: Final = 16
 #: Seconds from one kernel to the next in the virtual machine, measured on the same core.
 _OVERHEAD: Final = 0.15e-6
 
+#: Seconds that the other threads take to wake up at the start of an inference, between which they
+#: sleep: small networks took so much longer after a pause, on a virtual machine with two cores.
+WAKING: Final = 0.1e-3
 
-def machine_of(profile: Profile) -> Machine:
-    """Return what one thread of TVM's code has on a CPU."""
+
+def machine_of(profile: Profile, threads: int = 1) -> Machine:
+    """Return what some threads of TVM's code have on a CPU: they share what they gain from."""
     if profile.cpu is None:
         raise ValueError(f"{profile.name} has no CPU")
     scalar = 2 * profile.cpu.clock.value
     lanes = max(1, profile.cpu.vector_bits.value // _SUM_BITS)
-    vectors = scalar * lanes * profile.cpu.fma_units.value
+    vectors = scalar * lanes * profile.cpu.fma_units.value * threads
     is_measured = profile.toolchain.triple.startswith("x86_64")
     share = 1.0 if is_measured else _ELSEWHERE
     return Machine(
         peaks={
             **dict.fromkeys(profile.dtypes, vectors),
-            **dict.fromkeys(_VECTORIZED, scalar * min(lanes, _MOST_LANES)),
+            **dict.fromkeys(_VECTORIZED, scalar * min(lanes, _MOST_LANES) * threads),
         },
         bandwidth=profile.main_memory.bandwidth.value,
         efficiency={kind: share * part for kind, part in _EFFICIENCY.items()},
         overhead=_OVERHEAD,
         special=dict.fromkeys(_VECTORIZED, _INTEGERS),
+        threads=threads,
+        sharing=least_gain(threads) / profile.cpu.clock.value,
     )

@@ -59,7 +59,6 @@ def execute(
     environment = {"TVM_NUM_THREADS": str(process.planned_threads(bundle, profile.threads))}
     if where == "emulator":
         python = emulation.interpreter(root.RECIPES[host.architecture(profile.toolchain.triple)])
-        environment["TVM_BIND_THREADS"] = "0"  # the emulator's own threads run beside them
     return process.execute(
         bundle,
         ENGINE_CODE,

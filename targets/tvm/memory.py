@@ -3,8 +3,10 @@
 The virtual machine takes storages from its pooled allocator (``pooled_allocator.h``: sizes rounded
 up to pages, a freed block reused for the same size only), and a kernel takes scratch memory from
 the thread's workspace pool (``workspace_pool.cc``: rounded up to pages, kept for the next kernel).
-Both are replayed here, inference after inference until nothing changes any more, so that the
-figures are the bytes that the runtime asks the system for.
+Of a loop that threads share, each always gets the same rounds: one run of neighbours
+(``thread_pool.cc``, and LLVM code generation of parallel loops). All this is replayed here,
+inference after inference until nothing changes any more, so that the figures are the bytes that the
+runtime asks the system for.
 """
 
 from __future__ import annotations
@@ -12,12 +14,12 @@ from __future__ import annotations
 import bisect
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
 import tvm
-from tvm import relax
+from tvm import relax, tirx
 
 from ...errors import TapeoutError
 from .build import Memory
@@ -29,12 +31,13 @@ _PAGE: Final = 4096
 #: After so many inferences both pools have settled, if they ever do.
 _RUNS: Final = 16
 
-#: (buffer, bytes) where a kernel takes scratch memory, (buffer, None) where it gives it back.
-Event = tuple[str, int | None]
+#: (thread, buffer, bytes) where a kernel takes scratch memory, (thread, buffer, None) where it
+#: gives it back. Thread 0 is the one that calls the engine.
+Event = tuple[int, str, int | None]
 
 
-def memory_of(compiled: Compiled) -> Memory:
-    """Return what an engine holds, exactly, once it has run a few times.
+def memory_of(compiled: Compiled, threads: int = 1) -> Memory:
+    """Return what an engine holds, exactly, once it has run a few times on so many threads.
 
     Raises:
         TapeoutError: the plan is not understood: better no figure than a wrong one.
@@ -44,7 +47,7 @@ def memory_of(compiled: Compiled) -> Memory:
     return Memory(
         weights=_constants(main, 1 if compiled.target.host is None else _PAGE),
         workspace=workspace,
-        scratch=_scratch(compiled.kernels, calls_of(main)),
+        scratch=_scratch(compiled.kernels, calls_of(main), threads),
         inputs=sum(_bytes(parameter.ty) for parameter in main.params),
         outputs=outputs,
     )
@@ -192,55 +195,72 @@ class _WorkspacePool:
         bisect.insort(self._free, block)
 
 
-def _scratch(kernels: tvm.IRModule, bindings: Iterable[Any]) -> int:
+def _scratch(kernels: tvm.IRModule, bindings: Iterable[Any], threads: int) -> int:
     """Replay the scratch memory of the kernels, in the order in which ``main`` calls them."""
     functions = {name.name_hint: function for name, function in kernels.functions.items()}
     names = [name for binding in bindings if (name := kernel_of(binding.value)) in functions]
-    events = {name: _scratch_of(name, functions) for name in dict.fromkeys(names)}
-    pool, settled = _WorkspacePool(), -1
+    events = {name: _scratch_of(name, functions, threads) for name in dict.fromkeys(names)}
+    pools, settled = [_WorkspacePool() for _ in range(threads)], -1
     for _ in range(_RUNS):
         for name in names:
-            taken: list[tuple[str, int]] = []
-            for buffer, size in events[name]:
-                if size is not None:
-                    taken.append((buffer, pool.take(size)))
-                    continue
-                last, block = taken.pop() if taken else ("", 0)
-                if last != buffer:
-                    raise TapeoutError(f"kernel {name} frees {buffer} and not {last}")
-                pool.give(block)
-        if pool.used == settled:
-            return pool.used
-        settled = pool.used
+            _run(str(name), events[name], pools)
+        used = sum(pool.used for pool in pools)
+        if used == settled:
+            return used
+        settled = used
     raise TapeoutError("the scratch memory of the kernels grows with every inference")
 
 
-def _scratch_of(name: str | None, functions: Mapping[str, Any]) -> list[Event]:
+def _run(name: str, events: Iterable[Event], pools: Sequence[_WorkspacePool]) -> None:
+    """Take scratch memory as one call of a kernel does, each thread from its own pool."""
+    taken: list[list[tuple[str, int]]] = [[] for _ in pools]
+    for thread, buffer, size in events:
+        if size is not None:
+            taken[thread].append((buffer, pools[thread].take(size)))
+            continue
+        last, block = taken[thread].pop() if taken[thread] else ("", 0)
+        if last != buffer:
+            raise TapeoutError(f"kernel {name} frees {buffer} and not {last}")
+        pools[thread].give(block)
+
+
+def _scratch_of(name: str | None, functions: Mapping[str, Any], threads: int) -> list[Event]:
     function = functions[str(name)]
-    events = list(_events(function.body))
+    events = list(_events(function.body, threads))
     if not events and "BackendAllocWorkspace" in str(function):
         raise TapeoutError(f"cannot read the scratch memory of kernel {name}")
     return events
 
 
-def _events(statement: Any) -> Iterator[Event]:
+def _events(statement: Any, threads: int) -> Iterator[Event]:
     """Yield the allocations of a statement of a lowered kernel, and what it frees, in order."""
     if (call := _call(getattr(statement, "data", None))) and call[0] == "TVMBackendAllocWorkspace":
-        yield str(statement.buffer.data), int(call[1][2])
+        yield 0, str(statement.buffer.data), int(call[1][2])
     condition = getattr(statement, "condition", None)
     if (call := _call(getattr(condition, "a", None))) and call[0] == "TVMBackendFreeWorkspace":
-        yield str(call[1][2]), None
+        yield 0, str(call[1][2]), None
         return
     inner = [getattr(statement, part, None) for part in ("body", "then_case", "else_case")]
     found = [
         event
         for part in [*getattr(statement, "seq", ()), *filter(None, inner)]
-        for event in _events(part)
+        for event in _events(part, threads)
     ]
     # A loop that allocates in its body does the same in every round.
-    rounds = int(statement.extent) if found and hasattr(statement, "loop_var") else 1
-    for _ in range(rounds):
-        yield from found
+    for thread, rounds in enumerate(_rounds(statement, threads) if found else ()):
+        for _ in range(rounds):
+            yield from ((thread or by, buffer, size) for by, buffer, size in found)
+
+
+def _rounds(statement: Any, threads: int) -> list[int]:
+    """Return how often each thread does what is in a statement; where it is no loop, once."""
+    if not hasattr(statement, "loop_var"):
+        return [1]
+    rounds = int(statement.extent)
+    if int(statement.kind) != tirx.ForKind.PARALLEL:
+        return [rounds]
+    share = -(-rounds // threads)
+    return [min(share, max(0, rounds - share * thread)) for thread in range(threads)]
 
 
 def _call(expression: Any) -> tuple[str, Any] | None:

@@ -23,7 +23,7 @@ from ...lowering.pipeline import Pipeline
 from ...profiles.schema import Profile
 from ..base import Built, Execution, Plan, Precision, Progress, Target
 from .build import ENGINE, Request, make_engine
-from .cost import machine_of
+from .cost import WAKING, machine_of
 from .execute import cannot_run, execute
 from .glue import write_glue
 from .host import architecture
@@ -64,7 +64,12 @@ class TvmTarget(Target):
         offered = set(_SCHEMES) if precision == "auto" else {precision}
         if precision == "auto" and profile.peak("float16") is None:
             offered -= {"fp16"}  # it would be computed in float32, and rounded
-        return tuple(Plan("tvm", name, (("threads", 1),)) for name in _SCHEMES if name in offered)
+        return tuple(
+            Plan("tvm", name, (("threads", threads),))
+            for name in _SCHEMES
+            if name in offered
+            for threads in dict.fromkeys((1, profile.threads))
+        )
 
     def scheme(self, profile: Profile, plan: Plan) -> str | None:
         return _SCHEMES[plan.precision]
@@ -78,33 +83,40 @@ class TvmTarget(Target):
         return check(model)
 
     def machine(self, profile: Profile, plan: Plan) -> Machine:
-        return machine_of(profile)
+        return machine_of(profile, plan.threads)
 
     def estimate(self, model: ir.Model, profile: Profile, plan: Plan) -> Usage:
         needed = report.explain_memory(model, None, self.sharing, levers=())
-        seconds = estimate(model, self.machine(profile, plan), self.sharing).seconds
         return Usage(
             memory=Figure(needed.needed, "B", "estimated", "weights and a static arena"),
             storage=Figure(needed.weights + _CODE, "B", "estimated", "weights and 64 KiB of code"),
-            latency=Figure(seconds, "s", "estimated", "roofline of TVM's code, one thread"),
+            latency=self._latency(model, profile, plan),
             parts=(
                 ("weights", Figure(needed.weights, "B", "estimated")),
                 ("activations", Figure(needed.arena, "B", "estimated")),
             ),
         )
 
+    def _latency(self, model: ir.Model, profile: Profile, plan: Plan) -> Figure:
+        seconds = estimate(model, self.machine(profile, plan), self.sharing).seconds
+        if plan.threads == 1:
+            return Figure(seconds, "s", "estimated", "roofline of TVM's code, one thread")
+        note = f"roofline of TVM's code, {plan.threads} threads that sleep between inferences"
+        return Figure(seconds + WAKING, "s", "estimated", note)
+
     def build(
         self, model: ir.Model, profile: Profile, plan: Plan, directory: Path, progress: Progress
     ) -> Built:
         versions = self.versions()
-        parts = make_engine(model, Request.of(profile), versions, directory, progress).parts
+        request = Request.of(profile, plan.threads)
+        parts = make_engine(model, request, versions, directory, progress).parts
         write_glue(directory, profile)
         memory = sum(figure.value for _, figure in parts)
         size = (directory / ENGINE).stat().st_size
         usage = Usage(
             memory=Figure(memory, "B", "exact", "TVM's memory plan"),
             storage=Figure(size, "B", "exact", ENGINE),
-            latency=self.estimate(model, profile, plan).latency,
+            latency=self._latency(model, profile, plan),
             parts=parts,
         )
         return Built(ENGINE, usage, versions)

@@ -19,9 +19,9 @@ from .window import Window, read_window, taps_of, with_pads
 def depthwise(call: Call, data: Expr, weight: np.ndarray, window: Window) -> Expr:
     """Return the convolution of channels-last data (n, space, C) with a weight (kernel, C)."""
     out = call.out_shape()
-    *places, channels = out[1:]
+    images, *places, channels = out
     core, reach = core_of(call), window.reach(places)
-    tile = depthwise_tile(places, channels, window.taps, reach, core, FLOAT)
+    tile = depthwise_tile(places, channels, window.taps, reach, images, core, FLOAT)
     annotation = {DEPTHWISE: [window.rank, tile.width, tile.channels, tile.rows]}
 
     def compute(x: Tensor, w: Tensor) -> Tensor:

@@ -48,9 +48,9 @@ def integer_depthwise(
     core = core_of(call)
     storage = Storage(core.integers, str(data.ty.dtype), zero)
     words = _Words(window, call.out_shape(), storage)
-    *places, channels = words.out[1:]
+    images, *places, channels = words.out
     reach = (*window.reach(places)[:-1], words.places)
-    tile = depthwise_tile(places, channels, words.taps, reach, core, core.integers)
+    tile = depthwise_tile(places, channels, words.taps, reach, images, core, core.integers)
     annotation = {DEPTHWISE: [window.rank, tile.width, tile.channels, tile.rows]}
 
     def compute(x: Tensor, w: Tensor) -> Tensor:

@@ -126,8 +126,11 @@ class Plan:
         reach = places if window.taps == 1 else window.reach(places)
         each = math.prod(reach) * words * window.group / places[0]
         tiles = channels // tile.channels
+        images = math.prod(out[: -1 - window.rank])
         copied = window.is_padded or not storage.is_plain or words * arithmetic.together != inputs
-        blocks = blocks_of(tile, window.taps, words, places, each, tiles, core, copied=copied)
+        blocks = blocks_of(
+            tile, window.taps, words, places, each, tiles, images, core, copied=copied
+        )
         return cls(window, shape, out, inputs, storage, tile, blocks)
 
     @property

@@ -16,6 +16,11 @@ HERE = Path(__file__).resolve().parent
 #: Generated code loads whole vectors from the start of a tensor: TVM's kAllocAlignment, in bytes.
 ALIGNMENT = 64
 
+#: How the runtime's threads wait: after so many looks for work they sleep, 50 us or less (it would
+#: be 300000). And where they run: wherever this process may, as the system moves them (they would
+#: be bound to the first processors of the machine, even where this process has others).
+WAITING = {"TVM_THREAD_POOL_SPIN_COUNT": "100", "TVM_BIND_THREADS": "0"}
+
 
 class Tensor(Protocol):
     """An input or output, as the manifest declares it."""
@@ -40,8 +45,9 @@ class Engine:
         self, file: Path, inputs: Sequence[Tensor], outputs: Sequence[Tensor], threads: int | None
     ) -> None:
         """Load it; raises ImportError without the runtime, RuntimeError where it is broken."""
-        if threads is not None:
-            os.environ.setdefault("TVM_NUM_THREADS", str(threads))
+        count = {} if threads is None else {"TVM_NUM_THREADS": str(threads)}
+        for name, value in {**count, **WAITING}.items():
+            os.environ.setdefault(name, value)
         # tvm_ffi imports torch where there is one: seconds and memory that nothing here needs.
         sys.modules.setdefault("torch", cast(Any, None))  # None makes an import fail
         try:

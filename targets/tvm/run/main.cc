@@ -81,8 +81,11 @@ std::vector<Declared> ReadDeclared(const ffi::json::Object& manifest, const char
   return result;
 }
 
-// Give the thread pool the number of threads that the engine was planned for.
+// Give the thread pool the number of threads that the engine was planned for. After some 50 us
+// without work they sleep, and they run wherever this process may; run/engine.py says the same.
 void SetThreads(const ffi::json::Object& manifest) {
+  setenv("TVM_THREAD_POOL_SPIN_COUNT", "100", /*replace=*/0);
+  setenv("TVM_BIND_THREADS", "0", /*replace=*/0);
   auto plan = manifest[ffi::String("plan")].cast<ffi::json::Object>();
   auto options = plan[ffi::String("options")].cast<ffi::json::Object>();
   const ffi::Any threads("threads");

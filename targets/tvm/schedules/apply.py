@@ -10,6 +10,7 @@ from .annotations import SCHEDULED
 from .core import Core
 from .functions import with_arithmetic
 from .loops import schedule_plain
+from .parallel import parallelized
 from .products import schedule_product
 from .rows import schedule_rows
 
@@ -17,7 +18,7 @@ from .rows import schedule_rows
 def scheduled(module: tvm.IRModule, core: Core) -> tvm.IRModule:
     """Return the module with the kernels scheduled for a core that have no schedule yet."""
     functions = {
-        name: with_arithmetic(_scheduled(function, core))
+        name: with_arithmetic(parallelized(_scheduled(function, core), core))
         if isinstance(function, tirx.PrimFunc)
         else function
         for name, function in module.functions.items()

@@ -23,7 +23,7 @@ _L2: Final = 256 << 10
 
 @dataclasses.dataclass(frozen=True)
 class Core:
-    """One core.
+    """One core, of those that share the work.
 
     Attributes:
         lanes: float32 numbers in a vector register.
@@ -31,6 +31,7 @@ class Core:
         units: multiply-adds of whole vectors that it starts per cycle.
         l1, l2: bytes of its data caches, in full where cores share one.
         integers: what it computes products of integers of 8 bits with.
+        threads: so many such cores share a kernel.
     """
 
     lanes: int
@@ -39,9 +40,10 @@ class Core:
     l1: int
     l2: int
     integers: Arithmetic = WIDE
+    threads: int = 1
 
     @classmethod
-    def of(cls, cpu: Cpu, features: Collection[str]) -> Core:
+    def of(cls, cpu: Cpu, features: Collection[str], threads: int = 1) -> Core:
         """Return what a profile says of its cores, and LLVM of the features of its processor."""
         lanes = max(1, cpu.vector_bits.value // _SUM_BITS)
         return cls(
@@ -51,4 +53,5 @@ class Core:
             l1=cpu.l1.value if cpu.l1 else _L1,
             l2=cpu.l2.value if cpu.l2 else _L2,
             integers=integers_of(features, lanes),
+            threads=threads,
         )

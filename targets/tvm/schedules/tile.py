@@ -21,6 +21,7 @@ from typing import Final
 
 from .arithmetic import Arithmetic
 from .core import LATENCY, Core
+from .shares import EVEN, evenness, shared_blocks, sharers
 
 #: The widest tile, in vectors.
 _MOST_VECTORS: Final = 8
@@ -149,6 +150,7 @@ def blocks_of(
     places: tuple[int, ...],
     packed_row: float,
     tiles: int,
+    images: int,
     core: Core,
     *,
     copied: bool,
@@ -161,6 +163,7 @@ def blocks_of(
         places: of the output; blocks are along the first axis.
         packed_row: words of packed input for each row of the output along that axis.
         tiles: along the channels.
+        images: that are computed like this, one after the other.
         copied: whether the input has to be copied anyway.
     """
     axis, *others = places
@@ -176,6 +179,12 @@ def blocks_of(
         needed.append(math.prod(others) * tile.lanes * _BYTES / (core.l2 * _SUMS))
     units = -(-axis // unit)
     parts = min(units, math.ceil(max(needed, default=0) * unit * units) or 1)
+    # Threads that take tiles from each other read all of the input, and else all of the weights.
+    weights = taps * inputs * tiles * tile.lanes
+    threads = sharers(images * math.prod(places) * weights, core)
+    by_tiles = weights > packed_row * axis and evenness(tiles, threads) >= EVEN
+    if images * parts > 1 or not by_tiles:
+        parts = shared_blocks(units, parts, images, threads)
     return Blocks(depth, group, -(-units // parts) * unit, packs)
 
 
@@ -208,10 +217,11 @@ def depthwise_tile(
     channels: int,
     taps: int,
     reach: Sequence[int],
+    images: int,
     core: Core,
     arithmetic: Arithmetic,
 ) -> DepthwiseTile:
-    """Return the tile for an output of these places (width, or height and width) and channels.
+    """Return the tile for outputs of these places (width, or height and width) and channels.
 
     Each number of the input is used for few sums, so that the weights should stay in registers and
     sums of neighbours keep the units busy.
@@ -228,6 +238,8 @@ def depthwise_tile(
     height = places[0] if len(places) == 2 else 1
     image = math.prod(reach) * channels * _BYTES
     rows = _even(height, max(1, int(height * core.l2 * _ROWS / image)))
+    threads = sharers(images * math.prod(places) * channels * taps, core)
+    rows = -(-height // shared_blocks(height, -(-height // rows), images, threads))
     return DepthwiseTile(width, lanes, rows)
 
 

@@ -164,3 +164,16 @@ def test_another_machine_takes_the_steps_whose_results_it_makes() -> None:
     assert found.by_limit() == {**found.by_limit(), "transfer": 0.5}
     assert "transfer" not in alone.by_limit()
     assert roofline.estimate(model, BARE, offload=Offload({}, 0.0)) == alone
+
+
+def test_threads_share_the_steps_that_they_do_sooner_together() -> None:
+    """The product takes 2 x 640 operations, the activation 160: at 1000 a second each."""
+
+    def compute(sharing: float) -> list[float]:
+        pair = Machine({"float32": 2000.0}, 1e9, threads=2, sharing=sharing)
+        found = roofline.estimate(graphs.static_text(chain()), pair)
+        return [step.seconds for step in found.steps[:2]]
+
+    assert compute(0.0) == pytest.approx([0.64, 0.08], rel=1e-3)
+    assert compute(0.1) == pytest.approx([0.74, 0.16], rel=1e-3)
+    assert compute(1.0) == pytest.approx([1.28, 0.16], rel=1e-3)

@@ -78,7 +78,7 @@ def test_all_is_computed_in_vectors() -> None:
 
 def test_the_estimate_says_that_it_is_one() -> None:
     profile = catalog.load("raspberry-pi-5")
-    (plan,) = TARGET.plans(profile, "fp32")
+    plan = TARGET.plans(profile, "fp32")[0]
     usage = TARGET.estimate(network(64), profile, plan)
     assert usage.latency is not None
     assert {usage.memory.known, usage.storage.known, usage.latency.known} == {"estimated"}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import onnx_ir as ir
 import pytest
@@ -51,7 +53,9 @@ def test_bits(name: str, scheme: str) -> None:
     lowered = TARGET.pipeline(profile, plan).run(model)
     assert {node.op_type for node in lowered.graph if not node.domain} <= REST
     expected = Reference(lowered).run(feeds)
-    found = kernels.run(lowered, feeds)
-    assert list(found) == list(expected)
-    for key, wanted in expected.items():
-        np.testing.assert_array_equal(found[key], wanted)
+    for threads in (1, 2):
+        core = dataclasses.replace(kernels.core(), threads=threads)
+        found = kernels.run(lowered, feeds, core)
+        assert list(found) == list(expected)
+        for key, wanted in expected.items():
+            np.testing.assert_array_equal(found[key], wanted)

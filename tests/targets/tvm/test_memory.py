@@ -17,7 +17,7 @@ from tapeout.lowering.passes.quantize import Quantize
 from tapeout.lowering.quantization.conversion import conversion
 from tapeout.lowering.quantization.scheme import SCHEMES, Scheme
 from tapeout.profiles import catalog
-from tapeout.targets.base import Built
+from tapeout.targets.base import Built, Plan
 from tapeout.targets.tvm import TARGET
 
 import quantized
@@ -81,14 +81,14 @@ def counter(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return library
 
 
-def built(model: ir.Model, directory: Path) -> Built:
+def built(model: ir.Model, directory: Path, threads: int) -> Built:
     profile = catalog.load(catalog.HOST)
-    (plan,) = TARGET.plans(profile, "fp32")
+    plan = Plan("tvm", "fp32", (("threads", threads),))
     lowered = TARGET.pipeline(profile, plan).run(model)
     return TARGET.build(lowered, profile, plan, directory, lambda _: None)
 
 
-def allocated(engine: Path, model: ir.Model, counter: Path) -> tuple[int, list[int]]:
+def allocated(engine: Path, model: ir.Model, counter: Path, threads: int) -> tuple[int, list[int]]:
     """Return the bytes held once the engine is loaded, and after each of four inferences."""
     inputs = [
         (list(value.shape.numpy()), str(value.dtype.numpy()))
@@ -97,7 +97,7 @@ def allocated(engine: Path, model: ir.Model, counter: Path) -> tuple[int, list[i
     ]
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(engine), json.dumps(inputs)],
-        env=os.environ | {"LD_PRELOAD": str(counter)},
+        env=os.environ | {"LD_PRELOAD": str(counter), "TVM_NUM_THREADS": str(threads)},
         capture_output=True,
         text=True,
         check=True,
@@ -150,6 +150,15 @@ def test_the_figures_are_what_the_runtime_allocates(
     parts_of(named(name), tmp_path, counter)
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="the runtime takes one thread a core")
+@pytest.mark.parametrize("name", ["vww_mobilenet", "vww_mobilenet int8", "resnet8_cifar10"])
+def test_each_thread_has_scratch_memory_of_its_own(
+    name: str, tmp_path: Path, counter: Path
+) -> None:
+    parts_of(named(name), tmp_path, counter, threads=2)
+
+
 #: Of the memory in float32, what the same model takes in fewer bits: weights and activations lie
 #: in these bits, sums never lie in memory.
 RATIOS = {
@@ -170,10 +179,10 @@ def test_fewer_bits_take_less_memory(tmp_path: Path, counter: Path) -> None:
             assert needed[kind][part] < limit * needed[""][part], (kind, part)
 
 
-def parts_of(model: ir.Model, directory: Path, counter: Path) -> dict[str, int]:
+def parts_of(model: ir.Model, directory: Path, counter: Path, threads: int = 1) -> dict[str, int]:
     """Return the parts of an engine's memory, once the runtime was seen to allocate as much."""
-    result = built(model, directory)
-    loaded, held = allocated(directory / result.engine, model, counter)
+    result = built(model, directory, threads)
+    loaded, held = allocated(directory / result.engine, model, counter, threads)
     parts = {part: int(figure.value) for part, figure in result.usage.parts}
     inputs = sum(
         int(np.prod(value.shape.numpy())) * value.dtype.itemsize

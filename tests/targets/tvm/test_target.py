@@ -40,9 +40,15 @@ def test_plans_are_those_of_the_precision(
 ) -> None:
     profile = catalog.load(device)
     plans = TARGET.plans(profile, precision)
-    assert list(plans) == [Plan("tvm", name, (("threads", 1),)) for name in offered]
+    both = [(name, threads) for name in offered for threads in (1, 4)]
+    assert list(plans) == [Plan("tvm", name, (("threads", threads),)) for name, threads in both]
     schemes = [TARGET.scheme(profile, plan) for plan in plans]
-    assert schemes == [None if name == "fp32" else name for name in offered]
+    assert schemes == [None if name == "fp32" else name for name, _ in both]
+
+
+def test_a_device_with_one_core_has_plans_of_one_thread() -> None:
+    plans = TARGET.plans(catalog.load("beaglebone-black"), "auto")
+    assert {plan.threads for plan in plans} == {1}
 
 
 def test_a_missing_package_is_named_with_the_command_that_installs_it(
@@ -61,7 +67,7 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(
 
 def test_a_build_leaves_the_engine_and_its_glue(tmp_path: Path) -> None:
     profile = catalog.load("visionfive-2")
-    (plan,) = TARGET.plans(profile, "fp32")
+    plan = TARGET.plans(profile, "fp32")[0]
     model = support.from_text(
         """g (float[1,3,8,8] x, float[4,3,3,3] w, int64[36] t, int64[2] n) => (float y) {
             c = Conv (x, w)

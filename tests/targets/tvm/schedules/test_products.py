@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tapeout.lowering.canonical import canonical
-from tapeout.targets.tvm.schedules import apply
+from tapeout.targets.tvm.schedules import apply, parallel, shares
 
 import kernels
 import support
@@ -19,6 +19,8 @@ from kernels import CORES
 @pytest.fixture(autouse=True)
 def _no_kernel_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(apply, "ScheduleError", kernels.NeverRaisedError)
+    for module in (parallel, shares):
+        monkeypatch.setattr(module, "is_worth_sharing", lambda cycles, parts, _: parts > 1)
 
 
 def convolution(

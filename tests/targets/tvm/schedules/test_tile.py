@@ -24,6 +24,7 @@ CORES = [
     Core(lanes=8, registers=16, units=2, l1=32 << 10, l2=512 << 10),
     Core(lanes=4, registers=32, units=1, l1=32 << 10, l2=256 << 10),
     Core(lanes=1, registers=32, units=1, l1=32 << 10, l2=256 << 10),
+    Core(lanes=16, registers=32, units=2, l1=32 << 10, l2=1 << 20, threads=4),
 ]
 
 places = st.lists(st.integers(1, 200), min_size=1, max_size=2).map(tuple)
@@ -61,7 +62,7 @@ def test_blocks_divide_and_fit(
     tile = tile_of(places, channels, core, FLOAT)
     row = float(inputs * places[-1])
     found = blocks_of(
-        tile, taps, inputs, places, row, channels // tile.channels, core, copied=copied
+        tile, taps, inputs, places, row, channels // tile.channels, 1, core, copied=copied
     )
     assert inputs % (found.depth * found.group) == 0
     unit = tile.height if len(places) > 1 else tile.width
@@ -74,7 +75,7 @@ def test_blocks_divide_and_fit(
 
 @given(places=places, channels=st.integers(1, 500), core=cores)
 def test_depthwise_tiles_fit(places: tuple[int, ...], channels: int, core: Core) -> None:
-    tile = depthwise_tile(places, channels, 9, places, core, FLOAT)
+    tile = depthwise_tile(places, channels, 9, places, 1, core, FLOAT)
     assert channels % tile.channels == 0
     assert 1 <= tile.width <= places[-1]
     assert 1 <= tile.rows <= (places[0] if len(places) > 1 else 1)

@@ -1,0 +1,203 @@
+"""Which loops of a scheduled kernel the threads share.
+
+A nest of loops is cut at the outermost of them that fall into even shares, and not at all where it
+takes less time than waking the other threads and waiting for them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, Final, TypeAlias
+
+import tvm_ffi
+from tvm import s_tir, tirx
+from tvm.ir import Call
+
+from .core import Core
+from .shares import EVEN, evenness, is_worth_sharing
+
+#: TVM has no type hints.
+Statement: TypeAlias = Any
+Loop: TypeAlias = Any
+Realized: TypeAlias = Any
+
+#: Cycles of a function: a polynomial. What else is done to a vector takes one.
+_FUNCTION: Final = 10
+
+#: `tirx.IterVar.DataPar`: an axis along which results do not depend on each other.
+_SPATIAL: Final = 0
+
+
+def parallelized(function: tirx.PrimFunc, core: Core) -> tirx.PrimFunc:
+    """Return a scheduled kernel with outer loops that threads share, where they gain from it."""
+    root = function.body
+    if core.threads == 1 or not isinstance(root, s_tir.SBlockRealize):
+        return function
+    block = root.block
+    body = _Kernel(core, _touched(block.body) + Counter(function.params)).shared(block.body)
+    return function.with_body(
+        s_tir.SBlockRealize(
+            root.iter_values,
+            root.predicate,
+            s_tir.SBlock(
+                block.iter_vars,
+                block.reads,
+                block.writes,
+                block.name_hint,
+                body,
+                block.init,
+                block.alloc_buffers,
+                block.match_buffers,
+                block.annotations,
+            ),
+        )
+    )
+
+
+class _Kernel:
+    """One kernel.
+
+    Attributes:
+        core: one of those that it runs on.
+        touched: how many of its blocks, and callers, read or write each tensor.
+    """
+
+    def __init__(self, core: Core, touched: Counter[Any]) -> None:
+        self.core = core
+        self.touched = touched
+
+    def shared(self, statement: Statement) -> Statement:
+        """Return a statement with loops that threads share."""
+        if isinstance(statement, tirx.SeqStmt):
+            return tirx.SeqStmt([self.shared(part) for part in statement.seq])
+        nest = _nest(statement)
+        if nest and all(_rounds(loop) == 1 for loop in nest):
+            return _around(nest, self.shared(nest[-1].body))
+        chosen = nest[: self._count(nest)]
+        parts = math.prod(map(_rounds, chosen))
+        if not is_worth_sharing(cycles(statement, self.core), parts, self.core.threads):
+            return statement
+        return _fused(chosen, chosen[-1].body)
+
+    def _count(self, nest: Sequence[Loop]) -> int:
+        """Return how many of the outermost loops to share: the fewest that are even enough."""
+        found, best, rounds = 0, 1 / self.core.threads, 1
+        for count, loop in enumerate(nest, 1):
+            if best >= EVEN or (_rounds(loop) > 1 and not self._is_independent(loop)):
+                break
+            rounds *= _rounds(loop)
+            if evenness(rounds, self.core.threads) > best:
+                found, best = count, evenness(rounds, self.core.threads)
+        return found
+
+    def _is_independent(self, loop: Loop) -> bool:
+        """Whether no round of a loop needs what another makes, or makes the same."""
+        inside = _touched(loop)
+        for realized in _blocks(loop):
+            axes = zip(realized.iter_values, realized.block.iter_vars, strict=True)
+            kinds = {int(axis.iter_type) for value, axis in axes if _uses(value, loop.loop_var)}
+            remains = any(
+                self.touched[region.source] > inside[region.source]
+                for region in realized.block.writes
+            )
+            if kinds - {_SPATIAL} or (remains and not kinds):
+                return False
+        return True
+
+
+def cycles(statement: Statement, core: Core) -> float:
+    """Return about how long a core takes for a scheduled statement, all it needs in its caches."""
+    match statement:
+        case tirx.For():
+            vectors = int(statement.kind) == tirx.ForKind.VECTORIZED
+            rounds = math.ceil(_rounds(statement) / (core.lanes if vectors else 1))
+            return rounds * cycles(statement.body, core)
+        case tirx.SeqStmt():
+            return sum(cycles(part, core) for part in statement.seq)
+        case tirx.IfThenElse():
+            return cycles(statement.then_case, core)
+        case s_tir.SBlockRealize():
+            sums = any(int(axis.iter_type) != _SPATIAL for axis in statement.block.iter_vars)
+            inside = cycles(statement.block.body, core)
+            return 1 / core.units if sums and inside else inside
+        case tirx.BufferStore():
+            return _operations(statement.value)
+    return 1.0
+
+
+def _operations(value: Any) -> int:
+    """Return the cycles of what a vector is made of, without the arithmetic of its indices."""
+    found = 1
+
+    def note(node: Any) -> None:
+        nonlocal found
+        dtype = str(getattr(getattr(node, "ty", None), "dtype", ""))
+        if dtype not in ("", "int64", "bool"):
+            found += _FUNCTION if isinstance(node, Call) else 1
+
+    tvm_ffi.structural_walk(value, (object, note))
+    return found
+
+
+def _rounds(loop: Loop) -> int:
+    return int(loop.extent)
+
+
+def _nest(statement: Statement) -> list[Loop]:
+    """Return the loops that run one inside the other with nothing between, the outermost first."""
+    found = []
+    while isinstance(statement, tirx.For) and int(statement.kind) == tirx.ForKind.SERIAL:
+        found.append(statement)
+        statement = statement.body
+    return found
+
+
+def _around(nest: Sequence[Loop], body: Statement) -> Statement:
+    """Return loops with another body."""
+    for loop in reversed(nest):
+        body = tirx.For(loop.loop_var, loop.min, loop.extent, loop.kind, body)
+    return body
+
+
+def _fused(nest: Sequence[Loop], body: Statement) -> Statement:
+    """Return loops as one that threads share."""
+    dtype = str(nest[0].loop_var.ty.dtype)
+    shared = tirx.Var("shared", dtype)
+    places, rounds = {}, 1
+    for loop in reversed(nest):
+        place = tirx.floordiv(shared, rounds) if rounds > 1 else shared
+        rounds *= _rounds(loop)
+        places[loop.loop_var] = place if loop is nest[0] else tirx.floormod(place, _rounds(loop))
+    body = tvm_ffi.structural_map(body, (tirx.Var, lambda var: places.get(var, var)))
+    first, extent = tirx.const(0, dtype), tirx.const(rounds, dtype)
+    return tirx.For(shared, first, extent, tirx.ForKind.PARALLEL, body)
+
+
+def _blocks(statement: Statement) -> list[Realized]:
+    """Return the blocks of a statement, without those inside of others."""
+    found: list[Realized] = []
+
+    def note(realized: Realized) -> tvm_ffi.WalkResult:
+        found.append(realized)
+        return tvm_ffi.WalkResult.SKIP
+
+    tvm_ffi.structural_walk(statement, (s_tir.SBlockRealize, note), order="pre")
+    return found
+
+
+def _touched(statement: Statement) -> Counter[Any]:
+    """Return how many blocks of a statement read or write each tensor."""
+    return Counter(
+        region.source
+        for realized in _blocks(statement)
+        for region in (*realized.block.reads, *realized.block.writes)
+    )
+
+
+def _uses(value: Any, variable: Any) -> bool:
+    found: list[bool] = []
+    note = (tirx.Var, lambda var: found.append(var.same_as(variable)))
+    tvm_ffi.structural_walk(value, note)
+    return any(found)

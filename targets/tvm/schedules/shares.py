@@ -1,0 +1,74 @@
+"""How threads share work, and when it is too little for that.
+
+TVM's runtime gives each thread one run of neighbours, ``ceil(parts / threads)`` of them or fewer:
+parts do not wait for whoever is free, so that their number has to suit the threads.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from .core import Core
+
+#: Shares that are as even as this are as good as they need to be.
+EVEN: Final = 0.9
+
+#: Cycles that sharing a loop costs, and more of them for each thread: together 0.8 us for two that
+#: are awake, measured on a Zen 4.
+_START: Final = 2_000
+_EACH: Final = 500
+
+#: What is gained has to be so many times the cost: others may keep a core busy, and the share of
+#: the data that the other core has in its caches comes later.
+_MARGIN: Final = 2
+
+#: What a last block costs all that is not whole: TVM then keeps the input of all blocks, each in a
+#: place of its own, in the place of the input of one.
+_REMAINDER: Final = 1.25
+
+
+def least_gain(threads: int) -> int:
+    """Return the cycles that sharing a loop must save to be done."""
+    return _MARGIN * (_START + _EACH * threads) if threads > 1 else 0
+
+
+def is_worth_sharing(cycles: float, parts: int, threads: int) -> bool:
+    """Whether threads do these parts, that take one so long, in clearly less time."""
+    speedup = evenness(parts, threads) * threads
+    return cycles * (1 - 1 / speedup) > least_gain(threads)
+
+
+def sharers(multiplies: int, core: Core) -> int:
+    """Return how many threads share so many multiply-adds: all, or one."""
+    cycles = multiplies / (core.lanes * core.units)
+    return core.threads if is_worth_sharing(cycles, core.threads, core.threads) else 1
+
+
+def evenness(parts: int, threads: int) -> float:
+    """Return the work of all parts as a fraction of what the threads could do until the last ends.
+
+    1 where all threads get the same; 1 / threads where there is one part.
+    """
+    return parts / (-(-parts // threads) * threads)
+
+
+def shared_blocks(units: int, least: int, images: int, threads: int) -> int:
+    """Return into how many blocks an axis is cut so that threads share them: as few as will do.
+
+    Args:
+        units: what the axis consists of; they are not cut.
+        least: so many blocks there have to be.
+        images: that are each cut this way.
+    """
+
+    if threads == 1:
+        return least
+
+    def cost(blocks: int) -> float:
+        """Return the units of the thread that gets most, with a fine for a remainder."""
+        each = -(-units // blocks)
+        longest = -(-images * -(-units // each) // threads) * each
+        return longest * (_REMAINDER if units % each else 1)
+
+    most = min(units, 2 * max(least, threads))
+    return min(range(least, most + 1), key=cost)

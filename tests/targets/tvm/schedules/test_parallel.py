@@ -1,0 +1,94 @@
+"""Loops that threads share: the right ones, in even shares, with the numbers of one thread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import tvm
+import tvm_ffi
+from tvm import te, tirx
+
+from tapeout.lowering.importers.onnx import load
+from tapeout.targets.tvm import TARGET
+from tapeout.targets.tvm.schedules import parallel, shares
+from tapeout.targets.tvm.schedules.apply import scheduled
+from tapeout.targets.tvm.schedules.core import Core
+
+import kernels
+import support
+
+TWO = Core(lanes=16, registers=32, units=2, l1=32 << 10, l2=1 << 20, threads=2)
+MODELS = ("digits_cnn", "resnet8_cifar10", "kws_dscnn", "ad_autoencoder", "vww_mobilenet")
+
+
+def shared(shape: tuple[int, ...], compute: Callable[[Any], Any]) -> list[int]:
+    """Return the rounds of the loops that two threads share in a kernel of one input."""
+    x = te.placeholder(shape, "float32", "x")
+    module = tvm.IRModule({"main": te.create_prim_func([x, compute(x)])})
+    found: list[int] = []
+
+    def note(loop: tirx.For) -> None:
+        if int(loop.kind) == tirx.ForKind.PARALLEL:
+            found.append(int(loop.extent))
+
+    tvm_ffi.structural_walk(scheduled(module, TWO)["main"], (tirx.For, note))
+    return found
+
+
+def doubled(x: Any) -> Any:
+    return te.compute(x.shape, lambda *i: x(*i) + x(*i), name="y")
+
+
+@pytest.mark.parametrize(
+    ("shape", "rounds"),
+    [
+        ((64, 64, 64), [64]),
+        ((1, 2, 500, 160), [2]),  # a loop that runs once is none
+        ((7, 300, 160), [2100]),  # seven are no even shares
+        ((33, 5000), [33]),
+        ((160000,), [2500]),  # vectors of one axis
+        ((16, 64), []),  # done before the other thread is awake
+    ],
+)
+def test_the_outermost_loops_in_even_shares(shape: tuple[int, ...], rounds: list[int]) -> None:
+    assert shared(shape, doubled) == rounds
+
+
+def sums(x: Any, axis: int) -> Any:
+    """Return the sums of a matrix along an axis."""
+    k = te.reduce_axis((0, x.shape[axis]), "k")
+    return te.compute(
+        (x.shape[1 - axis],), lambda i: te.sum(x[(i, k) if axis else (k, i)], k), name="sums"
+    )
+
+
+def test_what_one_round_adds_to_another_is_not_shared() -> None:
+    assert shared((4096, 64), lambda x: sums(x, 0)) == []
+    assert len(shared((64 * 64, 640), lambda x: sums(x, 1))) == 1
+
+
+def test_each_nest_of_a_kernel_by_itself() -> None:
+    def compute(x: Any) -> Any:
+        found = sums(x, 1)
+        return te.compute(x.shape, lambda i, j: x[i, j] / found[i], name="y")
+
+    assert len(shared((64 * 64, 640), compute)) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MODELS)
+def test_real_models_on_two_threads(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With every loop shared, the numbers are those of ONNX Runtime, and of one thread exactly."""
+    for module in (parallel, shares):
+        monkeypatch.setattr(module, "is_worth_sharing", lambda cycles, parts, _: parts > 1)
+    profile = kernels.host()
+    plan = TARGET.plans(profile, "fp32")[0]
+    model = TARGET.pipeline(profile, plan).run(load(support.MODELS / f"{name}.onnx", {}))
+    feeds = support.random_feeds(model)
+    kernels.assert_same(model, feeds, scheduled_for=TWO)
+    alone = kernels.run(model, feeds, Core(16, registers=32, units=2, l1=32 << 10, l2=1 << 20))
+    for output, found in kernels.run(model, feeds, TWO).items():
+        np.testing.assert_array_equal(found, alone[output])
