@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import statistics
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Final
@@ -69,39 +69,52 @@ class Result:
 
 def report(results: Sequence[Result], rounds: int, seconds: float) -> str:
     """Return everything as Markdown."""
-    parts = ["# CPU: against ONNX Runtime, LiteRT, OpenVINO and IREE", _method(rounds, seconds)]
-    parts.append(_unrest(results))
-
-    def group(result: Result) -> tuple[str, int]:
-        return result.case.precision, result.case.threads
-
-    for (precision, threads), found in itertools.groupby(sorted(results, key=group), group):
-        parts += _section(precision, threads, list(found))
-    parts += [_compilation(results), _left_out(results)]
+    groups: dict[tuple[str, int], list[Result]] = {}
+    for result in results:
+        groups.setdefault((result.case.precision, result.case.threads), []).append(result)
+    parts = [
+        "# CPU: against ONNX Runtime, LiteRT, OpenVINO and IREE",
+        _method(rounds, seconds),
+        _unrest(results),
+        _summary(results, groups),
+        *(_section(*group, found) for group, found in groups.items()),
+        _compilation(results),
+        _left_out(results),
+    ]
     return "\n\n".join(part for part in parts if part)
 
 
-def _section(precision: str, threads: int, results: Sequence[Result]) -> Iterator[str]:
-    yield f"## {precision}, {threads} thread{'s' if threads > 1 else ''} (ms)"
-    head = ["network", *OURS, *PEERS, "best peer", *(f"{name} ratio" for name in OURS)]
-    yield _table(head, [result.row() for result in results])
-    against: dict[str, Callable[[Result], str | None]] = {
-        "best peer": lambda result: result.best_peer,
-        **{name: lambda result, name=name: name for name in PEERS},  # type: ignore[misc]
-    }
+def _summary(results: Sequence[Result], groups: Mapping[tuple[str, int], Sequence[Result]]) -> str:
+    """Return the geometric means of the ratios: of each precision, and each number of threads."""
     rows = []
-    for what, peer in against.items():
-        means = [_mean([result.ratio(ours, peer(result)) for result in results]) for ours in OURS]
-        rows.append(f"| {what} | {' | '.join(means)} |")
-    yield _table(["geometric mean against", *OURS], rows)
+    for precision in dict.fromkeys(precision for precision, _ in groups):
+        known = {
+            str(threads): found for (name, threads), found in groups.items() if name == precision
+        }
+        if len(known) > 1:
+            known["all"] = [result for result in results if result.case.precision == precision]
+        for (threads, found), ours in itertools.product(known.items(), OURS):
+            means = [_mean([result.ratio(ours, result.best_peer) for result in found])]
+            means += [_mean([result.ratio(ours, peer) for result in found]) for peer in PEERS]
+            rows.append(f"| {precision} | {threads} | {ours} | {' | '.join(means)} |")
+    head = ["precision", "threads", "", "best peer", *PEERS]
+    return f"## Geometric means of the ratios\n\n{_table(head, rows)}"
+
+
+def _section(precision: str, threads: int, results: Sequence[Result]) -> str:
+    """Return the milliseconds of each network."""
+    head = ["network", *OURS, *PEERS, "best peer", *(f"{name} ratio" for name in OURS)]
+    rows = _table(head, [result.row() for result in results])
+    return f"## {precision}, {threads} thread{'s' if threads > 1 else ''} (ms)\n\n{rows}"
 
 
 def _mean(ratios: Sequence[float | None]) -> str:
+    """Return the geometric mean, and of how many where it is not of all."""
     known = [ratio for ratio in ratios if ratio is not None]
     if not known:
         return "-"
-    missing = f" ({len(known)} of {len(ratios)})" if len(known) < len(ratios) else ""
-    return f"{statistics.geometric_mean(known):.3f}{missing}"
+    of = f" ({len(known)} of {len(ratios)})" if len(known) < len(ratios) else ""
+    return f"{statistics.geometric_mean(known):.3f}{of}"
 
 
 def _compilation(results: Sequence[Result]) -> str:
