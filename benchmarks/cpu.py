@@ -100,7 +100,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--folder", type=Path, default=ROOT.parent / "shared" / "models")
     parser.add_argument("--precision", nargs="+", choices=list(_FAR), default=list(_FAR))
     parser.add_argument("--threads", nargs="+", type=int, choices=(1, 2), default=[1, 2])
-    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--seconds", type=float, default=0.1, help="of each turn")
     parser.add_argument("--quick", action="store_true", help="5 rounds of turns of 0.03 s")
     parser.add_argument("--lock", type=Path, help="a file to hold the lock (flock) of when timing")

@@ -52,14 +52,16 @@ class Result:
 
     def summary(self) -> str:
         """Return one line of progress."""
-        times = ", ".join(f"{name} {item.least * 1e3:.3f}" for name, item in self.timed.items())
+        times = ", ".join(
+            f"{name} {_milliseconds(item.least)}" for name, item in self.timed.items()
+        )
         case = self.case
         out = "".join(f"; {name}: {reason[:100]}" for name, reason in self.out.items())
         return f"{case.network.name} {case.precision} {case.threads}: {times}{out}"
 
     def row(self) -> str:
         times = [
-            f"{self.timed[name].least * 1e3:.3f}" if name in self.timed else "-"
+            _milliseconds(self.timed[name].least) if name in self.timed else "-"
             for name in (*OURS, *PEERS)
         ]
         best = self.best_peer
@@ -120,7 +122,7 @@ def _mean(ratios: Sequence[float | None]) -> str:
 def _compilation(results: Sequence[Result]) -> str:
     rows = [
         f"| {result.case.network.name} | {result.case.precision} | {result.case.threads} "
-        f"| {made.seconds:.1f} | {made.estimate * 1e3:.3f} "
+        f"| {made.seconds:.1f} | {_milliseconds(made.estimate)} "
         f"| {made.estimate / result.timed['tvm'].least:.2f} |"
         for result in results
         if "tvm" in result.timed
@@ -147,6 +149,10 @@ def _left_out(results: Sequence[Result]) -> str:
 
 def _table(head: Sequence[str], rows: Sequence[str]) -> str:
     return "\n".join([f"| {' | '.join(head)} |", "|" + "---|" * len(head), *rows])
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{seconds * 1e3:#.4g}".rstrip(".")
 
 
 def _factor(ratio: float | None) -> str:
