@@ -15,6 +15,7 @@ from cpu_peers import BundleEngine, Iree, OnnxRuntime, OpenVino, compile_with_ir
 from turns import Engine
 
 from tapeout import compiler
+from tapeout.bundle import Bundle
 from tapeout.errors import TapeoutError
 from tapeout.profiles import catalog
 from tapeout.targets.base import Precision
@@ -41,13 +42,24 @@ class Prepared:
     """What a contender is timed on.
 
     Attributes:
+        bundle: where it is one.
         seconds: what it took to make.
-        estimate: of the latency, in seconds, where there is one.
     """
 
     file: Path
-    seconds: float
-    estimate: float | None = None
+    bundle: Bundle | None = None
+    seconds: float = 0
+
+    @property
+    def estimate(self) -> float | None:
+        """The estimated latency in seconds, where there is one."""
+        latency = self.bundle.usage.latency if self.bundle else None
+        return latency.value if latency else None
+
+    @property
+    def runtime(self) -> str:
+        """The runtime that the bundle is for."""
+        return self.bundle.manifest.runtime.name if self.bundle else ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +73,7 @@ class Contender:
 
     packages: tuple[str, ...]
     engine: type[Engine]
-    make: Callable[[Case], tuple[Path, float | None]]
+    make: Callable[[Case], Prepared]
 
     def prepare(self, case: Case) -> Prepared:
         """Make what it is timed on; raises LeftOutError."""
@@ -69,12 +81,12 @@ class Contender:
             if importlib.util.find_spec(package) is None:
                 raise LeftOutError(f"{package} is not installed: see benchmarks/cpu_peers.txt")
         start = time.perf_counter()
-        file, estimate = self.make(case)
-        return Prepared(file, time.perf_counter() - start, estimate)
+        found = self.make(case)
+        return dataclasses.replace(found, seconds=time.perf_counter() - start)
 
 
-def _bundle(runtime: str | None) -> Callable[[Case], tuple[Path, float | None]]:
-    def make(case: Case) -> tuple[Path, float | None]:
+def _bundle(runtime: str | None) -> Callable[[Case], Prepared]:
+    def make(case: Case) -> Prepared:
         output = case.path(f"{runtime or 'auto'}.{case.threads}.bundle")
         options = compiler.Options(
             case.precision,
@@ -87,29 +99,29 @@ def _bundle(runtime: str | None) -> Callable[[Case], tuple[Path, float | None]]:
         except TapeoutError as error:
             reasons = [str(error.summary), *map(str, error.problems)]
             raise LeftOutError(f"{type(error).__name__}: {'; '.join(reasons)[:300]}") from error
-        latency = bundle.usage.latency
-        return output, latency.value if latency else None
+        return Prepared(output, bundle)
 
     return make
 
 
-def _file_for_onnx_runtime(case: Case) -> tuple[Path, float | None]:
+def _file_for_onnx_runtime(case: Case) -> Prepared:
     network = case.network
-    return (network.file if case.precision == "fp32" else network.quantized_by_onnx_runtime), None
+    return Prepared(network.file if case.precision == "fp32" else network.quantized_by_onnx_runtime)
 
 
-def _file(case: Case) -> tuple[Path, float | None]:
-    return (case.network.file if case.precision == "fp32" else case.network.quantized), None
+def _file(case: Case) -> Prepared:
+    network = case.network
+    return Prepared(network.file if case.precision == "fp32" else network.quantized)
 
 
-def _iree_module(case: Case) -> tuple[Path, float | None]:
+def _iree_module(case: Case) -> Prepared:
     output = case.path("vmfb")
     if not output.exists():  # it is the same for any number of threads
         try:
-            compile_with_iree(_file(case)[0], output)
+            compile_with_iree(_file(case).file, output)
         except subprocess.CalledProcessError as error:
             raise LeftOutError(f"IREE does not compile it: {error.stderr[:300]}") from error
-    return output, None
+    return Prepared(output)
 
 
 #: Ours, by name: for the runtime TVM, and for whichever of the runtimes compiles to the fastest.

@@ -1,6 +1,6 @@
 """The networks that CPUs are compared on: trained ones from files, and architectures of size.
 
-The architectures are those of the tests, at the sizes that their papers use; their weights are
+The architectures are those of the tests, of the size that they are used at; their weights are
 random, as latency does not depend on them.
 """
 

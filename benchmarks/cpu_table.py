@@ -64,9 +64,10 @@ class Result:
             _milliseconds(self.timed[name].least) if name in self.timed else "-"
             for name in (*OURS, *PEERS)
         ]
+        chosen = self.prepared["auto"].runtime if "auto" in self.timed else "-"
         best = self.best_peer
         ratios = [_factor(self.ratio(ours, best)) for ours in OURS]
-        return f"| {' | '.join([self.case.network.name, *times, best or '-', *ratios])} |"
+        return f"| {' | '.join([self.case.network.name, *times, chosen, best or '-', *ratios])} |"
 
 
 def report(results: Sequence[Result], rounds: int, seconds: float) -> str:
@@ -105,7 +106,7 @@ def _summary(results: Sequence[Result], groups: Mapping[tuple[str, int], Sequenc
 
 def _section(precision: str, threads: int, results: Sequence[Result]) -> str:
     """Return the milliseconds of each network."""
-    head = ["network", *OURS, *PEERS, "best peer", *(f"{name} ratio" for name in OURS)]
+    head = ["network", *OURS, *PEERS, "auto is", "best peer", *(f"{name} ratio" for name in OURS)]
     rows = _table(head, [result.row() for result in results])
     return f"## {precision}, {threads} thread{'s' if threads > 1 else ''} (ms)\n\n{rows}"
 
@@ -181,7 +182,8 @@ of all rounds, without setting inputs and copying outputs, called by the engine'
 package. A ratio over 1 means that ours is the faster one. Outputs were compared with those of
 ONNX Runtime in float32 before.
 
-`tvm` is ours without any tuning, `auto` the runtime that we choose by ourselves. LiteRT runs our
+`tvm` is ours without any tuning, `auto` the runtime that we choose by ourselves, as
+`auto is` says. LiteRT runs our
 TFLite file with XNNPACK. OpenVINO computes in float32, not bfloat16. In int8 OpenVINO and IREE are
 given our network with QuantizeLinear and DequantizeLinear, ONNX Runtime what its own quantizer
 makes of the network in float, with unsigned activations, which are its fastest.
