@@ -97,8 +97,9 @@ def _bundle(runtime: str | None) -> Callable[[Case], Prepared]:
         try:
             bundle = compiler.compile(case.network.file, catalog.HOST, output, options=options)
         except TapeoutError as error:
-            reasons = [str(error.summary), *map(str, error.problems)]
-            raise LeftOutError(f"{type(error).__name__}: {'; '.join(reasons)[:300]}") from error
+            first, *rest = [line.strip() for line in str(error).splitlines() if line.strip()]
+            said = ": ".join([first, *rest[-1:]])  # a traceback ends with what is wrong
+            raise LeftOutError(f"{type(error).__name__}: {said}") from error
         return Prepared(output, bundle)
 
     return make
@@ -120,7 +121,8 @@ def _iree_module(case: Case) -> Prepared:
         try:
             compile_with_iree(_file(case).file, output)
         except subprocess.CalledProcessError as error:
-            raise LeftOutError(f"IREE does not compile it: {error.stderr[:300]}") from error
+            first, _, _ = error.stderr.partition("\n")
+            raise LeftOutError(f"it does not compile: {first}") from error
     return Prepared(output)
 
 
