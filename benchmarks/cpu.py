@@ -1,146 +1,126 @@
-"""CPU: compile time and latency on this machine, against ONNX Runtime with 1 and 2 threads.
+"""CPU: latency on this machine against ONNX Runtime, LiteRT, OpenVINO and IREE.
 
-Every model is compiled for `host` and each of its runtimes, then the bundle and ONNX Runtime are
-timed in turn, in several rounds of one run, so that a drift of the machine meets all of them.
-Prints a Markdown table of medians and ratios, and how far the estimated latency was from the
-measured one.
+Every network is compiled for `host`, for TVM without any tuning and for whichever runtime is the
+fastest, and all engines are timed in turn, in several rounds of one run: see turns.py. The peers
+are packages of their own (pip install -r benchmarks/cpu_peers.txt); one that is missing is left
+out, and the report says so.
 
-    python benchmarks/cpu.py [--models DIR] [--rounds N] > benchmarks/results/cpu.md
+    python benchmarks/cpu.py [--models NAME...] [--precision fp32 int8] [--threads 1 2]
+        [--rounds N] [--quick] > benchmarks/results/cpu.md
 """
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
-import itertools
-import math
-import statistics
+import contextlib
+import fcntl
+import sys
 import tempfile
-import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import onnxruntime
+from cpu_contenders import OURS, PEERS, Case, LeftOutError, Prepared
+from cpu_networks import NAMES, ROOT, Network
+from cpu_table import Result, report
+from turns import Job, in_turn, loaded
 
-from tapeout import compiler, runner
-from tapeout.budget import Budget
-from tapeout.bundle import Bundle
-from tapeout.data import read_npz
-from tapeout.numerics import Vectors
-
-ROOT = Path(__file__).resolve().parents[1]
-NAMES = ("digits_cnn", "resnet8_cifar10", "kws_dscnn", "ad_autoencoder", "vww_mobilenet")
-RUNTIMES = ("tvm", "tflite")
-THREADS = (1, 2)
+#: How far outputs may be from those of ONNX Runtime in float32, as a share of their norm: an engine
+#: that computes something else is not compared.
+_FAR: Final = {"fp32": 1e-3, "int8": 0.5}
 
 
-@dataclasses.dataclass(frozen=True)
-class Row:
-    """The medians of one model, in seconds."""
+class Turnstile:
+    """A file's lock, taken alone for timing and with others for all else."""
 
-    name: str
-    runtime: str
-    compile_time: float
-    ours: float
-    estimate: float
-    reference: dict[int, float]
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
 
-    def text(self) -> str:
-        peers = [
-            f"{self.reference[count] * 1e3:.3f} | {self.reference[count] / self.ours:.3f}"
-            for count in THREADS
-        ]
-        off = self.estimate / self.ours
-        return (
-            f"| {self.name} | {self.runtime} | {self.compile_time:.2f} | {self.ours * 1e3:.3f} | "
-            f"{' | '.join(peers)} | {self.estimate * 1e3:.3f} | {off:.2f} |"
-        )
+    @contextlib.contextmanager
+    def __call__(self, *, alone: bool) -> Iterator[None]:
+        if self._path is None:
+            yield
+            return
+        with self._path.open("a") as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+            yield
 
 
-def session(model: Path, threads: int) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    return onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+def prepared(case: Case, turnstile: Turnstile) -> tuple[dict[str, Prepared], dict[str, str]]:
+    """Return what the contenders are timed on, and why those do not take part that do not."""
+    found: dict[str, Prepared] = {}
+    out: dict[str, str] = {}
+    for name, contender in {**OURS, **PEERS}.items():
+        try:
+            with turnstile(alone=False):
+                found[name] = contender.prepare(case)
+        except LeftOutError as reason:
+            out[name] = str(reason)
+    return found, out
 
 
-def time_reference(
-    peer: onnxruntime.InferenceSession, feeds: dict[str, np.ndarray], runs: int
-) -> float:
-    """Return the median seconds of one inference."""
-    peer.run(None, feeds)
-    times = []
-    for _ in range(runs):
-        start = time.perf_counter()
-        peer.run(None, feeds)
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
+def expected(network: Network) -> list[np.ndarray]:
+    session = onnxruntime.InferenceSession(network.file, providers=["CPUExecutionProvider"])
+    return list(session.run(None, network.feeds))
 
 
-def first_sample(bundle: Bundle) -> dict[str, np.ndarray]:
-    inputs = Vectors.of(read_npz(bundle.directory / "test_vectors.npz")).inputs
-    return {item.name: inputs[item.name][: item.shape[0]] for item in bundle.manifest.inputs}
+def distance(outputs: Sequence[np.ndarray], wanted: Sequence[np.ndarray]) -> float:
+    """Return the norm of the difference as a share of the wanted norm."""
+    apart = sum(float(np.sum((a - b) ** 2)) for a, b in zip(outputs, wanted, strict=True))
+    return float(np.sqrt(apart / sum(float(np.sum(array**2)) for array in wanted)))
 
 
-def measure(model: Path, runtime: str, scratch: Path, rounds: int, runs: int) -> Row:
-    start = time.perf_counter()
-    options = compiler.Options(runtime=runtime, plan={"threads": "1"})
-    job = compiler.prepare(model, "host", Budget(), options)
-    bundle = compiler.build(job, scratch / f"{model.stem}.{runtime}.bundle").bundle
-    compile_time = time.perf_counter() - start
-    feeds = first_sample(bundle)
-    peers = {count: session(model, count) for count in THREADS}
-    ours: list[float] = []
-    reference: dict[int, list[float]] = {count: [] for count in THREADS}
-    for _ in range(rounds):
-        ours.append(runner.bench(bundle, runs).latency["p50"])
-        for count, peer in peers.items():
-            reference[count].append(time_reference(peer, feeds, runs))
-    latency = bundle.usage.latency
-    return Row(
-        model.stem,
-        runtime,
-        compile_time,
-        statistics.median(ours),
-        latency.value if latency else math.nan,
-        {count: statistics.median(times) for count, times in reference.items()},
-    )
+def measure(case: Case, rounds: int, seconds: float, turnstile: Turnstile) -> Result:
+    """Time all contenders of a case."""
+    with contextlib.ExitStack() as stack:
+        files, out = prepared(case, turnstile)
+        with turnstile(alone=False):
+            contenders, feeds = {**OURS, **PEERS}, case.network.feeds
+            jobs = {
+                name: Job(contenders[name].engine, item.file, case.threads, feeds)
+                for name, item in files.items()
+            }
+            workers, failed = stack.enter_context(loaded(jobs))
+            wanted = expected(case.network)
+        out |= failed
+        for name, worker in list(workers.items()):
+            if not (apart := distance(worker.timed.outputs, wanted)) < _FAR[case.precision]:
+                out[name] = f"its outputs are {apart:.2g} of their norm off"
+                del workers[name]
+        with turnstile(alone=True):
+            in_turn(list(workers.values()), rounds, seconds)
+    return Result(case, {name: item.timed for name, item in workers.items()}, files, out)
+
+
+def parsed() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--models", nargs="+", choices=NAMES, default=NAMES, metavar="NAME")
+    parser.add_argument("--folder", type=Path, default=ROOT.parent / "shared" / "models")
+    parser.add_argument("--precision", nargs="+", choices=list(_FAR), default=list(_FAR))
+    parser.add_argument("--threads", nargs="+", type=int, choices=(1, 2), default=[1, 2])
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--seconds", type=float, default=0.1, help="of each turn")
+    parser.add_argument("--quick", action="store_true", help="5 rounds of turns of 0.03 s")
+    parser.add_argument("--lock", type=Path, help="a file to hold the lock (flock) of when timing")
+    return parser.parse_args()
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--models", type=Path, default=ROOT.parent / "shared" / "models")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--runs", type=int, default=100)
-    arguments = parser.parse_args()
-    print(
-        "| model | runtime | compile s | tapeout ms | ORT 1 thread ms | ratio | ORT 2 threads ms "
-        "| ratio | estimate ms | estimate / measured |"
-    )
-    print("|---|---|---|---|---|---|---|---|---|---|")
-    with tempfile.TemporaryDirectory() as scratch:
-        rows = [
-            measure(
-                arguments.models / f"{name}.onnx",
-                runtime,
-                Path(scratch),
-                arguments.rounds,
-                arguments.runs,
-            )
-            for name in NAMES
-            for runtime in RUNTIMES
-        ]
-    for row in rows:
-        print(row.text(), flush=True)
-    for runtime, count in itertools.product(RUNTIMES, THREADS):
-        ratio = statistics.geometric_mean(
-            row.reference[count] / row.ours for row in rows if row.runtime == runtime
-        )
-        print(f"\nGeometric mean of {runtime} against ONNX Runtime, {count} thread(s): {ratio:.3f}")
-    print(
-        "\nA ratio over 1 means that tapeout, on one thread, is the faster one. All times are "
-        "medians on this machine; the compile time includes the import of the compiler and the "
-        "self-check."
-    )
+    arguments = parsed()
+    rounds, seconds = (5, 0.03) if arguments.quick else (arguments.rounds, arguments.seconds)
+    turnstile = Turnstile(arguments.lock)
+    results: list[Result] = []
+    for name in arguments.models:
+        with tempfile.TemporaryDirectory() as scratch:
+            network = Network(name, Path(scratch), arguments.folder)
+            for precision in arguments.precision:
+                for threads in arguments.threads:
+                    case = Case(network, precision, threads)
+                    results.append(measure(case, rounds, seconds, turnstile))
+                    print(results[-1].summary(), file=sys.stderr, flush=True)
+    print(report(results, rounds, seconds))
 
 
 if __name__ == "__main__":
