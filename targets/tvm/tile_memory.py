@@ -25,8 +25,7 @@ PIPELINE: Final = "tapeout"
 def _pipeline() -> tuple[Any, Any, Any]:
     lower, finalize_host, finalize_device = tirx.get_tir_pipeline("default")
 
-    @tvm.transform.module_pass(opt_level=0)
-    def lowered(module: tvm.IRModule, _: Any) -> tvm.IRModule:
+    def lowered(module: tvm.IRModule) -> tvm.IRModule:
         return with_tiles_on_stack(lower(module))
 
     return lowered, finalize_host, finalize_device

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import tvm
 from tvm import s_tir, tirx
+from tvm.error import InternalError
 from tvm.s_tir import ScheduleError
 
 from .annotations import SCHEDULED
@@ -13,6 +16,9 @@ from .loops import schedule_plain
 from .parallel import parallelized
 from .products import schedule_product
 from .rows import schedule_rows
+
+#: What TVM raises where a step of a schedule does not fit a kernel.
+_MISFITS: Final = (ScheduleError, InternalError)
 
 
 def scheduled(module: tvm.IRModule, core: Core) -> tvm.IRModule:
@@ -34,6 +40,6 @@ def _scheduled(function: tirx.PrimFunc, core: Core) -> tirx.PrimFunc:
         try:
             if rule(schedule, core) is not False:
                 return schedule.mod["main"].with_attr(SCHEDULED, True)
-        except ScheduleError:  # a kernel that the rule was not made for is right as it is
+        except _MISFITS:  # a kernel that the rule was not made for is right as it is
             continue
     return function

@@ -15,7 +15,7 @@ from kernels import CORES
 
 @pytest.fixture(autouse=True)
 def _no_kernel_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(apply, "ScheduleError", kernels.NeverRaisedError)
+    monkeypatch.setattr(apply, "_MISFITS", kernels.NeverRaisedError)
 
 
 @pytest.mark.parametrize("name", CORES)

@@ -34,13 +34,9 @@ RUNNABLE = [
 ]
 
 
-class NeverRaisedError(Exception):
-    """In the place of what `apply` takes for a reason to leave a kernel alone."""
-
-
 @pytest.fixture(autouse=True)
 def _no_kernel_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(apply, "ScheduleError", NeverRaisedError)
+    monkeypatch.setattr(apply, "_MISFITS", kernels.NeverRaisedError)
 
 
 @st.composite

@@ -18,7 +18,7 @@ from kernels import CORES
 
 @pytest.fixture(autouse=True)
 def _no_kernel_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(apply, "ScheduleError", kernels.NeverRaisedError)
+    monkeypatch.setattr(apply, "_MISFITS", kernels.NeverRaisedError)
     for module in (parallel, shares):
         monkeypatch.setattr(module, "is_worth_sharing", lambda cycles, parts, _: parts > 1)
 
