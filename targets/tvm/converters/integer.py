@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -31,11 +31,12 @@ def _wide(value: Any) -> Any:
 
 
 def _scaled(
-    call: Call, sums: Callable[[Index], Any], multiplier: Tensor, shape: Shape | None = None
+    call: Call, sums: Callable[[Index], Any], multiplier: Any, shape: Shape | None = None
 ) -> Tensor:
     """Return float32(sums) x multiplier, rounded and bounded unless the operator gives floats.
 
     Args:
+        multiplier: a tensor, or one number.
         shape: of the sums, where it is not that of the output.
     """
     floats = _operator(call).floats
@@ -44,7 +45,8 @@ def _scaled(
     zero = 0 if floats else int(call.array(len(call.inputs) - 1))
 
     def element(*index: Any) -> Any:
-        real = sums(index).astype("float32") * at(multiplier, index)
+        factor = at(multiplier, index) if isinstance(multiplier, te.Tensor) else multiplier
+        real = sums(index).astype("float32") * factor
         return real if floats else _rounded(real, low, high, zero).astype(dtype)
 
     return te.compute(shape or call.out_shape(), element, name="y")
@@ -69,7 +71,7 @@ def _biased(call: Call, sums: Tensor, bias: Tensor, multiplier: Tensor) -> Tenso
 
 
 def _centre(call: Call, index: int) -> Any:
-    """Return the zero point that is input `index`, an int32 constant."""
+    """Return the integer that is input `index`, a zero point or a factor, as a constant."""
     return tirx.const(int(call.array(index)), "int32")
 
 
@@ -195,47 +197,74 @@ def _average_pool(call: Call) -> Expr:
     return emit(call, "integer_average", [call[0], call[1]], compute)
 
 
+def _elementwise(
+    call: Call,
+    name: str,
+    count: int,
+    multiplier: int,
+    total: Callable[[Sequence[Tensor], Index], Any],
+) -> Expr:
+    """Return the call of a kernel that computes each number from those at the same place.
+
+    Args:
+        count: of inputs that are tensors.
+        multiplier: the input that is the multiplier. One number is part of the kernel, which TVM
+            can fuse then with the kernel before.
+        total: returns an int32 of the tensors, and of the index of an element.
+    """
+    scale = call.array(multiplier)
+    is_number = scale.size == 1
+    arguments = [call[index] for index in (*range(count), *(() if is_number else (multiplier,)))]
+
+    def compute(*tensors: Tensor) -> Tensor:
+        factor = tirx.const(float(scale.item()), "float32") if is_number else tensors[-1]
+        return _scaled(call, lambda index: total(tensors, index), factor)
+
+    if call.core is None:
+        return emit(call, name, arguments, compute)
+    return call.builder.emit_te(compute, *arguments, primfunc_name_hint=name)
+
+
+def _at(call: Call, tensor: Tensor, index: Index) -> Any:
+    """Return the element of an input that belongs to an index of the output.
+
+    TVM takes it for no broadcasting only if the index is the very same.
+    """
+    is_alike = tuple(int(dim) for dim in tensor.shape) == call.out_shape()
+    return tensor(*index) if is_alike else at(tensor, index)
+
+
 def _add(call: Call) -> Expr:
     """a, b, bias, multiplier, a_factor, b_factor."""
+    first, second, bias = (_centre(call, index) for index in (4, 5, 2))
 
-    def compute(a: Tensor, b: Tensor, multiplier: Tensor) -> Tensor:
-        factors = [tirx.const(int(call.array(index)), "int32") for index in (4, 5)]
-        bias = _centre(call, 2)
+    def total(tensors: Sequence[Tensor], index: Index) -> Any:
+        a, b = (_wide(_at(call, tensor, index)) for tensor in tensors[:2])
+        return a * first + b * second + bias
 
-        def total(index: Index) -> Any:
-            parts = [_wide(at(x, index)) * f for x, f in zip((a, b), factors, strict=True)]
-            return parts[0] + parts[1] + bias
-
-        return _scaled(call, total, multiplier)
-
-    return emit(call, "integer_add", [call[0], call[1], call[3]], compute)
+    return _elementwise(call, "integer_add", 2, 3, total)
 
 
 def _mul(call: Call) -> Expr:
     """a, b, multiplier, a_zero_point, b_zero_point."""
+    zeros = [_centre(call, index) for index in (3, 4)]
 
-    def compute(a: Tensor, b: Tensor, multiplier: Tensor) -> Tensor:
-        zeros = [_centre(call, index) for index in (3, 4)]
+    def total(tensors: Sequence[Tensor], index: Index) -> Any:
+        a, b = (
+            _wide(_at(call, tensor, index)) - zero
+            for tensor, zero in zip(tensors[:2], zeros, strict=True)
+        )
+        return a * b
 
-        def total(index: Index) -> Any:
-            first, second = (
-                _wide(at(x, index)) - zero for x, zero in zip((a, b), zeros, strict=True)
-            )
-            return first * second
-
-        return _scaled(call, total, multiplier)
-
-    return emit(call, "integer_mul", [call[0], call[1], call[2]], compute)
+    return _elementwise(call, "integer_mul", 2, 2, total)
 
 
 def _rescale(call: Call) -> Expr:
     """x, multiplier, x_zero_point."""
     zero = _centre(call, 2)
-
-    def compute(x: Tensor, multiplier: Tensor) -> Tensor:
-        return _scaled(call, lambda index: _wide(x(*index)) - zero, multiplier)
-
-    return emit(call, "integer_rescale", [call[0], call[1]], compute)
+    return _elementwise(
+        call, "integer_rescale", 1, 1, lambda tensors, index: _wide(tensors[0](*index)) - zero
+    )
 
 
 def _table(call: Call) -> Expr:

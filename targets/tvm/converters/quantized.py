@@ -59,6 +59,8 @@ def _quantize(call: Call) -> Expr:
 
         return te.compute(call.out_shape(), element, name="y")
 
+    if call.core is not None:
+        return call.builder.emit_te(compute, call[0], *parameters, primfunc_name_hint="quantize")
     return emit(call, "quantize", [call[0], *parameters], compute)
 
 

@@ -5,10 +5,11 @@ Also what the other schedules are made of.
 
 from __future__ import annotations
 
+import math
 from typing import Any, Final, TypeAlias
 
 import tvm_ffi
-from tvm import s_tir
+from tvm import s_tir, tirx
 from tvm.ir import Call
 
 from .core import Core
@@ -67,7 +68,46 @@ def schedule_plain(schedule: s_tir.Schedule, core: Core) -> None:
         if _is_passed_on(schedule, block):
             schedule.compute_inline(block)
     for block in blocks_of(schedule).values():
-        vectorize(schedule, block, core.lanes)
+        if not _in_one_row(schedule, block, core.lanes):
+            vectorize(schedule, block, core.lanes)
+
+
+def _in_one_row(schedule: s_tir.Schedule, block: Block, lanes: int) -> bool:
+    """Compute a block as if its tensors had one axis, if that gives longer vectors.
+
+    An image of three channels has no vector along its last axis.
+    """
+    loops = schedule.get_loops(block)
+    if not loops or not _is_elementwise(schedule, block) or _has_scalar_calls(schedule, block):
+        return False
+    extents = [extent(schedule, loop) for loop in loops]
+    widths = [_width(size, lanes) for size in (math.prod(extents), extents[-1])]
+    if widths[0] <= widths[1]:
+        return False
+    _, inner = schedule.split(schedule.fuse(*loops), [None, widths[0]])
+    schedule.vectorize(inner)
+    return True
+
+
+def _is_elementwise(schedule: s_tir.Schedule, block: Block) -> bool:
+    """Whether each number is computed from the same place of other tensors, and from constants."""
+    stated = schedule.get(block)
+    axes = [axis.var for axis in stated.iter_vars]
+    extents = [int(axis.dom.extent) for axis in stated.iter_vars]
+    if not axes or not is_spatial(schedule, block):
+        return False
+    for access in (*stated.reads, *stated.writes):
+        starts = [part.min for part in access.region]
+        shape = [int(size) for size in access.source.shape]
+        is_own = shape == extents and all(map(tirx.Var.same_as, starts, axes))
+        if not is_own and math.prod(shape) > 1:
+            return False
+    return True
+
+
+def _width(size: int, lanes: int) -> int:
+    """Return how many neighbours of so many are computed at once, without a rest."""
+    return max(item for item in divisors(size) if item <= _MOST * lanes)
 
 
 def vectorize(schedule: s_tir.Schedule, block: Block, lanes: int) -> None:
@@ -79,8 +119,7 @@ def vectorize(schedule: s_tir.Schedule, block: Block, lanes: int) -> None:
     spatial = [loop for loop, kind in zip(loops, kinds, strict=True) if kind == SPATIAL]
     summed = [loop for loop, kind in zip(loops, kinds, strict=True) if kind != SPATIAL]
     if spatial and not _has_scalar_calls(schedule, block):
-        size = extent(schedule, spatial[-1])
-        width = max(item for item in divisors(size) if item <= _MOST * lanes)
+        width = _width(extent(schedule, spatial[-1]), lanes)
         if width > 1:
             outer, inner = schedule.split(spatial[-1], [None, width])
             if summed:

@@ -61,7 +61,7 @@ def test_a_machine_for_every_cpu_of_the_catalogue() -> None:
 
 
 def test_all_is_computed_in_vectors() -> None:
-    """Of 128 bits, on this board: four sums at once, of floats in each of two units."""
+    """Of 128 bits, on this board: four floats at once in each of two units, and 16 integers."""
     profile = catalog.load("raspberry-pi-5")
     scalar = with_cpu(profile, vector_bits=32)
     weight = quantized.Integers(np.ones((512, 512), np.int8), 0.1)
@@ -70,10 +70,17 @@ def test_all_is_computed_in_vectors() -> None:
     integers = canonical.integers().run(model)
     text = "g (float[512,512] x, float[512,512] w) => (float[512,512] y) { y = MatMul(x, w) }"
     floats = support.from_text(text, w=np.ones((512, 512), np.float32))
-    for each in (integers, floats):
-        assert seconds(each, scalar) / seconds(each, profile) == pytest.approx(4, rel=0.1)
+    assert seconds(floats, scalar) / seconds(floats, profile) == pytest.approx(4, rel=0.1)
     one_unit = with_cpu(profile, fma_units=1)
     assert seconds(floats, one_unit) / seconds(floats, profile) == pytest.approx(2, rel=0.1)
+    given = profile.compute["int8"]
+    assert given.lanes is not None
+    lanes = given.lanes.model_copy(update={"value": given.lanes.value / 4})
+    without_dots = profile.model_copy(
+        update={"compute": profile.compute | {"int8": given.model_copy(update={"lanes": lanes})}}
+    )
+    ratio = seconds(integers, without_dots) / seconds(integers, profile)
+    assert ratio == pytest.approx(4, rel=0.1)
 
 
 def test_the_estimate_says_that_it_is_one() -> None:
