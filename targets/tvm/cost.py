@@ -71,7 +71,9 @@ def machine_of(profile: Profile, threads: int = 1) -> Machine:
         bandwidth=profile.main_memory.bandwidth.value,
         efficiency={kind: share * part for kind, part in _EFFICIENCY.items()},
         overhead=_OVERHEAD,
-        special=dict.fromkeys(_INTEGER, {kind: share * part for kind, part in _INTEGERS.items()}),
+        special={
+            dtype: {kind: share * part for kind, part in _INTEGERS.items()} for dtype in _INTEGER
+        },
         threads=threads,
         sharing=least_gain(threads) / profile.cpu.clock.value,
     )
