@@ -28,6 +28,7 @@ from ..schedules.arithmetic import FLOAT, Arithmetic
 from ..schedules.core import Core
 from ..schedules.tile import Blocks, Tile, blocks_of, tile_of
 from .call import Call, Expr, Shape, core_of
+from .joined_rows import are_joined, joined_rows, joined_weight, joined_window
 from .storage import Storage
 from .tiles import Index, Tensor
 from .window import Window, taps_of
@@ -65,16 +66,28 @@ def integer_product(
         int32 sums, and int32 (O) to be added to them for the sums of (data - zero) x weight.
     """
     storage = Storage(core_of(call).integers, str(data.ty.dtype), zero)
-    sums = _emit(call, data, weight, window, out, storage)
+    if are_joined(window, weight.shape[-2], storage):
+        rows, start = joined_rows(call, data, window, out, storage)
+        run, over = joined_weight(weight), joined_window(window, weight.shape[-2])
+        plain = Storage(storage.arithmetic, storage.arithmetic.data, storage.zero)
+        sums = _emit(call, rows, run, over, out, plain, start)
+    else:
+        sums = _emit(call, data, weight, window, out, storage)
     total = weight.astype(np.int64).sum(axis=tuple(range(weight.ndim - 1)))
     return sums, (-storage.zero * total).astype(np.int32)
 
 
 def _emit(
-    call: Call, data: Expr, weight: np.ndarray, window: Window, out: Shape, storage: Storage
+    call: Call,
+    data: Expr,
+    weight: np.ndarray,
+    window: Window,
+    out: Shape,
+    storage: Storage,
+    start: int | None = None,
 ) -> Expr:
     shape = tuple(int(dim) for dim in data.ty.shape)
-    plan = Plan.of(window, weight.shape, shape, out, storage, core_of(call))
+    plan = Plan.of(window, weight.shape, shape, out, storage, core_of(call), start)
 
     def compute(x: Tensor, w: Tensor) -> Tensor:
         return plan.compute(x, lambda outer, *index: w(*index))
@@ -97,8 +110,9 @@ class Plan:
     """One product and how it is computed.
 
     Attributes:
-        shape, out: of the data and of the product, channels last.
+        shape, out: of the data and of the product, channels last; or `joined_rows`, without.
         inputs: channels of a group.
+        start: of `joined_rows`: where the first window begins.
     """
 
     window: Window
@@ -108,10 +122,18 @@ class Plan:
     storage: Storage
     tile: Tile
     blocks: Blocks
+    start: int | None
 
     @classmethod
     def of(
-        cls, window: Window, weight: Shape, shape: Shape, out: Shape, storage: Storage, core: Core
+        cls,
+        window: Window,
+        weight: Shape,
+        shape: Shape,
+        out: Shape,
+        storage: Storage,
+        core: Core,
+        start: int | None = None,
     ) -> Plan:
         *_, inputs, outputs = weight
         places = out[-1 - window.rank : -1]
@@ -127,11 +149,14 @@ class Plan:
         each = math.prod(reach) * words * window.group / places[0]
         tiles = channels // tile.channels
         images = math.prod(out[: -1 - window.rank])
-        copied = window.is_padded or not storage.is_plain or words * arithmetic.together != inputs
+        rest = words * arithmetic.together != inputs and start is None
+        copied = window.is_padded or not storage.is_plain or rest
         blocks = blocks_of(
             tile, window.taps, words, places, each, tiles, images, core, copied=copied
         )
-        return cls(window, shape, out, inputs, storage, tile, blocks)
+        if start is not None:
+            blocks = dataclasses.replace(blocks, packs=False)
+        return cls(window, shape, out, inputs, storage, tile, blocks, start)
 
     @property
     def _arithmetic(self) -> Arithmetic:
@@ -207,7 +232,11 @@ class Plan:
             def read(outer: Index, block: Any, place: Index, inner: Any) -> Any:
                 return x(*outer, *place, block * self._depth + inner)
 
-            return read, window.strides
+            def read_run(outer: Index, block: Any, place: Index, inner: Any) -> Any:
+                *rows, at = place
+                return x(*outer, *rows, at + self.start + block * self._depth + inner)
+
+            return read if self.start is None else read_run, window.strides
         # Windows of one number read what they need only: strides are over after packing.
         steps = window.strides if window.taps == 1 else (1,) * len(window.strides)
         reach = self._places if window.taps == 1 else window.reach(self._places)

@@ -30,7 +30,7 @@ ROWS: Final = 8
 SUMS: Final = 64
 
 #: `OpPatternKind`'s kOpaque: no pass merges the kernel with another, it is one already.
-_OPAQUE: Final = 8
+OPAQUE: Final = 8
 
 
 def emit(
@@ -58,7 +58,7 @@ def emit(
     if call.core is not None:
         schedule = s_tir.Schedule(function)
         _tile(schedule, call.out_shape(), lanes)
-        attributes = {"op_pattern": _OPAQUE, SCHEDULED: True}
+        attributes = {"op_pattern": OPAQUE, SCHEDULED: True}
         function = schedule.mod["main"].with_attrs(attributes)
     kernel = call.builder.add_func(function.without_attr("global_symbol"), name)
     return relax.call_tir(kernel, given, relax.TensorType(call.out_shape(), str(result.dtype)))

@@ -11,6 +11,9 @@ SCHEDULED: Final = "tirx.is_scheduled"
 #: of a block.
 PRODUCT: Final = "tapeout.product"
 
+#: Of a block that copies rows with pads: how many numbers of a row are computed at once.
+VECTOR: Final = "tapeout.vector"
+
 #: Of the block ``sums`` of a depthwise convolution: axes of the space; width and channels of a
 #: tile; rows of a block.
 DEPTHWISE: Final = "tapeout.depthwise"

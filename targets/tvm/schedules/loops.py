@@ -12,6 +12,7 @@ import tvm_ffi
 from tvm import s_tir, tirx
 from tvm.ir import Call
 
+from .annotations import VECTOR
 from .core import Core
 from .tile import divisors
 
@@ -68,7 +69,11 @@ def schedule_plain(schedule: s_tir.Schedule, core: Core) -> None:
         if _is_passed_on(schedule, block):
             schedule.compute_inline(block)
     for block in blocks_of(schedule).values():
-        if not _in_one_row(schedule, block, core.lanes):
+        annotations = schedule.get(block).annotations
+        if VECTOR in annotations:
+            parts = schedule.split(schedule.get_loops(block)[-1], [None, int(annotations[VECTOR])])
+            schedule.vectorize(parts[1])
+        elif not _in_one_row(schedule, block, core.lanes):
             vectorize(schedule, block, core.lanes)
 
 
@@ -81,7 +86,7 @@ def _in_one_row(schedule: s_tir.Schedule, block: Block, lanes: int) -> bool:
     if not loops or not _is_elementwise(schedule, block) or _has_scalar_calls(schedule, block):
         return False
     extents = [extent(schedule, loop) for loop in loops]
-    widths = [_width(size, lanes) for size in (math.prod(extents), extents[-1])]
+    widths = [longest_vector(size, lanes) for size in (math.prod(extents), extents[-1])]
     if widths[0] <= widths[1]:
         return False
     _, inner = schedule.split(schedule.fuse(*loops), [None, widths[0]])
@@ -105,7 +110,7 @@ def _is_elementwise(schedule: s_tir.Schedule, block: Block) -> bool:
     return True
 
 
-def _width(size: int, lanes: int) -> int:
+def longest_vector(size: int, lanes: int) -> int:
     """Return how many neighbours of so many are computed at once, without a rest."""
     return max(item for item in divisors(size) if item <= _MOST * lanes)
 
@@ -119,7 +124,7 @@ def vectorize(schedule: s_tir.Schedule, block: Block, lanes: int) -> None:
     spatial = [loop for loop, kind in zip(loops, kinds, strict=True) if kind == SPATIAL]
     summed = [loop for loop, kind in zip(loops, kinds, strict=True) if kind != SPATIAL]
     if spatial and not _has_scalar_calls(schedule, block):
-        width = _width(extent(schedule, spatial[-1]), lanes)
+        width = longest_vector(extent(schedule, spatial[-1]), lanes)
         if width > 1:
             outer, inner = schedule.split(spatial[-1], [None, width])
             if summed:
