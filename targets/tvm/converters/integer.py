@@ -113,7 +113,7 @@ def _conv(call: Call) -> Expr:
 
 def _is_product(call: Call, window: Window) -> bool:
     """Whether `schedules` knows how to compute a convolution."""
-    if call.core is None or not window.channels_last or window.rank not in (1, 2):
+    if call.core is None or not window.is_known:
         return False
     outputs, inputs = call.shape(1)[:2]
     if window.group == 1:
@@ -123,7 +123,7 @@ def _is_product(call: Call, window: Window) -> bool:
 
 def _is_depthwise(call: Call, window: Window) -> bool:
     """Whether `schedules` knows how to compute a convolution of each channel by itself."""
-    if call.core is None or not window.channels_last or window.rank not in (1, 2):
+    if call.core is None or not window.is_known:
         return False
     arithmetic = call.core.integers
     each_alone = call.shape(1)[:2] == (window.group, 1) and window.dilations[-1] == 1

@@ -14,7 +14,7 @@ import dataclasses
 import functools
 import math
 import operator
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from tvm import relax, te, tirx
@@ -28,8 +28,6 @@ from .products import FUSABLE
 from .storage import Storage
 from .tiles import Tensor
 from .window import Window, taps_of
-
-_WORD: Final = 32  # bits
 
 
 def integer_depthwise(
@@ -63,8 +61,7 @@ def integer_depthwise(
         primfunc_name_hint="depthwise",
         primfunc_attrs={"op_pattern": FUSABLE},
     )
-    total = weight.astype(np.int64).sum(axis=tuple(range(weight.ndim - 1)))
-    return sums, (-storage.zero * total).astype(np.int32)
+    return sums, storage.lacking(weight)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,7 +137,7 @@ class _Words:
         batch, channels = self.out[0], self.out[-1]
         padded = te.compute((batch, *extents, channels), stored, name="padded")
 
-        bits = _WORD // together
+        bits = self._arithmetic.bits
         mask = tirx.const((1 << bits) - 1, "int32")
 
         def word(*index: Any) -> Any:

@@ -73,8 +73,7 @@ def integer_product(
         sums = _emit(call, rows, run, over, out, plain, start)
     else:
         sums = _emit(call, data, weight, window, out, storage)
-    total = weight.astype(np.int64).sum(axis=tuple(range(weight.ndim - 1)))
-    return sums, (-storage.zero * total).astype(np.int32)
+    return sums, storage.lacking(weight)
 
 
 def _emit(

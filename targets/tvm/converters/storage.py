@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, Final
 
+import numpy as np
 from tvm import tirx
 
 from ..schedules.arithmetic import Arithmetic
@@ -45,6 +46,14 @@ class Storage:
     def pad(self) -> Any:
         """The stored number of a pad."""
         return tirx.const(self.zero, self.arithmetic.data)
+
+    def lacking(self, weight: np.ndarray) -> np.ndarray:
+        """Return int32 (O): added to the sums of stored data times an int8 weight (..., O).
+
+        They are then those of the data less its zero point.
+        """
+        total = weight.astype(np.int64).sum(axis=tuple(range(weight.ndim - 1)))
+        return np.asarray(-self.zero * total).astype(np.int32)
 
     def stored(self, value: Any) -> Any:
         """Return what is stored of a number: with or without sign, or less its zero point."""

@@ -37,6 +37,11 @@ class Window:
         return math.prod(self.kernel)
 
     @property
+    def is_known(self) -> bool:
+        """Whether `schedules` knows convolutions with such a window."""
+        return self.channels_last and self.rank in (1, 2)
+
+    @property
     def is_padded(self) -> bool:
         return any((*self.begin, *self.end))
 

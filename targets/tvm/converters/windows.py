@@ -140,8 +140,9 @@ def _conv(call: Call) -> Expr:
 
 def _is_scheduled(call: Call, window: Window) -> bool:
     """Whether `schedules` knows how to compute a convolution whose weight is constant."""
-    is_known = window.channels_last and window.rank in (1, 2)
-    return call.core is not None and is_known and call.dtype() == call.out_dtype() == "float32"
+    return (
+        call.core is not None and window.is_known and call.dtype() == call.out_dtype() == "float32"
+    )
 
 
 def _scheduled(call: Call, window: Window, data: Expr, weight: np.ndarray) -> Expr:

@@ -13,6 +13,9 @@ from collections.abc import Collection, Mapping
 from types import MappingProxyType
 from typing import Final
 
+#: Bits of a word, and of a sum.
+WORD: Final = 32
+
 
 @dataclasses.dataclass(frozen=True)
 class Arithmetic:
@@ -33,6 +36,11 @@ class Arithmetic:
         default_factory=lambda: MappingProxyType({}), hash=False
     )
     accumulates: bool = True
+
+    @property
+    def bits(self) -> int:
+        """Bits of a number of a word."""
+        return WORD // self.together
 
     @property
     def least_lanes(self) -> int:

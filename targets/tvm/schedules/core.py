@@ -7,10 +7,7 @@ from collections.abc import Collection
 from typing import Final
 
 from ....profiles.schema import Cpu
-from .arithmetic import WIDE, Arithmetic, integers_of
-
-#: Bits of the numbers that products are summed in: float32.
-_SUM_BITS: Final = 32
+from .arithmetic import WIDE, WORD, Arithmetic, integers_of
 
 #: Cycles from the start of a multiply-add to its result: 4 on all x86 cores since Skylake and Zen
 #: 2, and on all of Arm's since Cortex-A57 (their optimization guides).
@@ -45,7 +42,7 @@ class Core:
     @classmethod
     def of(cls, cpu: Cpu, features: Collection[str], threads: int = 1) -> Core:
         """Return what a profile says of its cores, and LLVM of the features of its processor."""
-        lanes = max(1, cpu.vector_bits.value // _SUM_BITS)
+        lanes = max(1, cpu.vector_bits.value // WORD)
         return cls(
             lanes=lanes,
             registers=cpu.vector_registers.value,

@@ -8,9 +8,7 @@ from tvm import tirx
 from tvm.s_tir import TensorIntrin
 from tvm.script import from_source
 
-from .arithmetic import Arithmetic
-
-_WORD: Final = 32  # bits
+from .arithmetic import WORD, Arithmetic
 
 #: Each lane adds the products of the numbers of one word, which is the same for all, with its own.
 _SPREAD: Final = """
@@ -75,11 +73,11 @@ _CALL: Final = """
 
 def member_of(word: Any, at: int, arithmetic: Arithmetic) -> Any:
     """Return a number of a word of int32 as int32; the first has the lowest bits."""
-    bits = _WORD // arithmetic.together
+    bits = arithmetic.bits
     if arithmetic.data.startswith("u"):
         return tirx.bitwise_and(tirx.shift_right(word, _int32(bits * at)), _int32((1 << bits) - 1))
-    moved = tirx.shift_left(word, _int32(_WORD - bits * (at + 1)))
-    return tirx.shift_right(moved, _int32(_WORD - bits))
+    moved = tirx.shift_left(word, _int32(WORD - bits * (at + 1)))
+    return tirx.shift_right(moved, _int32(WORD - bits))
 
 
 def _int32(value: int) -> Any:
@@ -118,10 +116,10 @@ def instruction(arithmetic: Arithmetic, lanes: int, *, spread: bool) -> str:
 
 def _product(at: int, arithmetic: Arithmetic) -> str:
     """Return the text of what `member_of` gives, times its weight."""
-    bits = _WORD // arithmetic.together
+    bits = arithmetic.bits
     if arithmetic.data.startswith("u"):
         number = f"T.bitwise_and(T.shift_right(words[lane], {bits * at}), {(1 << bits) - 1})"
     else:
-        moved = f"T.shift_left(words[lane], {_WORD - bits * (at + 1)})"
-        number = f"T.shift_right({moved}, {_WORD - bits})"
+        moved = f"T.shift_left(words[lane], {WORD - bits * (at + 1)})"
+        number = f"T.shift_right({moved}, {WORD - bits})"
     return f'{number} * T.cast(weights[lane, {at}], "int32")'

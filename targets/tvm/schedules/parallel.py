@@ -16,6 +16,7 @@ from tvm import s_tir, tirx
 from tvm.ir import Call
 
 from .core import Core
+from .loops import SPATIAL
 from .shares import EVEN, evenness, is_worth_sharing
 
 #: TVM has no type hints.
@@ -25,9 +26,6 @@ Realized: TypeAlias = Any
 
 #: Cycles of a function: a polynomial. What else is done to a vector takes one.
 _FUNCTION: Final = 10
-
-#: `tirx.IterVar.DataPar`: an axis along which results do not depend on each other.
-_SPATIAL: Final = 0
 
 
 def parallelized(function: tirx.PrimFunc, core: Core) -> tirx.PrimFunc:
@@ -102,7 +100,7 @@ class _Kernel:
                 self.touched[region.source] > inside[region.source]
                 for region in realized.block.writes
             )
-            if kinds - {_SPATIAL} or (remains and not kinds):
+            if kinds - {SPATIAL} or (remains and not kinds):
                 return False
         return True
 
@@ -119,7 +117,7 @@ def cycles(statement: Statement, core: Core) -> float:
         case tirx.IfThenElse():
             return cycles(statement.then_case, core)
         case s_tir.SBlockRealize():
-            sums = any(int(axis.iter_type) != _SPATIAL for axis in statement.block.iter_vars)
+            sums = any(int(axis.iter_type) != SPATIAL for axis in statement.block.iter_vars)
             inside = cycles(statement.block.body, core)
             return 1 / core.units if sums and inside else inside
         case tirx.BufferStore():

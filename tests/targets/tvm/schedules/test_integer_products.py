@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from tapeout.lowering.canonical import canonical, integers
 from tapeout.lowering.reference import Reference
 from tapeout.targets.tvm.host import processor_features
-from tapeout.targets.tvm.schedules import apply
 from tapeout.targets.tvm.schedules.arithmetic import WIDE, integers_of
 from tapeout.targets.tvm.schedules.core import Core
 
@@ -34,9 +33,7 @@ RUNNABLE = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def _no_kernel_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(apply, "_MISFITS", kernels.NeverRaisedError)
+pytestmark = pytest.mark.usefixtures("no_kernel_is_left_alone")
 
 
 @st.composite

@@ -9,16 +9,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tapeout.lowering.canonical import canonical
-from tapeout.targets.tvm.schedules import apply, parallel, shares
+from tapeout.targets.tvm.schedules import parallel, shares
 
 import kernels
 import support
 from kernels import CORES
 
+pytestmark = pytest.mark.usefixtures("no_kernel_is_left_alone")
+
 
 @pytest.fixture(autouse=True)
-def _no_kernel_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(apply, "_MISFITS", kernels.NeverRaisedError)
+def _threads_share_whatever_they_can(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (parallel, shares):
         monkeypatch.setattr(module, "is_worth_sharing", lambda cycles, parts, _: parts > 1)
 

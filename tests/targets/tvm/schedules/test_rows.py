@@ -7,8 +7,6 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tapeout.targets.tvm.schedules import apply
-
 import kernels
 import support
 from kernels import CORES
@@ -25,9 +23,7 @@ NODES = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _no_kernel_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(apply, "_MISFITS", kernels.NeverRaisedError)
+pytestmark = pytest.mark.usefixtures("no_kernel_is_left_alone")
 
 
 @pytest.mark.parametrize("name", CORES)
