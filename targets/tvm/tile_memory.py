@@ -18,6 +18,12 @@ _LOCAL: Final = "local"
 #: The annotation of an allocation that TVM leaves to LLVM (``transform.h``).
 _LEFT: Final = "disable_lower_builtin"
 
+#: The attribute of a function that is called from outside (``MakePackedAPI``).
+_PACKED: Final = "calling_conv"
+
+#: Where scratch memory is: DLPack's kDLCPU.
+_CPU: Final = 1
+
 #: The name under which TVM knows the passes over the loops of kernels for a CPU.
 PIPELINE: Final = "tapeout"
 
@@ -26,9 +32,35 @@ def _pipeline() -> tuple[Any, Any, Any]:
     lower, finalize_host, finalize_device = tirx.get_tir_pipeline("default")
 
     def lowered(module: tvm.IRModule) -> tvm.IRModule:
-        return with_tiles_on_stack(lower(module))
+        return with_tiles_on_stack(_scoped(lower(module)))
 
     return lowered, finalize_host, finalize_device
+
+
+def _scoped(module: tvm.IRModule) -> tvm.IRModule:
+    """Return lowered functions, of which those that are not called from outside have a scope.
+
+    As those that are: LLVM does not put what is in it into the function that calls it, and knows
+    that the arguments are apart from each other.
+    """
+    functions = {
+        name: function if _PACKED in function.attrs else _with_scope(str(name.name_hint), function)
+        for name, function in module.functions.items()
+    }
+    return tvm.IRModule(functions, attrs=module.attrs)
+
+
+def _with_scope(name: str, function: tirx.PrimFunc) -> tirx.PrimFunc:
+    body, node = function.body, tirx.const(0, "int32")
+    said = {
+        "compute_scope": tvm.ir.StringImm(f"{name}_compute_"),
+        "device_type": tirx.const(_CPU, "int32"),
+        "device_id": tirx.const(0, "int32"),
+    }
+    for key, value in said.items():
+        body = tirx.AttrStmt(node, key, value, body)
+    # Only once its scratch memory is given back.
+    return function.with_body(tirx.SeqStmt([body, tirx.stmt.Return(tirx.const(0, "int32"))]))
 
 
 def with_tiles_on_stack(module: tvm.IRModule) -> tvm.IRModule:
