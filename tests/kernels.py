@@ -7,7 +7,7 @@ import dataclasses
 import functools
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from unittest import mock
 
 import numpy as np
@@ -23,6 +23,9 @@ from tapeout.targets.tvm.host import processor_features
 from tapeout.targets.tvm.schedules.core import Core
 
 import support
+
+if TYPE_CHECKING:
+    from tapeout.targets.tvm.compile import Compiled
 
 Result = TypeVar("Result")
 
@@ -73,18 +76,28 @@ def outputs(
     model: ir.Model, feeds: Mapping[str, np.ndarray], scheduled_for: Core | None = None
 ) -> list[np.ndarray]:
     """Return the outputs of a lowered model that was checked, compiled for this machine."""
-    import tvm
-    from tvm import relax
-
     from tapeout.targets.tvm.compile import compile_model
 
     made_for = scheduled_for or core()
     compiled = compile_model(model, host().toolchain, made_for)
-    machine = relax.VirtualMachine(compiled.executable, tvm.cpu())
-    inputs = [np.asarray(feeds[str(value.name)], order="C") for value in model.graph.inputs]
-    tensors = list(map(tvm.runtime.tensor, inputs))
-    found = shared_by(made_for.threads, lambda: machine["main"](*tensors))
-    results = [found] if isinstance(found, tvm.runtime.Tensor) else list(found)
+    given = [np.asarray(feeds[str(value.name)], order="C") for value in model.graph.inputs]
+    results = [np.empty(value.shape.numpy(), value.dtype.numpy()) for value in model.graph.outputs]
+    return called(compiled, given, results, made_for.threads)
+
+
+def called(
+    compiled: Compiled, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray], threads: int
+) -> list[np.ndarray]:
+    """Return copies of the outputs of what was compiled for this machine."""
+    import tvm
+
+    program = compiled.program
+    given = list(map(tvm.runtime.tensor, inputs))
+    results = [tvm.runtime.empty(item.shape, str(item.dtype)) for item in outputs]
+    weights = tvm.runtime.tensor(program.weights)
+    workspace = tvm.runtime.empty((program.workspace,), "uint8")
+    infer = compiled.library["infer"]
+    shared_by(threads, lambda: infer(*given, *results, weights, workspace))
     return [tensor.numpy() for tensor in results]
 
 

@@ -35,7 +35,7 @@ MODEL: Final = "model.onnx"
 WEIGHTS: Final = "model.weights"
 REQUEST: Final = "request.json"
 KERNELS: Final = "kernels.o"
-PROGRAM: Final = "program.o"
+BLOCK: Final = "engine.weights"
 MEMORY: Final = "memory.json"
 REFUSAL: Final = "refusal.json"
 
@@ -77,7 +77,7 @@ class Request(pydantic.BaseModel):
 
 
 #: Engines for a CPU.
-CPU: Final = Recipe("tapeout.targets.tvm.compiler_process", (KERNELS, PROGRAM))
+CPU: Final = Recipe("tapeout.targets.tvm.compiler_process", (KERNELS,))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,30 +10,35 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import onnx_ir as ir
 
 from ...errors import ModelError
-from .build import CPU, MEMORY, MODEL, REFUSAL, REQUEST, Request
+from .build import BLOCK, KERNELS, MEMORY, MODEL, REFUSAL, REQUEST, Memory, Request
 from .compile import Compiled, compile_model
 from .host import processor_features
 from .memory import memory_of
 from .schedules.core import Core
 
+#: What a compiler makes of a model.
+T = TypeVar("T")
+
 
 def main(
     folder: Path,
-    compile_: Callable[[ir.Model, Request], Compiled],
-    write: Callable[[Compiled, Path], None],
+    compile_: Callable[[ir.Model, Request], T],
+    write: Callable[[T, Path], None],
+    memory_of: Callable[[T, int], Memory],
 ) -> None:
     """Answer the request in a folder.
 
     Args:
         compile_: given the model and what it is for.
         write: writes the objects into the folder.
+        memory_of: says what the engine needs on so many threads.
     """
     request = Request.model_validate_json((folder / REQUEST).read_bytes())
     try:
@@ -55,16 +60,11 @@ def _compile(model: ir.Model, request: Request) -> Compiled:
     return compile_model(model, request.toolchain, core)
 
 
-def _write_objects(compiled: Compiled, folder: Path) -> None:
-    """Write the kernels, and the program with its weights, as object files."""
-
-    def rename(_: str, objects: Sequence[str], **__: Any) -> None:
-        for written, name in zip(objects, CPU.objects, strict=True):
-            Path(written).replace(folder / name)
-
-    rename.object_format = "o"  # type: ignore[attr-defined]  # how TVM learns the kind of file
-    compiled.executable.export_library("", fcompile=rename, workspace_dir=str(folder))
+def _write(compiled: Compiled, folder: Path) -> None:
+    """Write the machine code as an object file, and the weights."""
+    compiled.library.write_to_file(str(folder / KERNELS), "o")
+    compiled.program.weights.tofile(folder / BLOCK)
 
 
 if __name__ == "__main__":
-    main(Path.cwd(), _compile, _write_objects)
+    main(Path.cwd(), _compile, _write, memory_of)

@@ -7,7 +7,7 @@ and
 
     infer(inputs..., outputs..., weights, workspace)
 
-is a row of calls with addresses in them.
+is a row of calls with addresses in them. `SIZES` tell how much the last two are.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any, Final, TypeAlias
 
 import numpy as np
 import tvm
+import tvm_ffi
 from tvm import relax, tirx
 from tvm.ir import Call, GlobalVar, PointerType, PrimType
 
@@ -27,6 +28,9 @@ from ...lowering.analysis import arena
 
 #: The function of an engine that runs it once.
 INFER: Final = "infer"
+
+#: The functions of an engine that return the bytes of its weights, and of its workspace.
+SIZES: Final = ("weights_size", "workspace_size")
 
 #: Where tensors start, in bytes: code loads whole vectors from there (TVM's kAllocAlignment).
 ALIGNMENT: Final = 64
@@ -41,7 +45,7 @@ class Program:
     """What an engine is made of before it is machine code.
 
     Attributes:
-        module: the kernels, and `INFER`.
+        module: the kernels, `INFER` and `SIZES`.
         calls: the names of the kernels, in the order in which they run.
         weights: (bytes), uint8: the constants, each at its place.
         workspace: bytes of the intermediate tensors.
@@ -70,6 +74,8 @@ def program_of(module: tvm.IRModule, entry: str) -> Program:
     kernels = dict.fromkeys(kernel for kernel, _ in steps.calls)
     functions = {kernel: _private(module[kernel]) for kernel in kernels}
     functions[GlobalVar(INFER)] = steps.infer(len(weights), plan.size)
+    for name, size in zip(SIZES, (len(weights), plan.size), strict=True):
+        functions[GlobalVar(name)] = _constant(name, size)
     return Program(
         module=tvm.IRModule(functions),
         calls=tuple(str(kernel.name_hint) for kernel, _ in steps.calls),
@@ -162,9 +168,9 @@ class _Steps:
             tirx.Evaluate(tirx.call_extern("handle", "memcpy", address(to), address(source), size))
             for source, to, size in self.copies
         ]
-        body = tirx.SeqStmt([*called, *copied])
-        attributes = tvm.ir.make_node("ir.DictAttrs", global_symbol=INFER, s_tir=True)
-        return tirx.PrimFunc([*tensors, *blocks], body, attrs=attributes)
+        steps = [*called, *copied]
+        body = tirx.SeqStmt(steps) if len(steps) > 1 else steps[0]
+        return tirx.PrimFunc([*tensors, *blocks], body, attrs=_public(INFER))
 
     def _bound(self, value: Expr) -> _Value:
         """Return what the value of a binding stands for; note what it calls."""
@@ -232,6 +238,17 @@ def _placed(value: _Place | _Tensor) -> _Place:
     return place
 
 
+def _constant(name: str, value: int) -> tirx.PrimFunc:
+    """Return a function that returns a number."""
+    body = tirx.stmt.Return(tirx.const(value, "int64"))
+    return tirx.PrimFunc([], body, ret_type=PrimType("int64"), attrs=_public(name))
+
+
+def _public(name: str) -> Any:
+    """Return the attributes of a function that is called from outside."""
+    return tvm.ir.make_node("ir.DictAttrs", global_symbol=name, s_tir=True)
+
+
 def _required(call: Expr) -> Statement:
     """Return a call of a kernel that ends what calls it if it goes wrong."""
     failed = tirx.stmt.Return(tirx.const(-1, "int32"))
@@ -241,7 +258,7 @@ def _required(call: Expr) -> Statement:
 def _private(kernel: tirx.PrimFunc) -> tirx.PrimFunc:
     """Return a kernel that is called with addresses, by the code of the same engine only.
 
-    It returns 0, or what went wrong: see `tile_memory`.
+    It returns 0, or what went wrong: see `tir_pipeline`.
     """
     addresses = [
         tirx.Var(f"{item.name}_data", PointerType(PrimType(str(item.dtype)), "global"))
@@ -251,7 +268,10 @@ def _private(kernel: tirx.PrimFunc) -> tirx.PrimFunc:
         tirx.DeclBuffer(tensor, data=address)
         for tensor, address in zip(kernel.params, addresses, strict=True)
     ]
-    body = tirx.SeqStmt([*tensors, kernel.body])
+    # TVM's own kernels ask where in its memory a tensor starts.
+    starts = {item.elem_offset for item in kernel.params if isinstance(item.elem_offset, tirx.Var)}
+    zero = (tirx.Var, lambda var: tirx.const(0, str(var.ty.dtype)) if var in starts else var)
+    body = tvm_ffi.structural_map(tirx.SeqStmt([*tensors, kernel.body]), zero)
     function = tirx.PrimFunc(addresses, body, ret_type=PrimType("int32"), attrs=kernel.attrs)
     return function.without_attr("global_symbol")
 

@@ -14,11 +14,11 @@ import tvm
 
 from ....errors import TapeoutError
 from ..build import KERNELS
-from ..compile import Compiled
 from ..compiler_process import main
 from . import library, nvrtc
 from .build import CONTENT, PROGRAM
-from .compile import compile_model
+from .compile import Compiled, compile_model
+from .memory import memory_of
 
 
 def _write_objects(compiled: Compiled, folder: Path) -> None:
@@ -58,4 +58,9 @@ def kernels(module: tvm.runtime.Module) -> str:
 if __name__ == "__main__":
     # Where there is a driver TVM would compile the kernels itself, in ways of its own.
     os.environ["TVM_COMPILE_FORCE_FALLBACK"] = "1"
-    main(Path.cwd(), lambda model, request: compile_model(model, request.toolchain), _write_objects)
+    main(
+        Path.cwd(),
+        lambda model, request: compile_model(model, request.toolchain),
+        _write_objects,
+        memory_of,
+    )

@@ -1,7 +1,12 @@
-"""Where a kernel's own memory lies: the sums of a tile on the stack, so that registers take them.
+"""TVM's passes over the loops of functions, with two of ours after them.
 
-TVM asks its pool of scratch memory for whatever is not ``global`` and small. LLVM cannot see that
-nobody else reads it: sums that pass through registers alone would be zeroed and stored as well.
+Kernels are called by the engine's own code alone. Each still has a function of its own for what it
+computes, as those have that are called from outside: LLVM does not put it into the function that
+calls it, and knows that its arguments are apart from each other.
+
+The sums of a tile are on the stack, so that registers take them. TVM asks its pool of scratch
+memory for whatever is not ``global`` and small: LLVM cannot see that nobody else reads it, and sums
+that pass through registers alone would be zeroed and stored as well.
 """
 
 from __future__ import annotations
@@ -38,11 +43,7 @@ def _pipeline() -> tuple[Any, Any, Any]:
 
 
 def _scoped(module: tvm.IRModule) -> tvm.IRModule:
-    """Return lowered functions, of which those that are not called from outside have a scope.
-
-    As those that are: LLVM does not put what is in it into the function that calls it, and knows
-    that the arguments are apart from each other.
-    """
+    """Return lowered functions, of which those that are not called from outside have a scope too."""
     functions = {
         name: function if _PACKED in function.attrs else _with_scope(str(name.name_hint), function)
         for name, function in module.functions.items()
@@ -51,6 +52,7 @@ def _scoped(module: tvm.IRModule) -> tvm.IRModule:
 
 
 def _with_scope(name: str, function: tirx.PrimFunc) -> tirx.PrimFunc:
+    """Return a function that computes in a scope, and returns 0, or what went wrong in it."""
     body, node = function.body, tirx.const(0, "int32")
     said = {
         "compute_scope": tvm.ir.StringImm(f"{name}_compute_"),
