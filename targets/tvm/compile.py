@@ -61,7 +61,7 @@ def compile_model(model: ir.Model, toolchain: Toolchain, core: Core) -> Compiled
 
 
 def _scheduled(module: tvm.IRModule, target: tvm.target.Target, core: Core) -> tvm.IRModule:
-    """TVM's pipeline for CPUs up to calls of kernels, with schedules of our own after its fusion."""
+    """TVM's pipeline for CPUs up to calls of kernels, with our schedules after its fusion."""
     before = [
         # What kernels take as it is stored must not be computed as well, and kept.
         relax.transform.DeadCodeElimination(),

@@ -43,7 +43,7 @@ def _pipeline() -> tuple[Any, Any, Any]:
 
 
 def _scoped(module: tvm.IRModule) -> tvm.IRModule:
-    """Return lowered functions, of which those that are not called from outside have a scope too."""
+    """Return lowered functions with a scope in those that are not called from outside."""
     functions = {
         name: function if _PACKED in function.attrs else _with_scope(str(name.name_hint), function)
         for name, function in module.functions.items()
