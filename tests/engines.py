@@ -6,6 +6,7 @@ import dataclasses
 import json
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,11 @@ from typing import Any
 import numpy as np
 import onnx
 
+from tapeout.lowering.importers.onnx import load
 from tapeout.profiles import catalog
 from tapeout.profiles.schema import Profile, Toolchain
+from tapeout.targets.base import Plan
+from tapeout.targets.tvm import TARGET
 from tapeout.targets.tvm.glue import write_glue
 
 #: Two inputs, one named as a keyword of numpy.savez; two outputs, one of them a scalar.
@@ -88,25 +92,18 @@ def link(toolchain: Toolchain, output: str, sources: Sequence[str]) -> None:
 
 
 def compile_network(profile: Profile, directory: Path) -> onnx.ModelProto:
-    import tvm
-    from tvm.relax.frontend.onnx import from_onnx
-
-    model, toolchain = network(), profile.toolchain
-
-    def linked(output: str, objects: Sequence[str], **_: object) -> None:
-        link(toolchain, output, objects)
-
-    linked.output_format = "so"  # type: ignore[attr-defined]  # how export_library is told
-    target = {"kind": "llvm", "mtriple": toolchain.triple, "mcpu": toolchain.cpu}
-    executable = tvm.compile(
-        from_onnx(model), target=tvm.target.Target({**target, "mattr": list(toolchain.features)})
-    )
-    executable.export_library(str(directory / "engine.so"), fcompile=linked)
-    return model
+    """Build the engine of the network, for two threads, with the glue."""
+    proto, plan = network(), Plan("tvm", "fp32", (("threads", 2),))
+    with tempfile.TemporaryDirectory() as folder:
+        onnx.save(proto, Path(folder, "network.onnx"))
+        model = load(Path(folder, "network.onnx"), {})
+    lowered = TARGET.pipeline(profile, plan).run(model)
+    TARGET.build(lowered, profile, plan, directory, lambda _: None)
+    return proto
 
 
-def write_bundle(directory: Path, profile: Profile, **changes: Any) -> None:
-    """Write what running needs of a manifest, and the glue."""
+def write_manifest(directory: Path, **changes: Any) -> None:
+    """Write what running needs of a manifest."""
     manifest = {
         "engine": "engine.so",
         "plan": {"runtime": "tvm", "precision": "fp32", "options": {"threads": 2}},
@@ -114,14 +111,13 @@ def write_bundle(directory: Path, profile: Profile, **changes: Any) -> None:
         **changes,
     }
     (directory / "manifest.json").write_text(json.dumps(manifest))
-    write_glue(directory, profile)
 
 
 def compiled_bundle(directory: Path, device: str) -> Made:
-    """Make a bundle whose engine is the network, compiled by TVM alone."""
+    """Make a bundle whose engine is the network."""
     profile = catalog.load(device)
     model = compile_network(profile, directory)
-    write_bundle(directory, profile)
+    write_manifest(directory)
     return Made(directory, profile, model)
 
 
@@ -130,5 +126,6 @@ def library_bundle(directory: Path, device: str, source: str) -> Made:
     profile = catalog.load(device)
     (directory / "engine.c").write_text(source)
     link(profile.toolchain, str(directory / "engine.so"), [str(directory / "engine.c")])
-    write_bundle(directory, profile)
+    write_manifest(directory)
+    write_glue(directory, profile)
     return Made(directory, profile, network())

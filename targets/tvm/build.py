@@ -30,12 +30,14 @@ from .link import link_command
 
 ENGINE: Final = "engine.so"
 
+#: What lies beside an engine for a CPU, for the system to map: its constants.
+BLOCK: Final = "engine.weights"
+
 #: What the compiler's process reads and writes, in the folder where it runs.
 MODEL: Final = "model.onnx"
 WEIGHTS: Final = "model.weights"
 REQUEST: Final = "request.json"
 KERNELS: Final = "kernels.o"
-BLOCK: Final = "engine.weights"
 MEMORY: Final = "memory.json"
 REFUSAL: Final = "refusal.json"
 
@@ -49,12 +51,14 @@ class Recipe:
     Attributes:
         compiler: the module that is the compiler's process.
         objects: what it writes for the linker.
+        files: the engine, and what the compiler writes to lie beside it.
         host: the machine that the engine is linked for, where the device is none that runs
             programs; None: the device.
     """
 
     compiler: str
     objects: tuple[str, ...]
+    files: tuple[str, ...] = (ENGINE,)
     host: Toolchain | None = None
 
 
@@ -77,7 +81,7 @@ class Request(pydantic.BaseModel):
 
 
 #: Engines for a CPU.
-CPU: Final = Recipe("tapeout.targets.tvm.compiler_process", (KERNELS,))
+CPU: Final = Recipe("tapeout.targets.tvm.compiler_process", (KERNELS,), (ENGINE, BLOCK))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,9 +110,9 @@ class Memory:
     """Bytes by what they hold.
 
     Attributes:
-        weights: the constants of the executable.
-        workspace: storages of intermediate values, and of the previous result, which the virtual
-            machine keeps until it has the next.
+        weights: the constants.
+        workspace: intermediate values; on a GPU the previous result, too, which the virtual machine
+            keeps until it has the next.
         scratch: what the kernels themselves need.
         inputs, outputs: the tensors that the caller gives and gets.
     """
@@ -122,10 +126,9 @@ class Memory:
     @property
     def parts(self) -> tuple[tuple[str, Figure], ...]:
         """Return the terms of a usage's memory, by name."""
-        between = "between the kernels, and the previous outputs"
         return (
             ("weights", Figure(self.weights, "B", "exact")),
-            ("workspace", Figure(self.workspace, "B", "exact", between)),
+            ("workspace", Figure(self.workspace, "B", "exact", "between the kernels")),
             ("scratch", Figure(self.scratch, "B", "exact", "inside the kernels")),
             ("inputs and outputs", Figure(self.inputs + self.outputs, "B", "exact")),
         )
@@ -145,12 +148,16 @@ def make_engine(
     progress: Progress,
     recipe: Recipe = CPU,
 ) -> Memory:
-    """Build `ENGINE` in a directory; return what it allocates. Raises as `execute_plan` does."""
+    """Build the files of an engine in a directory; return what it holds in memory.
+
+    Raises as `execute_plan` does.
+    """
     with tempfile.TemporaryDirectory(prefix="tapeout-build-") as scratch:
         folder = Path(scratch)
         write_inputs(model, request, folder)
         execute_plan(build_plan(request.toolchain, versions, folder, recipe), folder, progress)
-        shutil.copyfile(folder / ENGINE, directory / ENGINE)
+        for name in recipe.files:
+            shutil.copyfile(folder / name, directory / name)
         return memory_in(folder)
 
 

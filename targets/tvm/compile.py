@@ -18,10 +18,6 @@ from .schedules.apply import scheduled
 from .schedules.core import Core
 from .tir_pipeline import PIPELINE
 
-#: Nobody but the program calls a kernel, and whoever calls the program gives it tensors of its own
-#: making: checking them would triple the code.
-CONFIG: Final = {"tirx.disable_assert": True}
-
 #: LLVM 22's loop vectorizer takes ``x[i & 3]`` for ``x[i]`` where it proves that the index wraps
 #: (it drops the check that it meant to make; llvm-project, pull request 225086): wrong results,
 #: seen with AVX-512. Loops that schedules vectorize themselves do not pass through it.
@@ -54,7 +50,7 @@ def compile_model(model: ir.Model, toolchain: Toolchain, core: Core) -> Compiled
     """
     target = processor(toolchain)
     module = to_relax(model, core)
-    with target, tvm.transform.PassContext(config=CONFIG):
+    with target:
         program = program_of(_scheduled(module, target, core), ENTRY)
         functions = lowered(program.module, target, PIPELINE)
         return Compiled(program, functions, codegen_build(functions, target))

@@ -7,7 +7,8 @@ and
 
     infer(inputs..., outputs..., weights, workspace)
 
-is a row of calls with addresses in them. `SIZES` tell how much the last two are.
+is a row of calls with addresses in them, once it has checked what it is given. `SIZES` tell how
+large the last two are.
 """
 
 from __future__ import annotations

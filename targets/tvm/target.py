@@ -22,7 +22,7 @@ from ...lowering.canonical import integers
 from ...lowering.pipeline import Pipeline
 from ...profiles.schema import Profile
 from ..base import Built, Execution, Plan, Precision, Progress, Target
-from .build import ENGINE, Request, make_engine
+from .build import CPU, ENGINE, Request, make_engine
 from .cost import WAKING, machine_of
 from .execute import cannot_run, execute
 from .glue import write_glue
@@ -112,10 +112,10 @@ class TvmTarget(Target):
         parts = make_engine(model, request, versions, directory, progress).parts
         write_glue(directory, profile)
         memory = sum(figure.value for _, figure in parts)
-        size = (directory / ENGINE).stat().st_size
+        size = sum((directory / name).stat().st_size for name in CPU.files)
         usage = Usage(
-            memory=Figure(memory, "B", "exact", "TVM's memory plan"),
-            storage=Figure(size, "B", "exact", ENGINE),
+            memory=Figure(memory, "B", "exact", "weights, and a static plan of all else"),
+            storage=Figure(size, "B", "exact", " and ".join(CPU.files)),
             latency=self._latency(model, profile, plan),
             parts=parts,
         )

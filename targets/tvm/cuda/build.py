@@ -14,4 +14,4 @@ PROGRAM: Final = "program.S"
 #: The machine that the GPU is in: it only checks shapes and launches kernels.
 HOST: Final = Toolchain(triple="x86_64-linux-gnu", cpu="x86-64", glibc="2.28")
 
-CUDA: Final = Recipe("tapeout.targets.tvm.cuda.compiler_process", (KERNELS, PROGRAM), HOST)
+CUDA: Final = Recipe("tapeout.targets.tvm.cuda.compiler_process", (KERNELS, PROGRAM), host=HOST)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
+import mmap
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -15,6 +17,9 @@ HERE = Path(__file__).resolve().parent
 
 #: Generated code loads whole vectors from the start of a tensor: TVM's kAllocAlignment, in bytes.
 ALIGNMENT = 64
+
+#: What lies beside the engine: its constants, as they are in memory.
+WEIGHTS = ".weights"
 
 #: How the runtime's threads wait: after so many looks for work they sleep, 50 us or less (it would
 #: be 300000). And where they run: wherever this process may, as the system moves them (they would
@@ -30,16 +35,38 @@ class Tensor(Protocol):
     dtype: np.dtype[Any]
 
 
+def room(size: int) -> np.ndarray:
+    """Return so many bytes that start where the generated code assumes."""
+    found = np.empty(size + ALIGNMENT, np.uint8)
+    start = -found.ctypes.data % ALIGNMENT
+    return found[start : start + size]
+
+
 def aligned(tensor: Tensor) -> np.ndarray:
-    """Return an array for the tensor whose data starts where the generated code assumes."""
+    """Return an array for a tensor."""
     size = math.prod(tensor.shape) * tensor.dtype.itemsize
-    room = np.empty(size + ALIGNMENT, np.uint8)
-    start = -room.ctypes.data % ALIGNMENT
-    return room[start : start + size].view(tensor.dtype).reshape(tensor.shape)
+    return room(size).view(tensor.dtype).reshape(tensor.shape)
+
+
+def mapped(file: Path, size: int) -> np.ndarray:
+    """Return the bytes of a file, of which the system reads those that are needed.
+
+    Raises:
+        OSError: it cannot be read.
+        RuntimeError: it has not the size.
+    """
+    with file.open("rb") as stream:
+        found = stream.seek(0, os.SEEK_END)
+        if found != size:
+            raise RuntimeError(f"{file} has {found} bytes, the engine's weights are {size}")
+        if not size:
+            return room(0)  # there is no mapping of nothing
+        # A copy on write, since DLPack had no arrays to read only before its version 1.
+        return np.frombuffer(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_COPY), np.uint8)
 
 
 class Engine:
-    """A loaded engine with its input buffers."""
+    """A loaded engine with its input and output buffers."""
 
     def __init__(
         self, file: Path, inputs: Sequence[Tensor], outputs: Sequence[Tensor], threads: int | None
@@ -58,23 +85,26 @@ class Engine:
         except (RuntimeError, OSError) as error:
             raise ImportError(str(error)) from error
         self.buffers = {tensor.name: aligned(tensor) for tensor in inputs}
-        self._tensor_type = tvm_ffi.Tensor
-        self._arguments = [tvm_ffi.from_dlpack(buffer) for buffer in self.buffers.values()]
+        self._outputs = list(map(aligned, outputs))
         try:
-            machine = tvm_ffi.load_module(str(file))["vm_load_executable"]()
-            machine["vm_initialization"](1, 0, 2)  # kDLCPU, device 0, pooled allocator
-            self._main = machine["main"]
-        except AttributeError as error:
+            library = tvm_ffi.load_module(str(file))
+            weights = mapped(file.with_suffix(WEIGHTS), library["weights_size"]())
+            workspace = room(library["workspace_size"]())
+            arrays = [*self.buffers.values(), *self._outputs, weights, workspace]
+            self._infer = functools.partial(library["infer"], *map(tvm_ffi.from_dlpack, arrays))
+        except (AttributeError, OSError) as error:
             raise RuntimeError(str(error)) from error
 
-    def infer(self) -> Any:
-        """Run once on what the buffers hold; returns the runtime's own tensors."""
-        return self._main(*self._arguments)
+    def infer(self) -> None:
+        """Run once on what the buffers hold."""
+        self._infer()
 
     def run(self, piece: Mapping[str, np.ndarray]) -> list[np.ndarray]:
         """Run on one compiled batch and return the outputs in the manifest's order."""
         for name, buffer in self.buffers.items():
             buffer[...] = piece[name]
-        result = self.infer()
-        tensors = [result] if isinstance(result, self._tensor_type) else list(result)
-        return [np.from_dlpack(tensor).copy() for tensor in tensors]
+        try:
+            self._infer()
+        except (TypeError, ValueError) as error:  # the engine's own checks of what it is given
+            raise RuntimeError(f"the engine is not what the manifest declares: {error}") from error
+        return [output.copy() for output in self._outputs]

@@ -5,6 +5,11 @@
 #include <tvm/ffi/extra/module.h>
 #include <tvm/ffi/tvm_ffi.h>
 
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -12,6 +17,7 @@
 #include <new>
 #include <stdexcept>
 #include <string>
+#include <system_error>
 #include <vector>
 
 #include "run.h"
@@ -38,6 +44,24 @@ struct AlignedAllocator {
   void FreeData(DLTensor* tensor) { std::free(tensor->data); }
 };
 
+// The bytes of a file, read-only, which the system reads when they are needed.
+struct MappedFile {
+  void AllocData(DLTensor* tensor, const fs::path& path) {
+    tensor->data = nullptr;
+    const size_t size = ffi::GetDataSize(*tensor);
+    if (size == 0) return;  // there is no mapping of nothing
+    const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+    void* data = mmap(nullptr, size, PROT_READ, MAP_SHARED, file, 0);
+    if (data == MAP_FAILED) throw fs::filesystem_error("not mapped", path, LastError());
+    close(file);
+    tensor->data = data;
+  }
+  void FreeData(DLTensor* tensor) {
+    if (tensor->data != nullptr) munmap(tensor->data, ffi::GetDataSize(*tensor));
+  }
+  static std::error_code LastError() { return {errno, std::generic_category()}; }
+};
+
 // The dtype of NumPy ("<f4") that has the layout of the runtime's.
 std::string Descr(DLDataType dtype) {
   static const std::string kKinds = "iuf";  // kDLInt, kDLUInt, kDLFloat
@@ -56,10 +80,14 @@ tapeout::Array Describe(const ffi::Tensor& tensor) {
           ffi::GetDataSize(tensor)};
 }
 
-ffi::Tensor ReadInput(const fs::path& path, const Declared& declared) {
+ffi::Tensor Allocate(const Declared& declared) {
   const ffi::ShapeView shape(declared.shape.data(), declared.shape.size());
-  auto tensor = ffi::Tensor::FromNDAlloc(AlignedAllocator(), shape, declared.dtype,
-                                         DLDevice{kDLCPU, 0});
+  return ffi::Tensor::FromNDAlloc(AlignedAllocator(), shape, declared.dtype,
+                                  DLDevice{kDLCPU, 0});
+}
+
+ffi::Tensor ReadInput(const fs::path& path, const Declared& declared) {
+  const ffi::Tensor tensor = Allocate(declared);
   tapeout::ReadNpy(path, declared.name, Describe(tensor));
   return tensor;
 }
@@ -100,6 +128,17 @@ ffi::Function Lookup(const ffi::Module& module, const char* name) {
   return function.value();
 }
 
+// The constants of an engine: a file beside it.
+ffi::Tensor MapWeights(const fs::path& file, int64_t size) {
+  const auto found = static_cast<int64_t>(fs::file_size(file));
+  if (found != size) {
+    throw std::runtime_error(file.string() + " has " + std::to_string(found) +
+                             " bytes, the engine's weights are " + std::to_string(size));
+  }
+  return ffi::Tensor::FromNDAlloc(MappedFile(), ffi::ShapeView(&size, 1),
+                                  DLDataType{kDLUInt, 8, 1}, DLDevice{kDLCPU, 0}, file);
+}
+
 void Run(const tapeout::Order& order) {
   const auto manifest = ffi::json::Parse(tapeout::ReadFile(order.bundle / "manifest.json"))
                             .cast<ffi::json::Object>();
@@ -110,35 +149,27 @@ void Run(const tapeout::Order& order) {
   for (size_t i = 0; i < inputs.size(); ++i) {
     tensors.push_back(ReadInput(order.files[i], inputs[i]));
   }
+  for (const Declared& output : outputs) tensors.push_back(Allocate(output));
 
   SetThreads(manifest);
   const std::string engine = manifest[ffi::String("engine")].cast<ffi::String>();
-  const auto library = ffi::Module::LoadFromFile(fs::absolute(order.bundle / engine).string());
-  const auto machine = Lookup(library, "vm_load_executable")().cast<ffi::Module>();
-  Lookup(machine, "vm_initialization")(static_cast<int>(kDLCPU), 0, 2);  // 2: pooled allocator
-  const auto infer = Lookup(machine, "main");
+  const fs::path file = fs::absolute(order.bundle / engine);
+  const auto library = ffi::Module::LoadFromFile(file.string());
+  const auto weights = Lookup(library, "weights_size")().cast<int64_t>();
+  tensors.push_back(MapWeights(fs::path(file).replace_extension(".weights"), weights));
+  const auto workspace = Lookup(library, "workspace_size")().cast<int64_t>();
+  tensors.push_back(Allocate({"workspace", {workspace}, DLDataType{kDLUInt, 8, 1}}));
 
+  const auto infer = Lookup(library, "infer");
   const std::vector<ffi::AnyView> arguments(tensors.begin(), tensors.end());
   const auto call = [&] {
-    ffi::Any result;
-    infer.CallPacked(arguments.data(), static_cast<int32_t>(arguments.size()), &result);
-    return result;
+    ffi::Any nothing;
+    infer.CallPacked(arguments.data(), static_cast<int32_t>(arguments.size()), &nothing);
   };
-  const ffi::Any result = call();
-  std::vector<ffi::Tensor> results;
-  if (auto single = result.as<ffi::Tensor>()) {
-    results.push_back(*single);
-  } else {
-    for (const ffi::Tensor& tensor : result.cast<ffi::Array<ffi::Tensor>>()) {
-      results.push_back(tensor);
-    }
-  }
-  if (results.size() != outputs.size()) {
-    throw std::runtime_error("the engine returned " + std::to_string(results.size()) +
-                             " tensors, the manifest declares " + std::to_string(outputs.size()));
-  }
-  for (size_t i = 0; i < results.size(); ++i) {
-    tapeout::WriteOutput(order.output_dir, i, outputs[i].name, Describe(results[i]));
+  call();
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    tapeout::WriteOutput(order.output_dir, i, outputs[i].name,
+                         Describe(tensors[inputs.size() + i]));
   }
   tapeout::Time(order.repeat, call);
 }

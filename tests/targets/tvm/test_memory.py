@@ -19,13 +19,15 @@ from tapeout.lowering.quantization.scheme import SCHEMES, Scheme
 from tapeout.profiles import catalog
 from tapeout.targets.base import Built, Plan
 from tapeout.targets.tvm import TARGET
+from tapeout.targets.tvm.build import BLOCK
 
 import quantized
 import support
 
 HERE = Path(__file__).parent
 
-#: Loads an engine in a process where every allocation is counted, and tells what is held.
+#: Loads an engine in a process where every allocation is counted, and tells its sizes and what it
+#: takes from the system once it runs.
 PROGRAM = """
 import ctypes, json, sys
 import numpy as np
@@ -35,22 +37,20 @@ from tvm_ffi.libinfo import load_lib_ctypes
 counter = ctypes.CDLL(None).allocated_bytes
 counter.restype = ctypes.c_size_t
 load_lib_ctypes("apache-tvm", "tvm_runtime", "RTLD_GLOBAL")
-inputs = []
-for shape, dtype in json.loads(sys.argv[2]):
+library = tvm_ffi.load_module(sys.argv[1])
+sizes = [library["weights_size"](), library["workspace_size"]()]
+arguments = []
+for shape, dtype in [*json.loads(sys.argv[2]), *(([size], "uint8") for size in sizes)]:
     room = np.zeros(int(np.prod(shape)) * np.dtype(dtype).itemsize + 64, np.uint8)
     start = -room.ctypes.data % 64
     array = room[start : room.size - 64 + start].view(dtype).reshape(shape)
-    inputs.append(tvm_ffi.from_dlpack(array))
-before = counter()
-machine = tvm_ffi.load_module(sys.argv[1])["vm_load_executable"]()
-machine["vm_initialization"](1, 0, 2)
-loaded = counter() - before
-held = []
+    arguments.append(tvm_ffi.from_dlpack(array))
+infer = library["infer"]
+before, held = counter(), []
 for _ in range(4):
-    outputs = machine["main"](*inputs)
+    infer(*arguments)
     held.append(counter() - before)
-    del outputs
-print(json.dumps([loaded, held]))
+print(json.dumps([*sizes, held]))
 """
 
 #: Constants that are equal, views of storages, outputs of several kinds, kernels with scratch.
@@ -88,22 +88,24 @@ def built(model: ir.Model, directory: Path, threads: int) -> Built:
     return TARGET.build(lowered, profile, plan, directory, lambda _: None)
 
 
-def allocated(engine: Path, model: ir.Model, counter: Path, threads: int) -> tuple[int, list[int]]:
-    """Return the bytes held once the engine is loaded, and after each of four inferences."""
-    inputs = [
+def allocated(
+    engine: Path, model: ir.Model, counter: Path, threads: int
+) -> tuple[int, int, list[int]]:
+    """Return the bytes of weights and workspace, and those held after each of four inferences."""
+    tensors = [
         (list(value.shape.numpy()), str(value.dtype.numpy()))
-        for value in model.graph.inputs
+        for value in (*model.graph.inputs, *model.graph.outputs)
         if value.shape is not None and value.dtype is not None
     ]
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(engine), json.dumps(inputs)],
+        [sys.executable, "-c", PROGRAM, str(engine), json.dumps(tensors)],
         env=os.environ | {"LD_PRELOAD": str(counter), "TVM_NUM_THREADS": str(threads)},
         capture_output=True,
         text=True,
         check=True,
     )
-    loaded, held = json.loads(done.stdout)
-    return loaded, held
+    weights, workspace, held = json.loads(done.stdout)
+    return weights, workspace, held
 
 
 def small() -> ir.Model:
@@ -182,15 +184,18 @@ def test_fewer_bits_take_less_memory(tmp_path: Path, counter: Path) -> None:
 def parts_of(model: ir.Model, directory: Path, counter: Path, threads: int = 1) -> dict[str, int]:
     """Return the parts of an engine's memory, once the runtime was seen to allocate as much."""
     result = built(model, directory, threads)
-    loaded, held = allocated(directory / result.engine, model, counter, threads)
+    weights, workspace, held = allocated(directory / result.engine, model, counter, threads)
     parts = {part: int(figure.value) for part, figure in result.usage.parts}
-    inputs = sum(
+    given = sum(
         int(np.prod(value.shape.numpy())) * value.dtype.itemsize
-        for value in model.graph.inputs
+        for value in (*model.graph.inputs, *model.graph.outputs)
         if value.shape is not None and value.dtype is not None
     )
-    assert loaded == parts["weights"]
-    assert held[-1] == held[-2] == result.usage.memory.value - inputs
+    file = directory / BLOCK
+    assert parts["weights"] == weights == file.stat().st_size
+    assert parts["workspace"] == workspace
+    assert parts["scratch"] == held[-1] == held[-2]
+    assert parts["inputs and outputs"] == given
     assert all(figure.known == "exact" for _, figure in result.usage.parts)
     assert result.usage.memory.value == sum(parts.values())
     return parts
