@@ -149,7 +149,7 @@ class _Steps:
             for name, item in [*inputs, *outputs]
         ]
         blocks = [
-            tirx.decl_buffer((max(1, size),), "uint8", name=name)
+            tirx.decl_buffer((size,), "uint8", name=name)
             for name, size in (("weights", weights), ("workspace", workspace))
         ]
         arguments = {str(item.name): item for item in [*tensors, *blocks]}

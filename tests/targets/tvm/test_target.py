@@ -85,8 +85,9 @@ def test_a_build_leaves_the_engine_and_its_glue(tmp_path: Path) -> None:
     assert built.engine == "engine.so"
     assert built.status == "compiled"
     assert set(built.toolchain) == {"apache-tvm", "apache-tvm-ffi", "ziglang"}
-    assert {path.name for path in tmp_path.iterdir()} == {"engine.so", "run"}
-    assert built.usage.storage.value == (tmp_path / "engine.so").stat().st_size
+    assert {path.name for path in tmp_path.iterdir()} == {"engine.so", "engine.weights", "run"}
+    files = [tmp_path / "engine.so", tmp_path / "engine.weights"]
+    assert built.usage.storage.value == sum(file.stat().st_size for file in files)
     assert [name for name, _ in built.usage.parts] == [
         "weights",
         "workspace",
