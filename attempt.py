@@ -140,6 +140,11 @@ class Attempt:
         latency = Figure(statistics.median(execution.latencies), "s", "measured", note)
         return dataclasses.replace(usage, latency=latency)
 
+    def seconds(self, runs: int) -> float:
+        """Return the median of what so many inferences of the engine take on this machine."""
+        self.job.progress(f"timing {self.candidate.plan}")
+        return statistics.median(self._execute(self.vectors.inputs, runs).latencies)
+
     def _require_expected(self, outputs: Arrays) -> None:
         expected, tolerance = self.vectors.expected, self._tolerance()
         numerics.require_equal(outputs, expected, tolerance, self.outputs)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import math
 import shutil
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from . import planner
 from .attempt import Attempt, Compiled
 from .budget import Budget, Usage, Verdict
 from .bundle import Bundle, ModelFile
+from .contest import fastest
 from .data import read_data
 from .errors import BudgetError, Problem, UsageError
 from .job import Job, Options, described
@@ -192,28 +192,26 @@ def _best(job: Job, directory: Path) -> Compiled:
     missed: list[tuple[Candidate, Usage, Verdict]] = []
     reference = Reference(job.model)
     for rivals in planner.rivals(plan(job)):
-        fitting: list[Compiled] = []
+        fitting: list[tuple[Attempt, Compiled]] = []
         for number, candidate in enumerate(rivals):
             if any(line.used and line.used.known == "exact" for line in candidate.verdict.missed):
                 missed.append((candidate, candidate.usage, candidate.verdict))
                 continue
             folder = directory / str(number)
             folder.mkdir()
-            compiled = Attempt(job, candidate, folder, reference).compiled()
+            attempt = Attempt(job, candidate, folder, reference)
+            compiled = attempt.compiled()
             if not compiled.verdict.fits:
                 missed.append((candidate, compiled.usage, compiled.verdict))
                 shutil.rmtree(folder)
                 continue
-            fitting.append(compiled)
+            fitting.append((attempt, compiled))
             if not measures:
                 break
         if fitting:
-            fastest = min(
-                fitting,
-                key=lambda item: item.usage.latency.value if item.usage.latency else math.inf,
-            )
-            _keep(directory, fastest.bundle.directory)
-            return fastest
+            chosen = fastest(fitting)
+            _keep(directory, chosen.bundle.directory)
+            return chosen
     raise _nothing_fits(job, missed)
 
 

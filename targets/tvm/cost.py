@@ -46,8 +46,8 @@ _INTEGERS: Final[dict[Kind, float]] = {
 _INTEGER: Final = ("int8", "uint8")
 _SUM_BITS: Final = 32
 
-#: Seconds from one kernel to the next in the virtual machine, measured on the same core.
-_OVERHEAD: Final = 0.15e-6
+#: Seconds from one kernel to the next: a call, and the beginning and end of its loops.
+_OVERHEAD: Final = 0.02e-6
 
 #: Seconds that the other threads take to wake up at the start of an inference, between which they
 #: sleep: small networks took so much longer after a pause, on a virtual machine with two cores.
