@@ -101,13 +101,13 @@ def _summary(results: Sequence[Result], groups: Mapping[tuple[str, int], Sequenc
             means += [_mean([result.ratio(ours, peer) for result in found]) for peer in PEERS]
             rows.append(f"| {precision} | {threads} | {ours} | {' | '.join(means)} |")
     head = ["precision", "threads", "", "best peer", *PEERS]
-    return f"## Geometric means of the ratios\n\n{_table(head, rows)}"
+    return f"## Geometric means of the ratios\n\n{table(head, rows)}"
 
 
 def _section(precision: str, threads: int, results: Sequence[Result]) -> str:
     """Return the milliseconds of each network."""
     head = ["network", *OURS, *PEERS, "auto is", "best peer", *(f"{name} ratio" for name in OURS)]
-    rows = _table(head, [result.row() for result in results])
+    rows = table(head, [result.row() for result in results])
     return f"## {precision}, {threads} thread{'s' if threads > 1 else ''} (ms)\n\n{rows}"
 
 
@@ -134,7 +134,7 @@ def _compilation(results: Sequence[Result]) -> str:
         return ""
     head = ["tvm", "precision", "threads", "compile s", "estimate ms", "estimate / measured"]
     text = "Compiling includes the conversion to int8 and the check of the numbers."
-    return f"## Compilation\n\n{text}\n\n{_table(head, rows)}"
+    return f"## Compilation\n\n{text}\n\n{table(head, rows)}"
 
 
 def _left_out(results: Sequence[Result]) -> str:
@@ -148,7 +148,8 @@ def _left_out(results: Sequence[Result]) -> str:
     return "## Left out\n\n" + "\n".join(lines) if lines else ""
 
 
-def _table(head: Sequence[str], rows: Sequence[str]) -> str:
+def table(head: Sequence[str], rows: Sequence[str]) -> str:
+    """Return rows, each a line of cells between bars, under a head."""
     return "\n".join([f"| {' | '.join(head)} |", "|" + "---|" * len(head), *rows])
 
 
@@ -172,23 +173,30 @@ def _unrest(results: Sequence[Result]) -> str:
 
 
 def _method(rounds: int, seconds: float) -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    name = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    versions = ", ".join(f"{package} {_version(package)}" for package in _PACKAGES)
     return f"""\
-On {name}. Each engine is a process of its own, pinned to as many cores as it has threads. They are
-timed in turn, {rounds} rounds of one run, {seconds:g} s a turn; a figure is the fastest inference
-of all rounds, without setting inputs and copying outputs, called by the engine's own Python
-package. A ratio over 1 means that ours is the faster one. Outputs were compared with those of
-ONNX Runtime in float32 before.
+On {processor()}. Each engine is a process of its own, pinned to as many cores as it has
+threads. They are timed in turn, {rounds} rounds of one run, {seconds:g} s a turn; a figure is the
+fastest inference of all rounds, without setting inputs and copying outputs, called by the engine's
+own Python package. A ratio over 1 means that ours is the faster one. Outputs were compared with
+those of ONNX Runtime in float32 before.
 
-`tvm` is ours without any tuning, `auto` the runtime that we choose by ourselves, as
-`auto is` says. LiteRT runs our
-TFLite file with XNNPACK. OpenVINO computes in float32, not bfloat16. In int8 OpenVINO and IREE are
-given our network with QuantizeLinear and DequantizeLinear, ONNX Runtime what its own quantizer
-makes of the network in float, with unsigned activations, which are its fastest.
+`tvm` is ours without any tuning, `auto` the runtime that we choose by ourselves, as `auto is` says.
+LiteRT runs our TFLite file with XNNPACK. OpenVINO computes in float32, not bfloat16. In int8
+OpenVINO and IREE are given our network with QuantizeLinear and DequantizeLinear, ONNX Runtime what
+its own quantizer makes of the network in float, with unsigned activations, which are its fastest.
 
-Packages: {versions}."""
+{packages()}"""
+
+
+def processor() -> str:
+    """Return the name of this machine's processor."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+
+
+def packages() -> str:
+    """Return a sentence with the version of each runtime."""
+    return f"Packages: {', '.join(f'{package} {_version(package)}' for package in _PACKAGES)}."
 
 
 def _version(package: str) -> str:
