@@ -20,11 +20,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-import architectures  # cpu_networks has made it known
 import numpy as np
 import onnx
 from cpu_contenders import OURS, PEERS, Case, Contender, LeftOutError
-from cpu_networks import ROOT, Network
+from cpu_networks import ROOT, Network, architectures
 from cpu_table import packages, processor, table
 
 from tapeout import compiler
