@@ -11,13 +11,14 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Final, TypeAlias
 
+import numpy as np
 import tvm_ffi
 from tvm import s_tir, tirx
 from tvm.ir import Call
 
 from .core import Core
 from .loops import SPATIAL
-from .shares import EVEN, evenness, is_worth_sharing
+from .shares import EVEN, REACHED, evenness, is_worth_sharing
 
 #: TVM has no type hints.
 Statement: TypeAlias = Any
@@ -33,9 +34,6 @@ _INSTRUCTIONS: Final = ("call_llvm_pure_intrin", "fabs", "if_then_else", "nearby
 
 #: What costs no operation: numbers that are there.
 _NOTHING: Final = (tirx.IntImm, tirx.FloatImm, tirx.Var)
-
-#: The share of its peak that a core reaches in sums of products, about.
-_REACHED: Final = 0.8
 
 
 def parallelized(function: tirx.PrimFunc, core: Core) -> tirx.PrimFunc:
@@ -70,11 +68,13 @@ class _Kernel:
     Attributes:
         core: one of those that it runs on.
         touched: how many of its blocks, and callers, read or write each tensor.
+        alone: what is written by loops that are not shared.
     """
 
     def __init__(self, core: Core, touched: Counter[Any]) -> None:
         self.core = core
         self.touched = touched
+        self.alone: set[Any] = set()
 
     def shared(self, statement: Statement) -> Statement:
         """Return a statement with loops that threads share."""
@@ -85,9 +85,22 @@ class _Kernel:
             return _around(nest, self.shared(nest[-1].body))
         chosen = nest[: self._count(nest)]
         parts = math.prod(map(_rounds, chosen))
-        if not is_worth_sharing(cycles(statement, self.core), parts, self.core.threads):
+        threads = self.core.threads
+        moved = (1 - 1 / threads) * self._moved(statement)
+        if not is_worth_sharing(cycles(statement, self.core), parts, threads, moved):
+            self.alone |= {
+                region.source for item in _blocks(statement) for region in item.block.writes
+            }
             return statement
         return _fused(chosen, chosen[-1].body)
+
+    def _moved(self, statement: Statement) -> int:
+        """Return the bytes of what a statement reads that one thread has written before."""
+        read = {region.source for item in _blocks(statement) for region in item.block.reads}
+        return sum(
+            math.prod(map(int, tensor.shape)) * np.dtype(str(tensor.dtype)).itemsize
+            for tensor in self.alone & read
+        )
 
     def _count(self, nest: Sequence[Loop]) -> int:
         """Return how many of the outermost loops to share: the fewest that are even enough."""
@@ -129,7 +142,7 @@ def cycles(statement: Statement, core: Core) -> float:
         case s_tir.SBlockRealize():
             sums = any(int(axis.iter_type) != SPATIAL for axis in statement.block.iter_vars)
             inside = cycles(statement.block.body, core)
-            return 1 / (_REACHED * core.units) if sums and inside else inside
+            return 1 / (REACHED * core.units) if sums and inside else inside
         case tirx.BufferStore():
             return _OPERATION * _operations(statement.value)
     return 1.0

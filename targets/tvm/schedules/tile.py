@@ -238,7 +238,8 @@ def depthwise_tile(
     height = places[0] if len(places) == 2 else 1
     image = math.prod(reach) * channels * _BYTES
     rows = _even(height, max(1, int(height * core.l2 * _ROWS / image)))
-    threads = sharers(images * math.prod(places) * channels * taps, core)
+    spent = channels // lanes * vectors * core.lanes
+    threads = sharers(images * math.prod(places) * spent * taps, core)
     rows = -(-height // shared_blocks(height, -(-height // rows), images, threads))
     return DepthwiseTile(width, lanes, rows)
 

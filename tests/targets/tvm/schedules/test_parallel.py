@@ -80,12 +80,24 @@ def test_each_nest_of_a_kernel_by_itself() -> None:
     assert len(shared((64 * 64, 640), compute)) == 2
 
 
+def test_what_one_thread_has_just_written_stays_with_it() -> None:
+    """The first nest is too little to be shared, and to fetch its result costs what is gained."""
+
+    def compute(x: Any, repeated: int) -> Any:
+        copied = te.compute(x.shape, lambda i, j: x[i, j], name="padded")
+        k = te.reduce_axis((0, repeated), "k")
+        return te.compute(x.shape, lambda i, j: te.sum(copied[i, j] * k, [k]), name="sums")
+
+    assert shared((64, 640), lambda x: compute(x, 16)) == []
+    assert len(shared((64, 640), lambda x: compute(x, 64))) == 1
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_real_models_on_two_threads(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """With every loop shared, the numbers are those of ONNX Runtime, and of one thread exactly."""
     for module in (parallel, shares):
-        monkeypatch.setattr(module, "is_worth_sharing", lambda cycles, parts, _: parts > 1)
+        monkeypatch.setattr(module, "is_worth_sharing", lambda cycles, parts, *_: parts > 1)
     profile = kernels.host()
     plan = TARGET.plans(profile, "fp32")[0]
     model = TARGET.pipeline(profile, plan).run(load(support.MODELS / f"{name}.onnx", {}))
