@@ -19,6 +19,26 @@ _L2: Final = 256 << 10
 
 
 @dataclasses.dataclass(frozen=True)
+class Operands:
+    """How a multiply-add comes by what it multiplies: a vector, and one number for all lanes.
+
+    Attributes:
+        vector: what it costs to load a vector, in loads of one number.
+        from_lanes: whether the number lies in a vector register.
+    """
+
+    vector: int
+    from_lanes: bool
+
+
+#: LLVM's feature -> the operands of a core that has it. x86 takes numbers from memory (what vectors
+#: cost is measured on a Cascade Lake), NEON from lanes of vector registers, RISC-V from registers of
+#: their own; there the address of each vector is computed first.
+_OPERANDS: Final = {"neon": Operands(1, True), "v": Operands(2, False)}
+_MEMORY: Final = Operands(4, False)
+
+
+@dataclasses.dataclass(frozen=True)
 class Core:
     """One core, of those that share the work.
 
@@ -29,6 +49,7 @@ class Core:
         l1, l2: bytes of its data caches, in full where cores share one.
         integers: what it computes products of integers of 8 bits with.
         threads: so many such cores share a kernel.
+        operands: of its multiply-adds.
     """
 
     lanes: int
@@ -38,6 +59,7 @@ class Core:
     l2: int
     integers: Arithmetic = WIDE
     threads: int = 1
+    operands: Operands = _MEMORY
 
     @classmethod
     def of(cls, cpu: Cpu, features: Collection[str], threads: int = 1) -> Core:
@@ -51,4 +73,5 @@ class Core:
             l2=cpu.l2.value if cpu.l2 else _L2,
             integers=integers_of(features, lanes),
             threads=threads,
+            operands=next((_OPERANDS[name] for name in _OPERANDS if name in features), _MEMORY),
         )

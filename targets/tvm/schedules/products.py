@@ -7,6 +7,7 @@ sums of a tile come in parts, once all parts for its channels are there.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 
 from tvm import s_tir
@@ -25,6 +26,7 @@ from .loops import (
     split_tail,
     vectorize,
 )
+from .tile import steps_of
 
 
 def schedule_product(schedule: s_tir.Schedule, core: Core) -> bool:
@@ -134,8 +136,18 @@ class _Nest:
         if self.word:
             self.use_instruction(schedule, core, spread=True)
             return
+        self._write_out_steps(schedule, core)
         _unroll(schedule, self.tile, self.lane, core.lanes)
         schedule.decompose_reduction(self.block, self.over[0])
+
+    def _write_out_steps(self, schedule: s_tir.Schedule, core: Core) -> None:
+        """Unroll steps along the innermost loop that sums are over."""
+        rows = math.prod(extent(schedule, loop) for loop in self.tile)
+        count = extent(schedule, self.over[-1])
+        steps = math.gcd(count, steps_of(rows, -(-extent(schedule, self.lane) // core.lanes), core))
+        if 1 < steps < count:
+            _, written = schedule.split(self.over[-1], [None, steps])
+            schedule.unroll(written)
 
     def use_instruction(self, schedule: s_tir.Schedule, core: Core, *, spread: bool) -> None:
         """Unroll the tile, computed by an instruction for integers.
