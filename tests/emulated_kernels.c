@@ -90,6 +90,12 @@ void *memcpy(void *restrict to, const void *restrict from, size_t size) {
   return to;
 }
 
+/* Numbers from 2^23 on are whole; adding that to others leaves no digits after the point. */
+float nearbyintf(float x) {
+  float limit = x < 0 ? -8388608.0f : 8388608.0f;
+  return x * x < 8388608.0f * 8388608.0f ? x + limit - limit : x;
+}
+
 ENTRY void _start(void) {
   unsigned char times;
   transfer(READ, 0, &times, 1);

@@ -219,8 +219,9 @@ def _write_header(
     for variable in (argument for call in calls for argument in call.args):
         if variable not in places:
             places[variable] = add(variable.ty.shape, str(variable.ty.dtype))
-    body = main.body.body
-    results = [places[item] for item in (body if isinstance(body, relax.Tuple) else [body])]
+    bound = {binding.var: binding.value for binding in calls_of(main)}
+    body = bound.get(main.body.body)
+    results = [places[item] for item in (body if isinstance(body, relax.Tuple) else [main.body.body])]
     called = [(str(kernel_of(call)), [places[item] for item in call.args]) for call in calls]
     file.write_text(_header(tensors, called, results, len(given)))
     return given, results

@@ -15,6 +15,7 @@ from tvm.tirx.build import split_host_device_mods
 
 from ...errors import ModelError, Problem
 from ...profiles.schema import Toolchain
+from .host import architecture
 from .relax_import import ENTRY, to_relax
 from .schedules.apply import scheduled
 from .schedules.core import Core
@@ -28,6 +29,10 @@ _CONFIG: Final = {"tirx.disable_assert": True}
 #: (it drops the check that it meant to make; llvm-project, pull request 225086): wrong results,
 #: seen with AVX-512. Loops that schedules vectorize themselves do not pass through it.
 _LLVM_OPTIONS: Final = ("-vectorize-loops:bool=false",)
+
+#: RISC-V multiplies integers of 16 bits into sums of 32, which LLVM only sees where no more products
+#: than this share a factor: by default 18, while a tile may have as many as there are registers.
+_RISCV_OPTIONS: Final = ("-riscv-lower-ext-max-web-size:uint=256",)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,12 +102,13 @@ def compile_module(
 
 def processor(toolchain: Toolchain) -> tvm.target.Target:
     """Return TVM's description of the processor: LLVM triple, cpu, features, ABI, options."""
+    is_riscv = architecture(toolchain.triple).startswith("riscv")
     described: dict[str, Any] = {
         "kind": "llvm",
         "mtriple": toolchain.triple,
         "mcpu": toolchain.cpu,
         "mattr": list(toolchain.features),
-        "cl-opt": list(_LLVM_OPTIONS),
+        "cl-opt": [*_LLVM_OPTIONS, *(_RISCV_OPTIONS if is_riscv else ())],
     }
     if toolchain.abi is not None:
         described["mabi"] = toolchain.abi

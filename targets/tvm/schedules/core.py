@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Collection
-from typing import Final
+from typing import Final, Literal
 
 from ....profiles.schema import Cpu
 from .arithmetic import WIDE, WORD, Arithmetic, integers_of
@@ -23,19 +23,22 @@ class Operands:
     """How a multiply-add comes by what it multiplies: a vector, and one number for all lanes.
 
     Attributes:
+        number: where the number lies: in memory, in a lane of a vector register, or apart from
+            these in a register of its own.
         vector: what it costs to load a vector, in loads of one number.
-        from_lanes: whether the number lies in a vector register.
+        group: so many registers one instruction takes as one vector.
     """
 
+    number: Literal["memory", "lane", "apart"]
     vector: int
-    from_lanes: bool
+    group: int = 1
 
 
-#: LLVM's feature -> the operands of a core that has it. x86 takes numbers from memory (what vectors
-#: cost is measured on a Cascade Lake), NEON from lanes of vector registers, RISC-V from registers of
-#: their own; there the address of each vector is computed first.
-_OPERANDS: Final = {"neon": Operands(1, True), "v": Operands(2, False)}
-_MEMORY: Final = Operands(4, False)
+#: LLVM's feature -> the operands of a core that has it; those of x86 where there is none (what a
+#: vector costs is measured on a Cascade Lake). RISC-V computes the address of each vector first;
+#: groups of 8 registers would leave no choice of tiles.
+_OPERANDS: Final = {"neon": Operands("lane", 1), "v": Operands("apart", 2, group=4)}
+_MEMORY: Final = Operands("memory", 4)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -127,19 +127,18 @@ def _shapes(height: int, width: int, most: int) -> list[tuple[int, int, float]]:
 def _fits(rows: int, vectors: int, core: Core) -> bool:
     """Whether sums, weights and words of the input have registers; one sum always has.
 
-    Of words in lanes, those of all rows: LLVM loads them long before it needs them. Else two: a
-    core that takes words from memory needs the registers for what else there is; with one of them
-    only, LLVM puts sums aside on the stack. Products that are added by another instruction need
-    one.
+    Of words in lanes, those of all rows: LLVM loads them long before it needs them. A core that
+    takes words from memory needs two registers for what else there is; with one of them only, LLVM
+    puts sums aside on the stack. Products that are added by another instruction need one.
     """
-    words = rows if core.operands.from_lanes else 2
+    words = {"lane": rows, "memory": 2, "apart": 0}[core.operands.number]
     return rows * vectors + vectors + words <= core.registers or rows == vectors == 1
 
 
 def steps_of(rows: int, vectors: int, core: Core) -> int:
     """Return how many steps of a tile to write out: two if words of both are loaded at once."""
-    pairs = core.operands.from_lanes and (rows + 2) * (vectors + 2) - 4 <= core.registers
-    return 2 if pairs else 1
+    taken = rows * vectors + 2 * (rows + vectors)
+    return 2 if core.operands.number == "lane" and taken <= core.registers else 1
 
 
 def _worth(rows: int, vectors: int, useful: float, core: Core) -> float:
