@@ -23,21 +23,25 @@ class Operands:
     """How a multiply-add comes by what it multiplies: a vector, and one number for all lanes.
 
     Attributes:
-        number: where the number lies: in memory, in a lane of a vector register, or apart from
-            these in a register of its own.
+        number: where the number lies: in memory, in a vector register, or apart from these.
         vector: what it costs to load a vector, in loads of one number.
         group: so many registers one instruction takes as one vector.
     """
 
-    number: Literal["memory", "lane", "apart"]
+    number: Literal["memory", "vector", "apart"]
     vector: int
     group: int = 1
 
 
 #: LLVM's feature -> the operands of a core that has it; those of x86 where there is none (what a
-#: vector costs is measured on a Cascade Lake). RISC-V computes the address of each vector first;
-#: groups of 8 registers would leave no choice of tiles.
-_OPERANDS: Final = {"neon": Operands("lane", 1), "v": Operands("apart", 2, group=4)}
+#: vector costs is measured on a Cascade Lake). NEON takes a number from a lane; to RISC-V without
+#: vectors, a float is one. With them it computes the address of each vector first, and groups of 8
+#: registers would leave no choice of tiles.
+_OPERANDS: Final = {
+    "neon": Operands("vector", 1),
+    "v": Operands("apart", 2, group=4),
+    "f": Operands("vector", 1),
+}
 _MEMORY: Final = Operands("memory", 4)
 
 

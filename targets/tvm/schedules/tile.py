@@ -131,14 +131,14 @@ def _fits(rows: int, vectors: int, core: Core) -> bool:
     takes words from memory needs two registers for what else there is; with one of them only, LLVM
     puts sums aside on the stack. Products that are added by another instruction need one.
     """
-    words = {"lane": rows, "memory": 2, "apart": 0}[core.operands.number]
+    words = {"vector": rows, "memory": 2, "apart": 0}[core.operands.number]
     return rows * vectors + vectors + words <= core.registers or rows == vectors == 1
 
 
 def steps_of(rows: int, vectors: int, core: Core) -> int:
     """Return how many steps of a tile to write out: two if words of both are loaded at once."""
     taken = rows * vectors + 2 * (rows + vectors)
-    return 2 if core.operands.number == "lane" and taken <= core.registers else 1
+    return 2 if core.operands.number == "vector" and taken <= core.registers else 1
 
 
 def _worth(rows: int, vectors: int, useful: float, core: Core) -> float:

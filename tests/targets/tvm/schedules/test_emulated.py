@@ -28,7 +28,7 @@ DEVICES = ("visionfive-2", "banana-pi-f3", "raspberry-pi-3b-plus", "raspberry-pi
 WITH_VECTORS = ("raspberry-pi-3b-plus", "raspberry-pi-4b", "raspberry-pi-5", "banana-pi-f3")
 
 FLOATS = """g (float[1,5,13,11] x, float[24,5,3,3] w, float[24] b, float[24,1,3,3] d,
-               float[24,24,1,1] p, float[24,19] f) => (float[1,24] n, float[1,19] y) {
+               float[24,24,1,1] p, float[24,40] f) => (float[1,24] n, float[1,40] y) {
     c = Conv <pads = [1,1,1,1], strides = [2,1]> (x, w, b)  s = Sigmoid(c)  a = Mul(c, s)
     e = Conv <pads = [1,1,1,1], group = 24> (a, d)          r = Relu(e)
     q = Conv(r, p)                                          t = Add(q, a)
@@ -40,7 +40,7 @@ FLOATS = """g (float[1,5,13,11] x, float[24,5,3,3] w, float[24] b, float[24,1,3,
 
 def floats() -> ir.Model:
     rng = np.random.default_rng(0)
-    shapes = {"w": (24, 5, 3, 3), "b": (24,), "d": (24, 1, 3, 3), "p": (24, 24, 1, 1), "f": (24, 19)}
+    shapes = {"w": (24, 5, 3, 3), "b": (24,), "d": (24, 1, 3, 3), "p": (24, 24, 1, 1), "f": (24, 40)}
     weights = {
         name: rng.standard_normal(shape).astype(np.float32) / np.float32(3)
         for name, shape in shapes.items()
