@@ -20,12 +20,13 @@ import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal, TypeAlias
 
 import numpy as np
 import onnx_ir as ir
 import tvm_ffi.libinfo
 from tvm import relax
+from tvm.target import Target
 
 from tapeout.profiles.schema import Profile, Toolchain
 from tapeout.targets.tvm.compile import (
@@ -39,6 +40,9 @@ from tapeout.targets.tvm.compile import (
 from tapeout.targets.tvm.host import architecture, processor_features
 from tapeout.targets.tvm.relax_import import ENTRY, to_relax
 from tapeout.targets.tvm.schedules.core import Core
+
+#: How a model is compiled.
+Build: TypeAlias = Literal["scheduled", "naive", "vectorized"]
 
 #: Architecture -> qemu's program, and a processor with all that it knows.
 _EMULATORS: Final = {
@@ -136,7 +140,7 @@ class Program:
             command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, pass_fds=[writing]
         ) as process:
             os.close(writing)
-            with open(reading, "rb", buffering=1 << 20) as lines:
+            with os.fdopen(reading, "rb", buffering=1 << 20) as lines:
                 assert process.stdin is not None
                 process.stdin.write(bytes([inferences]) + self.given)
                 process.stdin.close()
@@ -171,23 +175,26 @@ def program(
     profile: Profile,
     feeds: Mapping[str, np.ndarray],
     folder: Path,
-    *,
-    naive: bool = False,
+    build: Build = "scheduled",
 ) -> Program:
     """Compile a lowered model for one core of a device, and link its kernels into a program.
 
     Args:
-        naive: by TVM's own pipeline for CPUs, without schedules.
+        build: with our schedules; by TVM's own pipeline for CPUs, without any; or that with LLVM's
+            own options, among them the loop vectorizer that ours keep off.
     """
     cpu, toolchain = profile.cpu, profile.toolchain
     assert cpu is not None
     if architecture(toolchain.triple) == "riscv64":
         features = (*toolchain.features, *_UNKNOWN)
         toolchain = toolchain.model_copy(update={"features": features})
-    if naive:
-        compiled = compile_module(to_relax(model, None), processor(toolchain))
-    else:
+    if build == "scheduled":
         compiled = compile_model(model, toolchain, Core.of(cpu, processor_features(toolchain)))
+    else:
+        target = dict(processor(toolchain).export())
+        if build == "vectorized":
+            del target["cl-opt"]
+        compiled = compile_module(to_relax(model, None), Target(target))
     inputs = [feeds[str(value.name)] for value in model.graph.inputs]
     given, results = _write_header(compiled, inputs, folder / "engine.h")
     file = _linked(compiled, toolchain, folder)
@@ -221,7 +228,9 @@ def _write_header(
             places[variable] = add(variable.ty.shape, str(variable.ty.dtype))
     bound = {binding.var: binding.value for binding in calls_of(main)}
     body = bound.get(main.body.body)
-    results = [places[item] for item in (body if isinstance(body, relax.Tuple) else [main.body.body])]
+    results = [
+        places[item] for item in (body if isinstance(body, relax.Tuple) else [main.body.body])
+    ]
     called = [(str(kernel_of(call)), [places[item] for item in call.args]) for call in calls]
     file.write_text(_header(tensors, called, results, len(given)))
     return given, results

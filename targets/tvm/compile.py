@@ -30,8 +30,8 @@ _CONFIG: Final = {"tirx.disable_assert": True}
 #: seen with AVX-512. Loops that schedules vectorize themselves do not pass through it.
 _LLVM_OPTIONS: Final = ("-vectorize-loops:bool=false",)
 
-#: RISC-V multiplies integers of 16 bits into sums of 32, which LLVM only sees where no more products
-#: than this share a factor: by default 18, while a tile may have as many as there are registers.
+#: RISC-V multiplies integers of 16 bits into sums of 32, which LLVM only sees where no more than
+#: this many products share a factor: by default 18, while a tile may have more.
 _RISCV_OPTIONS: Final = ("-riscv-lower-ext-max-web-size:uint=256",)
 
 

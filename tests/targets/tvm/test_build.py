@@ -139,7 +139,9 @@ def test_every_architecture_is_compiled_and_linked(device: str, tmp_path: Path) 
     assert memory_in(tmp_path / "build").inputs == (4 * 64 + 8) * 4
 
 
-@pytest.mark.parametrize("device", ["beaglebone-black", "raspberry-pi-3b-plus", "visionfive-2", "banana-pi-f3"])
+@pytest.mark.parametrize(
+    "device", ["beaglebone-black", "raspberry-pi-3b-plus", "visionfive-2", "banana-pi-f3"]
+)
 def test_half_precision_asks_nothing_of_the_device(device: str, tmp_path: Path) -> None:
     """What converts numbers where the processor cannot is linked in."""
     model = ConvertPrecision()(network()).model
