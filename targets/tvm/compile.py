@@ -12,6 +12,7 @@ from tvm.relax.backend.cpu_generic import pipeline as stages
 from tvm.tirx.build import codegen_build, split_host_device_mods
 
 from ...profiles.schema import Toolchain
+from .host import architecture
 from .program import Program, program_of
 from .relax_import import ENTRY, to_relax
 from .schedules.apply import scheduled
@@ -22,6 +23,10 @@ from .tir_pipeline import PIPELINE
 #: (it drops the check that it meant to make; llvm-project, pull request 225086): wrong results,
 #: seen with AVX-512. Loops that schedules vectorize themselves do not pass through it.
 _LLVM_OPTIONS: Final = ("-vectorize-loops:bool=false",)
+
+#: RISC-V multiplies integers of 16 bits into sums of 32, which LLVM only sees where no more than
+#: this many products share a factor: by default 18, while a tile may have more.
+_RISCV_OPTIONS: Final = ("-riscv-lower-ext-max-web-size:uint=256",)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,15 +53,22 @@ def compile_model(model: ir.Model, toolchain: Toolchain, core: Core) -> Compiled
     Raises:
         ModelError: TVM does not take a node; names it.
     """
-    target = processor(toolchain)
-    module = to_relax(model, core)
+    return compile_module(to_relax(model, core), processor(toolchain), core)
+
+
+def compile_module(module: tvm.IRModule, target: tvm.target.Target, core: Core | None) -> Compiled:
+    """Compile a Relax module, as `to_relax` makes it.
+
+    Args:
+        core: what its kernels are scheduled for; None: their loops stay as TVM writes them.
+    """
     with target:
-        program = program_of(_scheduled(module, target, core), ENTRY)
+        program = program_of(_with_loops(module, target, core), ENTRY)
         functions = lowered(program.module, target, PIPELINE)
         return Compiled(program, functions, codegen_build(functions, target))
 
 
-def _scheduled(module: tvm.IRModule, target: tvm.target.Target, core: Core) -> tvm.IRModule:
+def _with_loops(module: tvm.IRModule, target: tvm.target.Target, core: Core | None) -> tvm.IRModule:
     """TVM's pipeline for CPUs up to calls of kernels, with our schedules after its fusion."""
     before = [
         # What kernels take as it is stored must not be computed as well, and kept.
@@ -65,17 +77,19 @@ def _scheduled(module: tvm.IRModule, target: tvm.target.Target, core: Core) -> t
         *stages.legalize_passes(target),
     ]
     fused = tvm.transform.Sequential(before)(module)
-    return tvm.transform.Sequential(stages.dataflow_lower_passes(target))(scheduled(fused, core))
+    kernels = fused if core is None else scheduled(fused, core)
+    return tvm.transform.Sequential(stages.dataflow_lower_passes(target))(kernels)
 
 
 def processor(toolchain: Toolchain) -> tvm.target.Target:
     """Return TVM's description of the processor: LLVM triple, cpu, features, ABI, options."""
+    is_riscv = architecture(toolchain.triple).startswith("riscv")
     described: dict[str, Any] = {
         "kind": "llvm",
         "mtriple": toolchain.triple,
         "mcpu": toolchain.cpu,
         "mattr": list(toolchain.features),
-        "cl-opt": list(_LLVM_OPTIONS),
+        "cl-opt": [*_LLVM_OPTIONS, *(_RISCV_OPTIONS if is_riscv else ())],
     }
     if toolchain.abi is not None:
         described["mabi"] = toolchain.abi

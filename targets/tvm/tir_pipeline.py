@@ -17,6 +17,8 @@ import tvm
 import tvm_ffi
 from tvm import tirx
 
+from .fixed_vectors import with_fixed_vectors
+
 #: The scope of what schedules keep for one tile.
 _LOCAL: Final = "local"
 
@@ -37,7 +39,7 @@ def _pipeline() -> tuple[Any, Any, Any]:
     lower, finalize_host, finalize_device = tirx.get_tir_pipeline("default")
 
     def lowered(module: tvm.IRModule) -> tvm.IRModule:
-        return with_tiles_on_stack(_scoped(lower(module)))
+        return with_tiles_on_stack(_scoped(with_fixed_vectors(lower)(module)))
 
     return lowered, finalize_host, finalize_device
 

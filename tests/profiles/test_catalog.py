@@ -17,6 +17,7 @@ CPUS = (
     "amd-epyc-milan",
     "ampere-altra",
     "aws-graviton3",
+    "banana-pi-f3",
     "beaglebone-black",
     "host",
     "intel-n100",

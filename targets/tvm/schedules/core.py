@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Collection
-from typing import Final
+from typing import Final, Literal
 
 from ....profiles.schema import Cpu
 from .arithmetic import WIDE, WORD, Arithmetic, integers_of
@@ -19,6 +19,33 @@ _L2: Final = 256 << 10
 
 
 @dataclasses.dataclass(frozen=True)
+class Operands:
+    """How a multiply-add comes by what it multiplies: a vector, and one number for all lanes.
+
+    Attributes:
+        number: where the number lies: in memory, in a vector register, or apart from these.
+        vector: what it costs to load a vector, in loads of one number.
+        group: so many registers one instruction takes as one vector.
+    """
+
+    number: Literal["memory", "vector", "apart"]
+    vector: int
+    group: int = 1
+
+
+#: LLVM's feature -> the operands of a core that has it; those of x86 where there is none (what a
+#: vector costs is measured on a Cascade Lake). NEON takes a number from a lane; to RISC-V without
+#: vectors, a float is one. With them it computes the address of each vector first, and groups of 8
+#: registers would leave no choice of tiles.
+_OPERANDS: Final = {
+    "neon": Operands("vector", 1),
+    "v": Operands("apart", 2, group=4),
+    "f": Operands("vector", 1),
+}
+_MEMORY: Final = Operands("memory", 4)
+
+
+@dataclasses.dataclass(frozen=True)
 class Core:
     """One core, of those that share the work.
 
@@ -29,6 +56,7 @@ class Core:
         l1, l2: bytes of its data caches, in full where cores share one.
         integers: what it computes products of integers of 8 bits with.
         threads: so many such cores share a kernel.
+        operands: of its multiply-adds.
     """
 
     lanes: int
@@ -38,6 +66,7 @@ class Core:
     l2: int
     integers: Arithmetic = WIDE
     threads: int = 1
+    operands: Operands = _MEMORY
 
     @classmethod
     def of(cls, cpu: Cpu, features: Collection[str], threads: int = 1) -> Core:
@@ -51,4 +80,5 @@ class Core:
             l2=cpu.l2.value if cpu.l2 else _L2,
             integers=integers_of(features, lanes),
             threads=threads,
+            operands=next((_OPERANDS[name] for name in _OPERANDS if name in features), _MEMORY),
         )

@@ -53,10 +53,11 @@ def split_tail(schedule: s_tir.Schedule, loop: Loop, width: int) -> list[Loop]:
     return [outer, inner]
 
 
-def split_lanes(schedule: s_tir.Schedule, loop: Loop, lanes: int) -> None:
+def split_lanes(schedule: s_tir.Schedule, loop: Loop, core: Core) -> None:
     """Turn a short loop into vectors: whole registers if it can be, else equal parts of one."""
-    size = extent(schedule, loop)
-    width = max(item for item in divisors(size) if item <= lanes)
+    size, lanes = extent(schedule, loop), core.lanes
+    groups = [lanes << power for power in range(1, core.operands.group.bit_length())]
+    width = max(item for item in divisors(size) if item <= lanes or item in groups)
     if width < size:
         outer, loop = schedule.split(loop, [None, width])
         schedule.unroll(outer)

@@ -7,6 +7,7 @@ sums of a tile come in parts, once all parts for its channels are there.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 
 from tvm import s_tir
@@ -25,6 +26,7 @@ from .loops import (
     split_tail,
     vectorize,
 )
+from .tile import steps_of
 
 
 def schedule_product(schedule: s_tir.Schedule, core: Core) -> bool:
@@ -47,7 +49,6 @@ def _product(
     schedule: s_tir.Schedule, blocks: dict[str, Block], said: Sequence[int], core: Core
 ) -> None:
     rank, height, width, channels, rows = said
-    lanes = core.lanes
     last = _last(schedule, blocks, "product")
     *outer, channel = schedule.get_loops(last)
     space, outer = outer[-rank:], outer[:-rank]
@@ -60,7 +61,7 @@ def _product(
         *_, over = loops = schedule.get_loops(sums)
         around, inner = _tiled(schedule, loops[-2 - rank - 1 : -3], height, width)
         schedule.reorder(over, *around, *inner, loops[-2])
-        _unroll(schedule, inner, loops[-2], lanes)
+        _unroll(schedule, inner, loops[-2], core)
         schedule.set_scope(blocks["partial"], 0, "local")
         nest = _Nest.at(schedule, blocks["partial"], around[-1], rank, rank + 2, 1)
         schedule.decompose_reduction(sums, over)
@@ -71,23 +72,23 @@ def _product(
         nest = _Nest.at(schedule, sums, around[-1], rank, rank + 2, 1)
     if "packed" in blocks:
         schedule.compute_at(blocks["packed"], part, preserve_unit_loops=True)
-        vectorize(schedule, blocks["packed"], lanes)
+        vectorize(schedule, blocks["packed"], core.lanes)
     if "panels" in blocks:
-        _pack_panels(schedule, blocks["panels"], outer, lanes)
+        _pack_panels(schedule, blocks["panels"], outer, core)
     nest.write_out(schedule, core)
-    split_lanes(schedule, lane, lanes)
+    split_lanes(schedule, lane, core)
     if "partial" not in blocks:
         for loop in inner:
             schedule.unroll(loop)
 
 
-def _pack_panels(schedule: s_tir.Schedule, block: Block, outer: Sequence[Loop], lanes: int) -> None:
+def _pack_panels(schedule: s_tir.Schedule, block: Block, outer: Sequence[Loop], core: Core) -> None:
     """Pack the second operand of one product: before all, or for each of several."""
     if outer:
         schedule.compute_at(block, outer[-1], preserve_unit_loops=True)
     tiles, *_, lane = schedule.get_loops(block)[len(outer) :]
     schedule.annotate(tiles, PARTITION, 1)
-    split_lanes(schedule, lane, lanes)
+    split_lanes(schedule, lane, core)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,8 +135,18 @@ class _Nest:
         if self.word:
             self.use_instruction(schedule, core, spread=True)
             return
-        _unroll(schedule, self.tile, self.lane, core.lanes)
+        self._write_out_steps(schedule, core)
+        _unroll(schedule, self.tile, self.lane, core)
         schedule.decompose_reduction(self.block, self.over[0])
+
+    def _write_out_steps(self, schedule: s_tir.Schedule, core: Core) -> None:
+        """Unroll steps along the innermost loop that sums are over."""
+        rows = math.prod(extent(schedule, loop) for loop in self.tile)
+        count = extent(schedule, self.over[-1])
+        steps = math.gcd(count, steps_of(rows, -(-extent(schedule, self.lane) // core.lanes), core))
+        if 1 < steps < count:
+            _, written = schedule.split(self.over[-1], [None, steps])
+            schedule.unroll(written)
 
     def use_instruction(self, schedule: s_tir.Schedule, core: Core, *, spread: bool) -> None:
         """Unroll the tile, computed by an instruction for integers.
@@ -188,7 +199,7 @@ def _depthwise(
         nest.use_instruction(schedule, core, spread=False)
     else:
         nest.write_out(schedule, core)
-    _unroll(schedule, inner, lane, core.lanes)
+    _unroll(schedule, inner, lane, core)
 
 
 def _last(schedule: s_tir.Schedule, blocks: dict[str, Block], name: str) -> Block:
@@ -216,8 +227,8 @@ def _tiled(
     return [outer for outer, _ in pairs], [inner for _, inner in pairs]
 
 
-def _unroll(schedule: s_tir.Schedule, loops: Sequence[Loop], lane: Loop, lanes: int) -> None:
+def _unroll(schedule: s_tir.Schedule, loops: Sequence[Loop], lane: Loop, core: Core) -> None:
     """Write out the loops of a tile, and turn the last into vectors."""
     for loop in loops:
         schedule.unroll(loop)
-    split_lanes(schedule, lane, lanes)
+    split_lanes(schedule, lane, core)

@@ -28,12 +28,12 @@ def schedule_rows(schedule: s_tir.Schedule, core: Core) -> bool:
         if outer:
             schedule.compute_at(block, outer[-1], preserve_unit_loops=True)
     for block in [*inside, blocks[last]]:
-        _in_vectors(schedule, block, core.lanes, len(outer))
+        _in_vectors(schedule, block, core, len(outer))
     return True
 
 
-def _in_vectors(schedule: s_tir.Schedule, block: Block, lanes: int, outer: int) -> None:
-    loops = schedule.get_loops(block)[outer:]
+def _in_vectors(schedule: s_tir.Schedule, block: Block, core: Core, outer: int) -> None:
+    lanes, loops = core.lanes, schedule.get_loops(block)[outer:]
     if is_spatial(schedule, block):
         lane = loops[-1]
         size = extent(schedule, lane)
@@ -47,5 +47,5 @@ def _in_vectors(schedule: s_tir.Schedule, block: Block, lanes: int, outer: int) 
     *_, lane, step = loops
     schedule.reorder(step, lane)
     if extent(schedule, lane) > 1:
-        split_lanes(schedule, lane, lanes)
+        split_lanes(schedule, lane, core)
     schedule.decompose_reduction(block, step)

@@ -26,10 +26,9 @@ from .shares import EVEN, evenness, shared_blocks, sharers
 #: The widest tile, in vectors.
 _MOST_VECTORS: Final = 8
 
-#: What a load costs of the time of a multiply-add, and a whole vector in loads of one number: with
-#: these, tiles come in the order in which they were measured on a Cascade Lake (AVX-512).
+#: What a load of one number costs of the time of a multiply-add: with this, tiles come in the order
+#: in which they were measured on a Cascade Lake (AVX-512).
 _LOAD: Final = 0.25
-_VECTOR_LOAD: Final = 4
 
 #: So many times the sums that would just keep the units busy: no multiply-add starts as soon as its
 #: operands are there.
@@ -105,7 +104,7 @@ def tile_of(places: tuple[int, ...], channels: int, core: Core, arithmetic: Arit
         if each % arithmetic.least_lanes == 0
         for vectors in (-(-each // core.lanes),)
         for useful in (each / (vectors * core.lanes),)
-        if vectors <= _MOST_VECTORS
+        if vectors <= _MOST_VECTORS and (each % core.lanes == 0 or channels % core.lanes)
         for tall, wide, used in _shapes(height, width, core.registers)
         if _fits(tall * wide, vectors, core)
     ]
@@ -126,20 +125,26 @@ def _shapes(height: int, width: int, most: int) -> list[tuple[int, int, float]]:
 
 
 def _fits(rows: int, vectors: int, core: Core) -> bool:
-    """Whether sums, weights and two words of the input have registers; one sum always has.
+    """Whether sums, weights and words of the input have registers; one sum always has.
 
-    A core that takes the words from memory needs the registers for what else there is; with one of
-    them only, LLVM puts sums aside on the stack. Products that are added by another instruction
-    need one.
+    Of words in lanes, those of all rows: LLVM loads them long before it needs them. A core that
+    takes words from memory needs two registers for what else there is; with one of them only, LLVM
+    puts sums aside on the stack. Products that are added by another instruction need one.
     """
-    taken = rows * vectors + vectors + 2
-    return taken <= core.registers or rows == vectors == 1
+    words = {"vector": rows, "memory": 2, "apart": 0}[core.operands.number]
+    return rows * vectors + vectors + words <= core.registers or rows == vectors == 1
+
+
+def steps_of(rows: int, vectors: int, core: Core) -> int:
+    """Return how many steps of a tile to write out: two if words of both are loaded at once."""
+    taken = rows * vectors + 2 * (rows + vectors)
+    return 2 if core.operands.number == "vector" and taken <= core.registers else 1
 
 
 def _worth(rows: int, vectors: int, useful: float, core: Core) -> float:
     """Return the share of its peak that a core reaches, if its caches hold all; an estimate."""
     sums = rows * vectors
-    loads = (rows + _VECTOR_LOAD * vectors) / sums
+    loads = (rows + core.operands.vector * vectors) / sums
     return useful * min(1.0, sums / (_SLACK * LATENCY * core.units)) / (1 + _LOAD * loads)
 
 

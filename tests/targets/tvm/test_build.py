@@ -109,6 +109,7 @@ ARCHITECTURES = {
     "raspberry-pi-5": (64, 0xB7, 0),
     "beaglebone-black": (32, 0x28, 0x400),  # EF_ARM_ABI_FLOAT_HARD
     "visionfive-2": (64, 0xF3, 0x4),  # EF_RISCV_FLOAT_ABI_DOUBLE
+    "banana-pi-f3": (64, 0xF3, 0x4),
 }
 
 
@@ -138,7 +139,9 @@ def test_every_architecture_is_compiled_and_linked(device: str, tmp_path: Path) 
     assert memory_in(tmp_path / "build").inputs == (4 * 64 + 8) * 4
 
 
-@pytest.mark.parametrize("device", ["beaglebone-black", "raspberry-pi-3b-plus", "visionfive-2"])
+@pytest.mark.parametrize(
+    "device", ["beaglebone-black", "raspberry-pi-3b-plus", "visionfive-2", "banana-pi-f3"]
+)
 def test_half_precision_asks_nothing_of_the_device(device: str, tmp_path: Path) -> None:
     """What converts numbers where the processor cannot is linked in."""
     model = ConvertPrecision()(network()).model

@@ -1,0 +1,101 @@
+"""Kernels for processors that are not here, run by qemu: the reference's numbers, and how few
+instructions they take.
+
+Instructions are counted, not timed: the same code executes the same number anywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import convolutions
+import numpy as np
+import onnx_ir as ir
+import pytest
+from emulated_kernels import program
+
+from tapeout.lowering.canonical import canonical
+from tapeout.lowering.reference import Reference
+from tapeout.profiles import catalog
+
+import support
+
+#: Without RISC-V's vectors and with them, NEON without SDOT and with it.
+DEVICES = ("visionfive-2", "banana-pi-f3", "raspberry-pi-3b-plus", "raspberry-pi-5")
+
+#: In order and out of order, without SDOT and with it; RISC-V with vectors.
+WITH_VECTORS = ("raspberry-pi-3b-plus", "raspberry-pi-4b", "raspberry-pi-5", "banana-pi-f3")
+
+FLOATS = """g (float[1,5,13,11] x, float[24,5,3,3] w, float[24] b, float[24,1,3,3] d,
+               float[24,24,1,1] p, float[24,40] f) => (float[1,24] n, float[1,40] y) {
+    c = Conv <pads = [1,1,1,1], strides = [2,1]> (x, w, b)  s = Sigmoid(c)  a = Mul(c, s)
+    e = Conv <pads = [1,1,1,1], group = 24> (a, d)          r = Relu(e)
+    q = Conv(r, p)                                          t = Add(q, a)
+    m = MaxPool <kernel_shape = [2,2], strides = [2,2]> (t)
+    g = GlobalAveragePool(m)   v = Flatten(g)   n = Tanh(v)
+    l = MatMul(n, f)           y = Softmax <axis = -1> (l)
+}"""
+
+
+def floats() -> ir.Model:
+    rng = np.random.default_rng(0)
+    shapes = {
+        "w": (24, 5, 3, 3),
+        "b": (24,),
+        "d": (24, 1, 3, 3),
+        "p": (24, 24, 1, 1),
+        "f": (24, 40),
+    }
+    weights = {
+        name: rng.standard_normal(shape).astype(np.float32) / np.float32(3)
+        for name, shape in shapes.items()
+    }
+    return canonical("nhwc").run(support.from_text(FLOATS, **weights))
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_floats_are_the_reference_s(device: str, tmp_path: Path) -> None:
+    model = floats()
+    feeds = support.random_feeds(model)
+    found = program(model, catalog.load(device), feeds, tmp_path).outputs()
+    for actual, wanted in zip(found, Reference(model).run(feeds).values(), strict=True):
+        support.assert_equal_or_close(actual, wanted, 1e-5, device)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("group", [1, 24])
+def test_integers_are_the_reference_s_bit_for_bit(device: str, group: int, tmp_path: Path) -> None:
+    model = convolutions.of_integers(11, 24, group)
+    feeds = convolutions.feeds(model)
+    [found] = program(model, catalog.load(device), feeds, tmp_path).outputs()
+    [wanted] = Reference(model).run(feeds).values()
+    assert len(np.unique(wanted)) > 50
+    np.testing.assert_array_equal(found, wanted)
+
+
+@pytest.mark.parametrize("device", WITH_VECTORS)
+@pytest.mark.parametrize("layer", [convolutions.of_floats, convolutions.of_integers])
+def test_a_convolution_takes_an_eighth_of_the_naive_build_s_instructions(
+    device: str, layer: Callable[[int, int], ir.Model], tmp_path: Path
+) -> None:
+    model = layer(4, 64)
+    counts = {}
+    for build in ("scheduled", "naive"):
+        folder = tmp_path / build
+        folder.mkdir()
+        made = program(model, catalog.load(device), convolutions.feeds(model), folder, build)
+        counts[build] = made.instructions
+    assert counts["naive"] >= 8 * counts["scheduled"]
+
+
+@pytest.mark.parametrize("device", ["raspberry-pi-5", "banana-pi-f3"])
+def test_instructions_are_counted_as_qemu_executes_them_one_by_one(
+    device: str, tmp_path: Path
+) -> None:
+    model = convolutions.of_floats(8, 16)
+    profile = catalog.load(device)
+    made = program(model, profile, convolutions.feeds(model), tmp_path)
+    assert made.instructions == made.executed(1, "-singlestep") - made.executed(0, "-singlestep")
+    assert profile.cpu is not None
+    assert made.instructions > 8 * 8 * 16 * 16 * 9 / (profile.cpu.vector_bits.value / 32)
