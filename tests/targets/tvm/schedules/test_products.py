@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("no_kernel_is_left_alone")
 @pytest.fixture(autouse=True)
 def _threads_share_whatever_they_can(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (parallel, shares):
-        monkeypatch.setattr(module, "is_worth_sharing", lambda cycles, parts, _: parts > 1)
+        monkeypatch.setattr(module, "is_worth_sharing", lambda cycles, parts, *_: parts > 1)
 
 
 def convolution(
