@@ -26,8 +26,8 @@ import support
 
 Result = TypeVar("Result")
 
-#: As wide as AVX-512, AVX2, NEON and RISC-V's vectors, with caches so small that tiny layers come in
-#: blocks; one without vectors; and several that share each layer.
+#: As wide as AVX-512, AVX2, NEON and RISC-V's vectors, with caches so small that tiny layers are
+#: in blocks; one without vectors; and several that share each layer.
 CORES = {
     "wide": Core(lanes=16, registers=32, units=2, l1=32 << 10, l2=1 << 20),
     "small caches": Core(lanes=16, registers=32, units=2, l1=2 << 10, l2=8 << 10),
