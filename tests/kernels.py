@@ -20,7 +20,7 @@ from tapeout.profiles import catalog
 from tapeout.profiles.schema import Profile
 from tapeout.targets.tvm import constraints
 from tapeout.targets.tvm.host import processor_features
-from tapeout.targets.tvm.schedules.core import Core
+from tapeout.targets.tvm.schedules.core import OPERANDS, Core
 
 import support
 
@@ -29,14 +29,15 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
-#: As wide as AVX-512, AVX2 and NEON, with caches so small that tiny layers come in blocks; one
-#: without vectors; and several that share each layer.
+#: As wide as AVX-512, AVX2, NEON and RISC-V's vectors, with caches so small that tiny layers are
+#: in blocks; one without vectors; and several that share each layer.
 CORES = {
     "wide": Core(lanes=16, registers=32, units=2, l1=32 << 10, l2=1 << 20),
     "small caches": Core(lanes=16, registers=32, units=2, l1=2 << 10, l2=8 << 10),
     "half": Core(lanes=8, registers=16, units=2, l1=4 << 10, l2=16 << 10),
-    "narrow": Core(lanes=4, registers=32, units=1, l1=1 << 10, l2=4 << 10),
-    "scalar": Core(lanes=1, registers=32, units=1, l1=32 << 10, l2=64 << 10),
+    "narrow": Core(4, registers=32, units=1, l1=1 << 10, l2=4 << 10, operands=OPERANDS["neon"]),
+    "groups": Core(4, registers=32, units=1, l1=4 << 10, l2=16 << 10, operands=OPERANDS["v"]),
+    "scalar": Core(1, registers=32, units=1, l1=32 << 10, l2=64 << 10, operands=OPERANDS["f"]),
     "two": Core(lanes=16, registers=32, units=2, l1=32 << 10, l2=1 << 20, threads=2),
     "three, small caches": Core(16, registers=32, units=2, l1=2 << 10, l2=8 << 10, threads=3),
 }

@@ -37,7 +37,7 @@ class Operands:
 #: vector costs is measured on a Cascade Lake). NEON takes a number from a lane; to RISC-V without
 #: vectors, a float is one. With them it computes the address of each vector first, and groups of 8
 #: registers would leave no choice of tiles.
-_OPERANDS: Final = {
+OPERANDS: Final = {
     "neon": Operands("vector", 1),
     "v": Operands("apart", 2, group=4),
     "f": Operands("vector", 1),
@@ -80,5 +80,5 @@ class Core:
             l2=cpu.l2.value if cpu.l2 else _L2,
             integers=integers_of(features, lanes),
             threads=threads,
-            operands=next((_OPERANDS[name] for name in _OPERANDS if name in features), _MEMORY),
+            operands=next((OPERANDS[name] for name in OPERANDS if name in features), _MEMORY),
         )

@@ -8,12 +8,13 @@ from hypothesis import strategies as st
 
 from tapeout.profiles import catalog
 from tapeout.targets.tvm.schedules.arithmetic import FLOAT
-from tapeout.targets.tvm.schedules.core import Core
+from tapeout.targets.tvm.schedules.core import OPERANDS, Core
 from tapeout.targets.tvm.schedules.tile import (
     Tile,
     blocks_of,
     depthwise_tile,
     divisors,
+    steps_of,
     tile_of,
 )
 
@@ -22,8 +23,9 @@ AVX512 = Core(lanes=16, registers=32, units=2, l1=32 << 10, l2=1 << 20)
 CORES = [
     AVX512,
     Core(lanes=8, registers=16, units=2, l1=32 << 10, l2=512 << 10),
-    Core(lanes=4, registers=32, units=1, l1=32 << 10, l2=256 << 10),
-    Core(lanes=1, registers=32, units=1, l1=32 << 10, l2=256 << 10),
+    Core(4, registers=32, units=1, l1=32 << 10, l2=256 << 10, operands=OPERANDS["neon"]),
+    Core(8, registers=32, units=1, l1=32 << 10, l2=512 << 10, operands=OPERANDS["v"]),
+    Core(1, registers=32, units=1, l1=32 << 10, l2=256 << 10, operands=OPERANDS["f"]),
     Core(lanes=16, registers=32, units=2, l1=32 << 10, l2=1 << 20, threads=4),
 ]
 
@@ -44,8 +46,11 @@ def test_tiles_divide_and_fit(places: tuple[int, ...], channels: int, core: Core
     assert (places[0] if len(places) > 1 else 1) % tile.height == 0
     assert tile.channels <= tile.lanes < tile.channels + max(core.lanes, tile.channels)
     vectors = -(-tile.lanes // core.lanes)
-    sums = tile.height * tile.width * vectors
-    assert sums + vectors + 1 <= core.registers
+    rows, sums = tile.height * tile.width, tile.height * tile.width * vectors
+    words = {"vector": rows, "memory": 1, "apart": 0}[core.operands.number]
+    assert sums + vectors + words <= core.registers or sums == 1
+    steps = steps_of(rows, vectors, core)
+    assert steps == 1 or sums + steps * (vectors + rows) <= core.registers
 
 
 @given(
@@ -94,6 +99,20 @@ def test_the_tile_that_was_measured_to_be_the_fastest(
     places: tuple[int, ...], channels: int, best: Tile
 ) -> None:
     assert tile_of(places, channels, AVX512, FLOAT) == best
+
+
+def test_tiles_follow_how_numbers_come_to_multiply_adds() -> None:
+    """From memory: as many sums as there are registers. From lanes: room for the numbers as well,
+    and for those of a second step. Apart: vectors of whole groups.
+    """
+    sizes = {"l1": 32 << 10, "l2": 512 << 10}
+    memory = Core(4, registers=32, units=1, **sizes)
+    neon = Core(4, registers=32, units=1, operands=OPERANDS["neon"], **sizes)
+    groups = Core(8, registers=32, units=1, operands=OPERANDS["v"], **sizes)
+    assert tile_of((28, 28), 64, memory, FLOAT) == Tile(1, 14, 8, 8)
+    assert tile_of((28, 28), 64, neon, FLOAT) == Tile(1, 4, 16, 16)
+    assert tile_of((28, 28), 64, groups, FLOAT) == Tile(1, 7, 32, 32)
+    assert [steps_of(4, 4, core) for core in (memory, neon, groups)] == [1, 2, 1]
 
 
 @pytest.mark.parametrize("places", [(197,), (37, 37), (13, 13)])
