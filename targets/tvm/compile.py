@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import json
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -16,6 +17,7 @@ from tvm.tirx.build import split_host_device_mods
 from ...errors import ModelError, Problem
 from ...profiles.schema import Toolchain
 from .relax_import import ENTRY, to_relax
+from .schedules.annotations import WORKLOAD
 from .schedules.apply import scheduled
 from .schedules.core import Core
 from .tile_memory import PIPELINE
@@ -114,6 +116,15 @@ def processor(toolchain: Toolchain) -> tvm.target.Target:
 def calls_of(main: relax.Function) -> list[Any]:
     """Return the bindings of the planned ``main``, in the order in which they run."""
     return [binding for block in main.body.blocks for binding in block.bindings]
+
+
+def workloads_of(compiled: Compiled) -> dict[str, Any]:
+    """Return the workloads that `schedules` knows, as JSON, by the kernel that computes them."""
+    return {
+        name.name_hint: json.loads(str(function.attrs[WORKLOAD]))
+        for name, function in compiled.planned.functions.items()
+        if isinstance(function, tirx.PrimFunc) and WORKLOAD in (function.attrs or ())
+    }
 
 
 def kernel_of(call: Any) -> str | None:

@@ -17,11 +17,9 @@ from typing import Any
 import onnx_ir as ir
 
 from ...errors import ModelError
-from .build import CPU, MEMORY, MODEL, REFUSAL, REQUEST, Request
-from .compile import Compiled, compile_model
-from .host import processor_features
+from .build import CPU, MEMORY, MODEL, REFUSAL, REQUEST, WORKLOADS, Request
+from .compile import Compiled, compile_model, workloads_of
 from .memory import memory_of
-from .schedules.core import Core
 
 
 def main(
@@ -46,13 +44,11 @@ def main(
     write(compiled, folder)
     memory = dataclasses.asdict(memory_of(compiled, request.threads))
     (folder / MEMORY).write_text(json.dumps(memory), encoding="utf-8")
+    (folder / WORKLOADS).write_text(json.dumps(workloads_of(compiled)), encoding="utf-8")
 
 
 def _compile(model: ir.Model, request: Request) -> Compiled:
-    if request.cpu is None:
-        raise ValueError("an engine for a CPU needs to know its cores")
-    core = Core.of(request.cpu, processor_features(request.toolchain), request.threads)
-    return compile_model(model, request.toolchain, core)
+    return compile_model(model, request.toolchain, request.core)
 
 
 def _write_objects(compiled: Compiled, folder: Path) -> None:

@@ -61,9 +61,9 @@ class Engine:
         self._tensor_type = tvm_ffi.Tensor
         self._arguments = [tvm_ffi.from_dlpack(buffer) for buffer in self.buffers.values()]
         try:
-            machine = tvm_ffi.load_module(str(file))["vm_load_executable"]()
-            machine["vm_initialization"](1, 0, 2)  # kDLCPU, device 0, pooled allocator
-            self._main = machine["main"]
+            self.machine = tvm_ffi.load_module(str(file))["vm_load_executable"]()
+            self.machine["vm_initialization"](1, 0, 2)  # kDLCPU, device 0, pooled allocator
+            self._main = self.machine["main"]
         except AttributeError as error:
             raise RuntimeError(str(error)) from error
 
