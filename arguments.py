@@ -129,12 +129,11 @@ DropProfiles = Annotated[
 ]
 VerifyPasses = Annotated[bool, typer.Option(help="Check the dialect's rules after every pass.")]
 Tune = Annotated[
-    int,
+    int | None,
     typer.Option(
         "--tune",
-        min=0,
+        min=1,
         metavar="N",
-        show_default=False,
         help="Time N alternatives for each kernel of TVM on this machine, which is the device.",
     ),
 ]

@@ -26,7 +26,7 @@ def options(
     io: IoName,
     plan: Sequence[tuple[str, str]] | None,
     drop_profiles: bool,
-    tune: int = 0,
+    tune: int | None = None,
     tuning: Path | None = None,
 ) -> Options:
     """Return what the options of a command say together; raises UsageError for what cannot be."""
@@ -43,7 +43,7 @@ def options(
         io,
         _once("--plan", plan),
         drop_profiles,
-        Tuning(tune, tuning) if tune or tuning else None,
+        Tuning(tune or 0, tuning) if tune or tuning else None,
     )
 
 

@@ -182,7 +182,7 @@ def compile_model(
     shape: Shapes = None,
     plan: PlanOptions = None,
     drop_profiles: DropProfiles = False,
-    tune: Tune = 0,
+    tune: Tune = None,
     tuning: TuningLog = None,
     verify_passes: VerifyPasses = False,
     force: Annotated[bool, typer.Option("--force", help="Replace a bundle that exists.")] = False,

@@ -171,9 +171,14 @@ def _unrest(results: Sequence[Result]) -> str:
     )
 
 
-def _method(rounds: int, seconds: float) -> str:
+def processor() -> str:
+    """Return the name of this machine's processor."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
-    name = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+
+
+def _method(rounds: int, seconds: float) -> str:
+    name = processor()
     versions = ", ".join(f"{package} {_version(package)}" for package in _PACKAGES)
     return f"""\
 On {name}. Each engine is a process of its own, pinned to as many cores as it has threads. They are

@@ -30,13 +30,13 @@ from .schedules.workload import Choice, Workload
 from .timing_process import ORDER, TIMES, TIMES_OF, Order, Times
 from .tuning_log import Choices, CoreKey, Entry
 
-#: What is faster by less may be so by chance.
+#: What is faster by less may be so by chance: kernels, and whole engines.
 MARGIN: Final = 0.03
+WHOLE: Final = 0.005
 
-#: Turns of both engines, seconds of each, and of a process until it counts as hung.
+#: Turns of both engines, and seconds of each.
 _ROUNDS: Final = 8
 _SECONDS: Final = 0.1
-_TIMEOUT: Final = 3600.0
 
 _TAIL: Final = 20  # lines of what a failed process printed that are shown
 
@@ -95,7 +95,8 @@ def confirmed(
 ) -> tuple[dict[Workload, Finding], float]:
     """Return findings as they are once all are in one engine, and what that gains.
 
-    What is not faster there is left to the analysis; and all is, if the engine as a whole is not.
+    What is not faster there is left to the analysis; and all is, if the engine as a whole is not
+    clearly faster: then the gain is 1.
 
     Args:
         known: choices that are made already.
@@ -110,7 +111,8 @@ def confirmed(
             if whole.gains[work] > 1
         }
         if len(lasting) == len(kept):
-            return (plain | lasting, whole.gain) if whole.gain > 1 else (plain, 1.0)
+            clearly = whole.gain > 1 + WHOLE
+            return (plain | lasting, whole.gain) if clearly else (plain, 1.0)
         kept = lasting
     return plain, 1.0
 
@@ -211,7 +213,6 @@ class _Workbench:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            timeout=_TIMEOUT,
         )
         if done.returncode != 0:
             said = done.stdout.decode(errors="replace").strip().splitlines()[-_TAIL:]

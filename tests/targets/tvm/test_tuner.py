@@ -9,7 +9,7 @@ import pytest
 
 from tapeout.targets.tvm.schedules.choices import analysed
 from tapeout.targets.tvm.schedules.workload import Choice, Workload
-from tapeout.targets.tvm.tuner import MARGIN, Comparison, Finding, confirmed, search
+from tapeout.targets.tvm.tuner import MARGIN, WHOLE, Comparison, Finding, confirmed, search
 from tapeout.targets.tvm.tuning_log import Choices
 
 from kernels import CORES
@@ -105,11 +105,12 @@ def test_findings_are_confirmed_together() -> None:
     assert [set(step) for step in clock.asked] == [{ONE, OTHER}, {ONE}]
 
 
-def test_an_engine_that_is_slower_as_a_whole_is_not_taken() -> None:
+@pytest.mark.parametrize("whole", [0.9, 1, 1 + WHOLE / 2])
+def test_an_engine_that_is_not_faster_as_a_whole_is_not_taken(whole: float) -> None:
     fast = found_by(Clock(lambda _, choice: 1 / choice.rows), 8)
 
     def compare(choices: Choices) -> Comparison:
-        return Comparison(dict.fromkeys(choices, 1.5), 0.99)
+        return Comparison(dict.fromkeys(choices, 1.5), whole)
 
     assert confirmed(fast, {}, CORE, compare) == (
         {work: Finding(choice) for work, choice in FIRST.items()},

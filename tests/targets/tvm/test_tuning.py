@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import onnx_ir as ir
 import pytest
 
 from tapeout import compiler, runner
@@ -14,10 +16,10 @@ from tapeout.compiler import Options
 from tapeout.errors import UsageError
 from tapeout.profiles import catalog
 from tapeout.targets.tuning import Tuning
-from tapeout.targets.tvm import tuner, tuning_log
+from tapeout.targets.tvm import tuner, tuning, tuning_log
 from tapeout.targets.tvm.build import Request
 from tapeout.targets.tvm.tuning import LOG
-from tapeout.targets.tvm.tuning_log import CoreKey, Entry
+from tapeout.targets.tvm.tuning_log import Choices, CoreKey, Entry
 
 import support
 from workloads import Others
@@ -128,10 +130,36 @@ def test_what_cannot_be_tuned_is_refused_before_anything_is_built(tmp_path: Path
         ("raspberry-pi-5", "tvm", Tuning(0, junk)): "junk.jsonl:1.workload",
         ("host", "tvm", Tuning(8, junk)): "junk.jsonl:1.core",
     }
-    for (device, runtime, tuning), said in refused.items():
+    for (device, runtime, asked), said in refused.items():
         output = tmp_path / "x.bundle"
-        options = Options(runtime=runtime, tuning=tuning)
+        options = Options(runtime=runtime, tuning=asked)
         with pytest.raises(UsageError) as caught:
             compiler.compile(MODEL, device, output, options=options)
         assert said in str(caught.value)
         assert not output.exists()
+
+
+def test_findings_go_to_the_users_own_log_where_none_is_named(
+    tuned: tuple[Path, Bundle], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entries = list(tuning_log.read(tuned[0]).values())
+    told = {entry.workload: entry.choice for entry in entries}
+    known: list[int] = []
+
+    def find(*arguments: Any) -> tuple[Choices, list[Entry]]:
+        *_, before, _ = arguments
+        known.append(len(before))
+        return told, entries
+
+    monkeypatch.setattr(tuning, "tuned", find)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    request, model = (
+        Request.of(catalog.load("host")),
+        ir.Model(ir.Graph([], [], nodes=[]), ir_version=10),
+    )
+    for _ in range(2):
+        made = tuning.tuned_request(Tuning(1), model, request, {"tvm": "1"}, lambda _: None)
+        assert dict(made.choices) == told
+    (log,) = (tmp_path / "tapeout" / "tuning").iterdir()
+    assert log.name.endswith("-tvm-1.jsonl")
+    assert known == [0, len(entries)]
