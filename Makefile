@@ -41,6 +41,7 @@ lint: $(VENV)/.test
 bench: $(VENV)/.test
 	$(BIN)/python benchmarks/cpu.py
 	$(BIN)/python benchmarks/instructions.py > benchmarks/results/instructions.md
+	$(BIN)/python benchmarks/tuning.py > benchmarks/results/tuning.md
 	$(BIN)/python benchmarks/quantization.py -o benchmarks/results/quantization.md
 	$(BIN)/python benchmarks/mobile.py -o benchmarks/results/mobile.md
 	$(BIN)/python benchmarks/gpu.py -o benchmarks/results/gpu.md

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from typing import Any, Final
 
 import onnx_ir as ir
@@ -15,6 +16,7 @@ from ...profiles.schema import Toolchain
 from .host import architecture
 from .program import Program, program_of
 from .relax_import import ENTRY, to_relax
+from .schedules.annotations import WORKLOAD
 from .schedules.apply import scheduled
 from .schedules.core import Core
 from .tir_pipeline import PIPELINE
@@ -96,6 +98,13 @@ def processor(toolchain: Toolchain) -> tvm.target.Target:
     if toolchain.triple.endswith("hf"):
         described["mfloat-abi"] = "hard"
     return tvm.target.Target({name: value for name, value in described.items() if value})
+
+
+def workloads_of(program: Program) -> list[dict[str, Any] | None]:
+    """Return what each call of a kernel computes, as JSON: its workload; None if it has none."""
+    kernels = {str(name.name_hint): kernel for name, kernel in program.module.functions.items()}
+    said = [(kernels[name].attrs or {}).get(WORKLOAD) for name in program.calls]
+    return [None if text is None else json.loads(str(text)) for text in said]
 
 
 def lowered(module: tvm.IRModule, target: tvm.target.Target, pipeline: str) -> tvm.IRModule:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from types import MappingProxyType
 from typing import Final, Literal
 
 from ....profiles.schema import Cpu
 from .arithmetic import WIDE, WORD, Arithmetic, integers_of
+from .workload import Choice, Workload
 
 #: Cycles from the start of a multiply-add to its result: 4 on all x86 cores since Skylake and Zen
 #: 2, and on all of Arm's since Cortex-A57 (their optimization guides).
@@ -57,6 +59,7 @@ class Core:
         integers: what it computes products of integers of 8 bits with.
         threads: so many such cores share a kernel.
         operands: of its multiply-adds.
+        choices: what measurement chose in the place of the analysis.
     """
 
     lanes: int
@@ -67,6 +70,9 @@ class Core:
     integers: Arithmetic = WIDE
     threads: int = 1
     operands: Operands = _MEMORY
+    choices: Mapping[Workload, Choice] = dataclasses.field(
+        default_factory=lambda: MappingProxyType({}), compare=False
+    )
 
     @classmethod
     def of(cls, cpu: Cpu, features: Collection[str], threads: int = 1) -> Core:
