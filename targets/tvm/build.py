@@ -36,6 +36,9 @@ ENGINE: Final = "engine.so"
 #: What lies beside an engine for a CPU, for the system to map: its constants.
 BLOCK: Final = "engine.weights"
 
+#: The functions of an engine that make one call of a kernel each: this and its number, from 0.
+CALL: Final = "call"
+
 #: What the compiler's process reads and writes, in the folder where it runs.
 MODEL: Final = "model.onnx"
 WEIGHTS: Final = "model.weights"
@@ -75,12 +78,14 @@ class Request(pydantic.BaseModel):
         cpu: the cores that its kernels are scheduled for; None: they are for another processor.
         threads: so many of these cores share each kernel.
         choices: how workloads are computed that are not left to the analysis.
+        steps: whether each call of a kernel is a function of its own, too, so as to be timed.
     """
 
     toolchain: Toolchain
     cpu: Cpu | None
     threads: int = 1
     choices: tuple[tuple[Workload, Choice], ...] = ()
+    steps: bool = False
 
     @classmethod
     def of(cls, profile: Profile, threads: int = 1) -> Request:

@@ -46,26 +46,32 @@ class Compiled:
     library: Any
 
 
-def compile_model(model: ir.Model, toolchain: Toolchain, core: Core) -> Compiled:
+def compile_model(
+    model: ir.Model, toolchain: Toolchain, core: Core, *, steps: bool = False
+) -> Compiled:
     """Compile a lowered model for the processor that a profile's toolchain describes.
 
     Args:
         core: what its kernels are scheduled for.
+        steps: whether each call of a kernel is a function of its own, too.
 
     Raises:
         ModelError: TVM does not take a node; names it.
     """
-    return compile_module(to_relax(model, core), processor(toolchain), core)
+    return compile_module(to_relax(model, core), processor(toolchain), core, steps=steps)
 
 
-def compile_module(module: tvm.IRModule, target: tvm.target.Target, core: Core | None) -> Compiled:
+def compile_module(
+    module: tvm.IRModule, target: tvm.target.Target, core: Core | None, *, steps: bool = False
+) -> Compiled:
     """Compile a Relax module, as `to_relax` makes it.
 
     Args:
         core: what its kernels are scheduled for; None: their loops stay as TVM writes them.
+        steps: whether each call of a kernel is a function of its own, too.
     """
     with target:
-        program = program_of(_with_loops(module, target, core), ENTRY)
+        program = program_of(_with_loops(module, target, core), ENTRY, steps=steps)
         functions = lowered(program.module, target, PIPELINE)
         return Compiled(program, functions, codegen_build(functions, target))
 

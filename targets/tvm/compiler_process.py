@@ -49,11 +49,10 @@ def main(
     write(compiled, folder)
     memory = dataclasses.asdict(memory_of(compiled, request.threads))
     (folder / MEMORY).write_text(json.dumps(memory), encoding="utf-8")
-    (folder / WORKLOADS).write_text(json.dumps(workloads_of(compiled)), encoding="utf-8")
 
 
 def _compile(model: ir.Model, request: Request) -> Compiled:
-    return compile_model(model, request.toolchain, request.core)
+    return compile_model(model, request.toolchain, request.core, steps=request.steps)
 
 
 def _write(compiled: Compiled, folder: Path) -> None:

@@ -8,7 +8,6 @@ each kernel is timed among those that it runs among.
 
 from __future__ import annotations
 
-import collections
 import dataclasses
 import shutil
 import subprocess
@@ -23,7 +22,7 @@ import onnx_ir as ir
 from ...errors import Problem, TapeoutError
 from ..base import Progress
 from ..process import ending
-from .build import ENGINE, Request, environment, make_engine
+from .build import ENGINE, Outcome, Request, environment, make_engine
 from .schedules.choices import alternatives, analysed
 from .schedules.core import Core
 from .schedules.workload import Choice, Workload
@@ -168,7 +167,7 @@ class _Workbench:
     """Where the engines of a model are built and timed.
 
     Attributes:
-        works: what can be tuned, in the order of the kernels' names.
+        works: what can be tuned.
     """
 
     def __init__(
@@ -178,31 +177,36 @@ class _Workbench:
         self._request = request
         self._versions = versions
         self._folder = folder
-        self._file, self._kernels = self._built({}, "analysed")
-        self.works = tuple(dict.fromkeys(self._kernels.values()))
+        self._file, self._outcome = self._built({}, "analysed")
+        self.works = self._outcome.tunable
 
     def compare(self, choices: Choices) -> Comparison:
         """Build an engine with these choices, and time it in turn with that of the analysis."""
-        file, kernels = self._built(choices, "chosen")
-        base, other = self._timed((self._file, file))
+        file, outcome = self._built(choices, "chosen")
+        base, other = self._timed({self._file: self._outcome, file: outcome})
         shutil.rmtree(file.parent)
-        before, after = _by_workload(base, self._kernels), _by_workload(other, kernels)
+        before, after = _by_workload(base, self._outcome), _by_workload(other, outcome)
         gains = {work: seconds / after[work] for work, seconds in before.items()}
         return Comparison(gains, base.total / other.total)
 
-    def _built(self, choices: Choices, name: str) -> tuple[Path, Mapping[str, Workload]]:
+    def _built(self, choices: Choices, name: str) -> tuple[Path, Outcome]:
         directory = self._folder / name
         directory.mkdir()
-        request = self._request.model_copy(update={"choices": tuple(choices.items())})
+        asked = {"choices": tuple(choices.items()), "steps": True}
+        request = self._request.model_copy(update=asked)
         outcome = make_engine(self._model, request, self._versions, directory, lambda _: None)
-        return directory / ENGINE, outcome.workloads
+        return directory / ENGINE, outcome
 
-    def _timed(self, engines: tuple[Path, ...]) -> list[Times]:
+    def _timed(self, engines: Mapping[Path, Outcome]) -> list[Times]:
         """Time engines in a process of its own: they are native code."""
-        inputs = tuple(map(_described, self._model.graph.inputs))
         threads = self._request.threads
         order = Order(
-            engines=engines, inputs=inputs, threads=threads, rounds=_ROUNDS, seconds=_SECONDS
+            engines={file: len(outcome.workloads) for file, outcome in engines.items()},
+            inputs=tuple(map(_described, self._model.graph.inputs)),
+            outputs=tuple(map(_described, self._model.graph.outputs)),
+            threads=threads,
+            rounds=_ROUNDS,
+            seconds=_SECONDS,
         )
         (self._folder / ORDER).write_text(order.model_dump_json(), encoding="utf-8")
         count = {"TVM_NUM_THREADS": str(threads)}
@@ -222,15 +226,16 @@ class _Workbench:
 
 
 def _described(value: ir.Value) -> tuple[str, tuple[int, ...], str]:
-    """Return name, shape and dtype of an input."""
+    """Return name, shape and dtype of an input or output."""
     if value.name is None or value.shape is None or value.dtype is None:
         raise ValueError(f"the model left {value} without name, shape or dtype")
     return value.name, tuple(map(int, value.shape.numpy())), value.dtype.numpy().name
 
 
-def _by_workload(times: Times, kernels: Mapping[str, Workload]) -> dict[Workload, float]:
+def _by_workload(times: Times, outcome: Outcome) -> dict[Workload, float]:
     """Return the seconds of each workload in one inference."""
-    found: dict[Workload, float] = collections.defaultdict(float)
-    for name, work in kernels.items():
-        found[work] += times.kernels[name]
+    found: dict[Workload, float] = dict.fromkeys(outcome.tunable, 0.0)
+    for seconds, work in zip(times.calls, outcome.workloads, strict=True):
+        if work is not None:
+            found[work] += seconds
     return found

@@ -26,7 +26,7 @@ from pydantic import (
 from ...errors import Problem, UsageError
 from .schedules.arithmetic import arithmetic_for, feature_of
 from .schedules.choices import misfits
-from .schedules.core import Core
+from .schedules.core import Core, Operands
 from .schedules.workload import Choice, Workload
 
 #: What is used of a log.
@@ -54,6 +54,7 @@ class CoreKey(_Line):
     l2: PositiveInt
     integers: str
     threads: PositiveInt
+    operands: Operands
 
     @field_validator("integers")
     @classmethod
@@ -72,13 +73,20 @@ class CoreKey(_Line):
             l2=core.l2,
             integers=feature_of(core.integers),
             threads=core.threads,
+            operands=core.operands,
         )
 
     @property
     def core(self) -> Core:
-        arithmetic = arithmetic_for(self.integers)
         return Core(
-            self.lanes, self.registers, self.units, self.l1, self.l2, arithmetic, self.threads
+            lanes=self.lanes,
+            registers=self.registers,
+            units=self.units,
+            l1=self.l1,
+            l2=self.l2,
+            integers=arithmetic_for(self.integers),
+            threads=self.threads,
+            operands=self.operands,
         )
 
 

@@ -8,8 +8,8 @@ from typing import Annotated, Any, ClassVar, Final, Literal, TypeAlias
 
 from pydantic import Field, PositiveInt
 
-#: How pydantic reads both from a file.
-_STRICT: Final[dict[str, Any]] = {"extra": "forbid", "strict": True}
+#: How pydantic reads these from a file.
+STRICT: Final[dict[str, Any]] = {"extra": "forbid", "strict": True}
 
 #: One number for each axis of the space.
 Axes: TypeAlias = Annotated[tuple[PositiveInt, ...], Field(min_length=1, max_length=2)]
@@ -33,7 +33,7 @@ class Workload:
         copies: whether the data is copied first: never, where it pays, or always.
     """
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
 
     kind: Literal["product", "dynamic", "depthwise"]
     dtype: str
@@ -60,7 +60,7 @@ class Choice:
     Of each channel by itself `height`, `depth` and `group` are 1, and `packs` is false.
     """
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
 
     width: PositiveInt
     channels: PositiveInt
