@@ -132,3 +132,4 @@ def test_a_choice_of_the_analysis_fits_every_core() -> None:
         work = work_of(96)
         found = Entry(core=CoreKey.of(core), workload=work, choice=analysed(work, core))
         assert Entry.model_validate_json(found.line) == found
+        assert found.core.core == core
