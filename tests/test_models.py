@@ -62,6 +62,7 @@ def test_the_figures_of_memory_add_up_and_are_exact(tmp_path: Path) -> None:
     usage = bundle.usage
     assert usage.memory.known == usage.storage.known == "exact"
     assert usage.memory.value == sum(part.value for _, part in usage.parts)
-    assert usage.storage.value == bundle.engine.stat().st_size
+    files = [bundle.engine, bundle.engine.with_suffix(".weights")]
+    assert usage.storage.value == sum(file.stat().st_size for file in files)
     assert usage.latency is not None
     assert usage.latency.known == "estimated"

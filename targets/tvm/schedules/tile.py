@@ -46,6 +46,10 @@ _SUMS: Final = 1 / 4
 
 _BYTES: Final = 4
 
+#: Rows that are a multiple of this many bytes apart compete for places in the first-level cache,
+#: whose ways have 4 KiB: eight of the rows, and no more, have places of their own.
+_CLASH: Final = 512
+
 
 @dataclasses.dataclass(frozen=True)
 class Tile:
@@ -190,7 +194,7 @@ def blocks_of(
     count = inputs // depth
     fitting = [item for item in divisors(count) if item * depth <= room]
     group = max(fitting, default=1)
-    packs = copied or tiles > 2
+    packs = copied or (tiles > 2 and (taps > 1 or inputs * _BYTES % _CLASH == 0))
     unit = tile.height if others else tile.width
     needed = [packed_row * _BYTES / (core.l2 * _ROWS)] if packs else []
     if group < count or tile.lanes != tile.channels:
@@ -249,7 +253,9 @@ def depthwise_tile(
     whole = [item for item in fitting if item % core.lanes == 0]
     lanes = min(whole, default=max(fitting))
     vectors = -(-lanes // core.lanes)
-    most = max(1, (core.registers - min(taps, core.registers // 2)) // vectors - 1)
+    # What becomes of integer sums takes registers, too: numbers of other kinds, and their limits.
+    room = core.registers // (2 if arithmetic.together > 1 else 1)
+    most = max(1, (room - min(taps, room // 2)) // vectors - 1)
     width = max(item for item in divisors(places[-1]) if item <= most)
     if width <= most // 2:
         width = _even(places[-1], most)

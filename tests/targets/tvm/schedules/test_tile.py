@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tapeout.profiles import catalog
-from tapeout.targets.tvm.schedules.arithmetic import FLOAT
+from tapeout.targets.tvm.schedules.arithmetic import FLOAT, integers_of
 from tapeout.targets.tvm.schedules.core import OPERANDS, Core
 from tapeout.targets.tvm.schedules.tile import (
     Tile,
@@ -85,6 +85,30 @@ def test_depthwise_tiles_fit(places: tuple[int, ...], channels: int, core: Core)
     assert 1 <= tile.width <= places[-1]
     assert 1 <= tile.rows <= (places[0] if len(places) > 1 else 1)
     assert tile.width * -(-tile.channels // core.lanes) < core.registers
+
+
+def test_sums_of_integers_leave_registers_for_what_becomes_of_them() -> None:
+    integers = integers_of(["avx512vnni"], 16)
+    floats = depthwise_tile((48, 48), 16, 3, (48, 48), 1, AVX512, FLOAT)
+    words = depthwise_tile((48, 48), 16, 3, (48, 48), 1, AVX512, integers)
+    assert (words.width, floats.width) == (12, 24)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "taps", "copied", "packs"),
+    [
+        (96, 1, False, False),  # rows are read where they lie
+        (96, 1, True, True),
+        (96, 9, False, True),  # each is read several times
+        (256, 1, False, True),  # all rows would take the same places of a cache
+    ],
+)
+def test_what_is_copied_before_it_is_read(
+    inputs: int, taps: int, copied: bool, packs: bool
+) -> None:
+    tile = tile_of((28, 28), 256, AVX512, FLOAT)
+    found = blocks_of(tile, taps, inputs, (28, 28), 28.0 * inputs, 8, 1, AVX512, copied=copied)
+    assert found.packs == packs
 
 
 @pytest.mark.parametrize(
