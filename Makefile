@@ -42,6 +42,7 @@ bench: $(VENV)/.test
 	$(BIN)/python benchmarks/cpu.py > benchmarks/results/cpu.md
 	$(BIN)/python benchmarks/startup.py > benchmarks/results/startup.md
 	$(BIN)/python benchmarks/instructions.py > benchmarks/results/instructions.md
+	$(BIN)/python benchmarks/tuning.py > benchmarks/results/tuning.md
 	$(BIN)/python benchmarks/quantization.py -o benchmarks/results/quantization.md
 	$(BIN)/python benchmarks/mobile.py -o benchmarks/results/mobile.md
 	$(BIN)/python benchmarks/gpu.py -o benchmarks/results/gpu.md

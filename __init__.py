@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .job import Options
     from .lowering.dynamic.ranges import ShapeRange
     from .quantizer import Quantized, QuantizeOptions, quantize
+    from .targets.tuning import Tuning
 
 _HOMES = {
     "Budget": "budget",
@@ -44,6 +45,7 @@ _HOMES = {
     "Quantized": "quantizer",
     "ShapeRange": "lowering.dynamic.ranges",
     "TapeoutError": "errors",
+    "Tuning": "targets.tuning",
     "UsageError": "errors",
     "VerificationError": "errors",
     "compile": "compiler",
@@ -62,6 +64,7 @@ __all__ = [
     "Quantized",
     "ShapeRange",
     "TapeoutError",
+    "Tuning",
     "UsageError",
     "VerificationError",
     "compile",

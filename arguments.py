@@ -128,3 +128,20 @@ DropProfiles = Annotated[
     ),
 ]
 VerifyPasses = Annotated[bool, typer.Option(help="Check the dialect's rules after every pass.")]
+Tune = Annotated[
+    int | None,
+    typer.Option(
+        "--tune",
+        min=1,
+        metavar="N",
+        help="Time N alternatives for each kernel of TVM on this machine, which is the device.",
+    ),
+]
+TuningLog = Annotated[
+    Path | None,
+    typer.Option(
+        "--tuning",
+        metavar="FILE.jsonl",
+        help="The log that --tune reads and adds to; without --tune, its choices are used.",
+    ),
+]

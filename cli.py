@@ -7,13 +7,13 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 import typer
 
-from . import render, render_profiles, render_quantized
+from . import asked, render, render_profiles, render_quantized
 from .arguments import (
     AccuracyDrop,
     BundlePath,
@@ -31,14 +31,12 @@ from .arguments import (
     Runtime,
     Shapes,
     Storage,
+    Tune,
+    TuningLog,
     VerifyPasses,
 )
 from .budget import Budget
-from .errors import TapeoutError, UsageError
-from .lowering.dynamic.ranges import Given, Shape, ShapeRange, single
-
-if TYPE_CHECKING:
-    from .job import Options
+from .errors import TapeoutError
 
 # The modules that do the work import onnx and the runtimes: each command imports what it needs,
 # so that --help and devices start at once.
@@ -53,8 +51,6 @@ app = typer.Typer(
 )
 devices_app = typer.Typer(help="The catalogue of devices.", invoke_without_command=True)
 app.add_typer(devices_app, name="devices")
-
-Value = TypeVar("Value")
 
 #: Set to see the traceback of a defect.
 TRACEBACK = "TAPEOUT_TRACEBACK"
@@ -125,56 +121,6 @@ def show_device(name: str, as_json: Json = False) -> None:
             render_profiles.profile(profile)
 
 
-def _options(
-    precision: PrecisionName,
-    runtime: str | None,
-    calibration: str | None,
-    evaluation: str | None,
-    shapes: Sequence[tuple[str, Shape | ShapeRange]] | None,
-    verify_passes: bool,
-    io: IoName,
-    plan: Sequence[tuple[str, str]] | None,
-    drop_profiles: bool,
-) -> Options:
-    from .job import Options
-
-    shape, wanted = _shapes(shapes), _once("--plan", plan)
-    return Options(
-        precision, runtime, shape, calibration, evaluation, verify_passes, io, wanted, drop_profiles
-    )
-
-
-def _shapes(pairs: Sequence[tuple[str, Shape | ShapeRange]] | None) -> dict[str, Given]:
-    """Return what ``--shape`` says of each input: its shape, or its range in each profile.
-
-    Raises:
-        UsageError: an input is given more than once, and no range at all.
-    """
-    ranged = {name for name, item in pairs or [] if isinstance(item, ShapeRange)}
-    found: dict[str, Given] = dict(_once("--shape", [p for p in pairs or [] if p[0] not in ranged]))
-    for name in ranged:
-        said = [item for other, item in pairs or [] if other == name]
-        found[name] = [s if isinstance(s, ShapeRange) else ShapeRange(s, s, s) for s in said]
-    return {name: found[name] for name, _ in pairs or []}
-
-
-def _single(pairs: Sequence[tuple[str, Shape | ShapeRange]] | None) -> dict[str, Shape]:
-    """Return the shapes of inputs; raises UsageError if any is a range, or given twice."""
-    ranges = [f"{name}={item}" for name, item in pairs or [] if isinstance(item, ShapeRange)]
-    if ranges:
-        raise UsageError(f"quantize takes single shapes, not {', '.join(ranges)}")
-    return {name: single(item) for name, item in _once("--shape", pairs).items()}
-
-
-def _once(option: str, pairs: Sequence[tuple[str, Value]] | None) -> dict[str, Value]:
-    """Return what an option that is given several times says; raises UsageError if twice of one."""
-    given = list(pairs or [])
-    repeated = sorted({name for name, _ in given if [item[0] for item in given].count(name) > 1})
-    if repeated:
-        raise UsageError(f"{option} is given more than once for {', '.join(repeated)}")
-    return dict(given)
-
-
 @app.command()
 def check(
     model: Model,
@@ -198,7 +144,7 @@ def check(
     with _outcome(as_json):
         from . import compiler
 
-        options = _options(
+        options = asked.options(
             precision,
             runtime,
             calibration,
@@ -236,6 +182,8 @@ def compile_model(
     shape: Shapes = None,
     plan: PlanOptions = None,
     drop_profiles: DropProfiles = False,
+    tune: Tune = None,
+    tuning: TuningLog = None,
     verify_passes: VerifyPasses = False,
     force: Annotated[bool, typer.Option("--force", help="Replace a bundle that exists.")] = False,
     as_json: Json = False,
@@ -244,7 +192,7 @@ def compile_model(
     with _outcome(as_json):
         from . import compiler
 
-        options = _options(
+        options = asked.options(
             precision,
             runtime,
             calibration,
@@ -254,6 +202,8 @@ def compile_model(
             io,
             plan,
             drop_profiles,
+            tune,
+            tuning,
         )
         budget = Budget(memory, storage, latency, accuracy_drop)
         with render.progress() as progress:
@@ -295,7 +245,13 @@ def quantize_model(
         from . import quantizer
 
         options = quantizer.QuantizeOptions(
-            scheme, method, calibration, evaluation, accuracy_drop, _single(shape), report
+            scheme,
+            method,
+            calibration,
+            evaluation,
+            accuracy_drop,
+            asked.single_shapes(shape),
+            report,
         )
         with render.progress() as progress:
             found = quantizer.quantize(model, output, options, force=force, progress=progress)
@@ -333,7 +289,9 @@ def export_hls(
 
         order = Order(backend, part, clock, fraction, reuse)
         with render.progress() as progress:
-            found = hls.export_hls(model, samples, order, output, _single(shape), progress)
+            found = hls.export_hls(
+                model, samples, order, output, asked.single_shapes(shape), progress
+            )
         if as_json:
             _write({"output": str(output), **found.to_json()})
         else:

@@ -26,9 +26,11 @@ from .lowering.importers.onnx import load
 from .lowering.reference import Reference
 from .planner import Candidate, candidates
 from .profiles import catalog
+from .profiles.schema import Profile
 from .quantizer import Converter
 from .shape_budget import Room
 from .targets.base import Progress
+from .targets.tuning import Tuning
 
 __all__ = [
     "Compiled", "Job", "Options", "build", "check", "compile", "not_tried", "plan", "prepare",
@@ -125,6 +127,7 @@ def plan(job: Job) -> list[Candidate]:
     Raises:
         ModelError: no plan takes the model: every reason of every node is listed.
         MissingToolError: the toolchain of a runtime is not installed.
+        UsageError: what is to be tuned cannot be.
     """
     job.progress(f"planning for {job.profile.name}")
     options = job.options
@@ -137,7 +140,7 @@ def plan(job: Job) -> list[Candidate]:
         job.budget.accuracy_drop,
         progress=job.progress,
     )
-    return candidates(
+    found = candidates(
         job.model,
         job.profile,
         job.budget,
@@ -149,6 +152,29 @@ def plan(job: Job) -> list[Candidate]:
         options.plan,
         job.family,
     )
+    return _tuned(job.profile, found, options.tuning) if options.tuning else found
+
+
+def _tuned(profile: Profile, found: list[Candidate], tuning: Tuning) -> list[Candidate]:
+    """Return candidates whose engines are tuned where that can be.
+
+    Raises:
+        UsageError: it can be of none; or as `Target.tuned` does.
+    """
+    tuned = {target: target.tuned(profile, tuning) for target in {item.target for item in found}}
+    if not any(tuned.values()):
+        names = ", ".join(dict.fromkeys(item.plan.runtime for item in found))
+        raise UsageError(
+            "there is nothing to tune",
+            [
+                Problem(
+                    names,
+                    "its kernels are its own",
+                    "leave out --tune and --tuning, or try --runtime tvm",
+                )
+            ],
+        )
+    return [dataclasses.replace(item, target=tuned[item.target] or item.target) for item in found]
 
 
 def check(job: Job) -> list[Candidate]:
@@ -175,10 +201,15 @@ def build(job: Job, output: Path, *, force: bool = False) -> Compiled:
     """Build the best plan that fits into `output`; raises as `compile` does."""
     with bundles.staged(output, force) as directory:
         compiled = _best(job, directory)
+    left_out = not_tried(job)
+    if job.options.tuning and "tuning" not in compiled.bundle.manifest.report:
+        left_out.append(
+            Problem("tuning", "the faster runtime has no such kernels", "--runtime tvm")
+        )
     return dataclasses.replace(
         compiled,
         bundle=dataclasses.replace(compiled.bundle, directory=output),
-        not_tried=tuple(not_tried(job)),
+        not_tried=tuple(left_out),
     )
 
 

@@ -16,6 +16,7 @@ from .lowering.dynamic.ranges import Given
 from .lowering.quantized import meaning_of
 from .profiles.schema import Profile
 from .targets.base import Io, Precision, Progress
+from .targets.tuning import Tuning
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Options:
         io: whether real inputs and outputs are int8, with scale and zero point, or float.
         plan: values that options of the plan must have: ``{"delegate": "gpu"}``.
         drop_profiles: leave out the optimization profiles that do not fit into the memory.
+        tuning: how kernels are tuned; None: they are not.
     """
 
     precision: Precision = "auto"
@@ -44,6 +46,7 @@ class Options:
     io: Io = "auto"
     plan: Mapping[str, str] = dataclasses.field(default_factory=dict)
     drop_profiles: bool = False
+    tuning: Tuning | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from .targets.fpga.hls.export import Report
 
 #: Entries of the report that are told when a bundle is made.
-_ENTRIES = ("layers", "build", "engines", "proof", "implementation", "synthesis")
+_ENTRIES = ("layers", "build", "engines", "proof", "implementation", "synthesis", "tuning")
 
 _STEPS = 20  # rows of `explain`'s table
 
@@ -169,6 +169,9 @@ def compiled(result: Compiled) -> None:
     render_placement.show_planned(console, manifest.report.get("placement"))
     render_layers.show_products(console, manifest.report.get("layers"))
     render_engines.told(console, manifest.report)
+    if (tuning := manifest.report.get("tuning")) is not None:
+        said = "{chosen} of {workloads} workloads otherwise than analysed, {logged} in the log"
+        console.print(f"tuning: {said.format(**tuning)}", soft_wrap=True)
     _not_tried(console, result.not_tried)
     console.print(f"bundle: {result.bundle.directory}", soft_wrap=True)
     if (build := manifest.report.get("build")) is not None:

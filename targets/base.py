@@ -28,6 +28,7 @@ from ..lowering.analysis.roofline import Machine, Offload
 from ..lowering.pipeline import Pipeline
 from ..profiles.schema import Profile
 from .placement import Placement
+from .tuning import Tuning
 
 #: What the user asks for; the targets answer with plans whose precision is one of the others.
 #: ``tf32`` stores float32 and multiplies with 10 bits of mantissa. ``int8`` and ``fp8`` round
@@ -312,6 +313,14 @@ class Target(abc.ABC):
         self, model: ir.Model, profile: Profile, plan: Plan, directory: Path, progress: Progress
     ) -> Built:
         """Build the lowered `model` into `directory`: the engine, and ``run/`` with its glue."""
+
+    def tuned(self, profile: Profile, tuning: Tuning) -> Target | None:
+        """Return the target that builds tuned engines for the device; None: it tunes nothing.
+
+        Raises:
+            UsageError: it cannot be done here, or the log cannot be used.
+        """
+        return None
 
     @abc.abstractmethod
     def cannot_run(self, profile: Profile) -> Problem | None:

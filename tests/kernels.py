@@ -87,9 +87,17 @@ def outputs(
 
 
 def called(
-    compiled: Compiled, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray], threads: int
+    compiled: Compiled,
+    inputs: Sequence[np.ndarray],
+    outputs: Sequence[np.ndarray],
+    threads: int,
+    functions: Sequence[str] = ("infer",),
 ) -> list[np.ndarray]:
-    """Return copies of the outputs of what was compiled for this machine."""
+    """Return copies of the outputs of what was compiled for this machine.
+
+    Args:
+        functions: what is called, one after the other.
+    """
     import tvm
 
     program = compiled.program
@@ -97,8 +105,9 @@ def called(
     results = [tvm.runtime.empty(item.shape, str(item.dtype)) for item in outputs]
     weights = tvm.runtime.tensor(program.weights)
     workspace = tvm.runtime.empty((program.workspace,), "uint8")
-    infer = compiled.library["infer"]
-    shared_by(threads, lambda: infer(*given, *results, weights, workspace))
+    arguments = [*given, *results, weights, workspace]
+    for name in functions:
+        shared_by(threads, functools.partial(compiled.library[name], *arguments))
     return [tensor.numpy() for tensor in results]
 
 

@@ -142,6 +142,20 @@ def test_explain_names_the_peak(bundle: Path) -> None:
     assert json.loads(tapeout("explain", bundle, "--json").stdout)["report"]
 
 
+@pytest.mark.parametrize(
+    ("device", "runtime", "said"),
+    [
+        ("raspberry-pi-5", "tvm", "give the log that it makes: --tuning FILE, without --tune"),
+        ("host", "tflite", "there is nothing to tune"),
+    ],
+)
+def test_what_cannot_be_tuned_is_told(device: str, runtime: str, said: str, tmp_path: Path) -> None:
+    where = ["--device", device, "--runtime", runtime, "-o", tmp_path / "x.bundle"]
+    done = tapeout("compile", MODEL, *where, "--tune", "4", "--tuning", tmp_path / "log.jsonl")
+    assert_refused(done, 2, said)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_two_processes_give_the_same_bytes(tmp_path: Path) -> None:
     trees = []
     for name in ("a", "b"):

@@ -26,12 +26,18 @@ from ...budget import Figure
 from ...errors import ModelError, Problem, TapeoutError
 from ...profiles.schema import Cpu, Profile, Toolchain
 from ..base import Progress
+from .host import processor_features
 from .link import link_command
+from .schedules.core import Core
+from .schedules.workload import Choice, Workload
 
 ENGINE: Final = "engine.so"
 
 #: What lies beside an engine for a CPU, for the system to map: its constants.
 BLOCK: Final = "engine.weights"
+
+#: The functions of an engine that make one call of a kernel each: this and its number, from 0.
+CALL: Final = "call"
 
 #: What the compiler's process reads and writes, in the folder where it runs.
 MODEL: Final = "model.onnx"
@@ -39,7 +45,10 @@ WEIGHTS: Final = "model.weights"
 REQUEST: Final = "request.json"
 KERNELS: Final = "kernels.o"
 MEMORY: Final = "memory.json"
+WORKLOADS: Final = "workloads.json"
 REFUSAL: Final = "refusal.json"
+
+_WORKLOADS: Final = pydantic.TypeAdapter(tuple[Workload | None, ...])
 
 _TAIL: Final = 20  # lines of what a failed command printed that are shown
 
@@ -68,16 +77,28 @@ class Request(pydantic.BaseModel):
     Attributes:
         cpu: the cores that its kernels are scheduled for; None: they are for another processor.
         threads: so many of these cores share each kernel.
+        choices: how workloads are computed that are not left to the analysis.
+        steps: whether each call of a kernel is a function of its own, too, so as to be timed.
     """
 
     toolchain: Toolchain
     cpu: Cpu | None
     threads: int = 1
+    choices: tuple[tuple[Workload, Choice], ...] = ()
+    steps: bool = False
 
     @classmethod
     def of(cls, profile: Profile, threads: int = 1) -> Request:
         """Return what a profile says."""
         return cls(toolchain=profile.toolchain, cpu=profile.cpu, threads=threads)
+
+    @property
+    def core(self) -> Core:
+        """What kernels for its cores are made for; raises as `processor_features` does."""
+        if self.cpu is None:
+            raise ValueError("an engine for a CPU needs to know its cores")
+        core = Core.of(self.cpu, processor_features(self.toolchain), self.threads)
+        return dataclasses.replace(core, choices=dict(self.choices))
 
 
 #: Engines for a CPU.
@@ -134,6 +155,25 @@ class Memory:
         )
 
 
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What is known of an engine that was built.
+
+    Attributes:
+        memory: what it allocates.
+        workloads: of each call of a kernel, in the order in which they run; None: it cannot be
+            tuned. Empty for a GPU.
+    """
+
+    memory: Memory
+    workloads: tuple[Workload | None, ...]
+
+    @property
+    def tunable(self) -> tuple[Workload, ...]:
+        """Return its workloads, each once, in the order in which they are computed first."""
+        return tuple(dict.fromkeys(work for work in self.workloads if work is not None))
+
+
 def write_inputs(model: ir.Model, request: Request, folder: Path) -> None:
     """Write what the compiler reads: the model, its weights beside it, and what it is for."""
     ir.save(model, folder / MODEL, external_data=WEIGHTS)
@@ -147,18 +187,15 @@ def make_engine(
     directory: Path,
     progress: Progress,
     recipe: Recipe = CPU,
-) -> Memory:
-    """Build the files of an engine in a directory; return what it holds in memory.
-
-    Raises as `execute_plan` does.
-    """
+) -> Outcome:
+    """Build the files of an engine in a directory. Raises as `execute_plan` does."""
     with tempfile.TemporaryDirectory(prefix="tapeout-build-") as scratch:
         folder = Path(scratch)
         write_inputs(model, request, folder)
         execute_plan(build_plan(request.toolchain, versions, folder, recipe), folder, progress)
         for name in recipe.files:
             shutil.copyfile(folder / name, directory / name)
-        return memory_in(folder)
+        return Outcome(memory_in(folder), workloads_in(folder))
 
 
 def build_plan(
@@ -187,7 +224,7 @@ def execute_plan(plan: BuildPlan, folder: Path, progress: Progress) -> None:
         done = subprocess.run(
             [sys.executable, *command[1:]],
             cwd=folder,
-            env=_environment(folder),
+            env=environment(folder),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -205,25 +242,33 @@ def memory_in(folder: Path) -> Memory:
     return Memory(**json.loads((folder / MEMORY).read_text(encoding="utf-8")))
 
 
-def _environment(folder: Path) -> dict[str, str]:
+def workloads_in(folder: Path) -> tuple[Workload | None, ...]:
+    """Return what `Outcome` says of the workloads of the engine that was built in the folder."""
+    file = folder / WORKLOADS
+    return _WORKLOADS.validate_json(file.read_bytes()) if file.exists() else ()
+
+
+def environment(folder: Path) -> dict[str, str]:
     """Return the environment: this process's modules, and a cache that zig can write."""
-    environment = dict(os.environ) | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    environment["ZIG_LOCAL_CACHE_DIR"] = str(folder)
-    if "ZIG_GLOBAL_CACHE_DIR" not in environment:
-        environment["ZIG_GLOBAL_CACHE_DIR"] = str(_zig_cache())
-    return environment
+    found = dict(os.environ) | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    found["ZIG_LOCAL_CACHE_DIR"] = str(folder)
+    # Where zig keeps the C libraries it has made: zig locks it against parallel runs.
+    found.setdefault("ZIG_GLOBAL_CACHE_DIR", str(cache_folder("zig")))
+    return found
 
 
-def _zig_cache() -> Path:
-    """Return where zig keeps the C libraries it has made: zig locks it against parallel runs."""
+def cache_folder(name: str) -> Path:
+    """Return a folder of this user's that outlasts a build."""
     base = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
-    cache = base / "tapeout" / "zig"
+    cache = base / "tapeout" / name
     try:
         cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=cache):
             return cache
     except OSError:  # a home that is not there, or read-only
-        return Path(tempfile.gettempdir()) / f"tapeout-zig-{os.getuid()}"
+        cache = Path(tempfile.gettempdir()) / f"tapeout-{name}-{os.getuid()}"
+        cache.mkdir(parents=True, exist_ok=True)
+        return cache
 
 
 def _failure(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from typing import Any, Final
 
 import onnx_ir as ir
@@ -15,6 +16,7 @@ from ...profiles.schema import Toolchain
 from .host import architecture
 from .program import Program, program_of
 from .relax_import import ENTRY, to_relax
+from .schedules.annotations import WORKLOAD
 from .schedules.apply import scheduled
 from .schedules.core import Core
 from .tir_pipeline import PIPELINE
@@ -44,26 +46,32 @@ class Compiled:
     library: Any
 
 
-def compile_model(model: ir.Model, toolchain: Toolchain, core: Core) -> Compiled:
+def compile_model(
+    model: ir.Model, toolchain: Toolchain, core: Core, *, steps: bool = False
+) -> Compiled:
     """Compile a lowered model for the processor that a profile's toolchain describes.
 
     Args:
         core: what its kernels are scheduled for.
+        steps: whether each call of a kernel is a function of its own, too.
 
     Raises:
         ModelError: TVM does not take a node; names it.
     """
-    return compile_module(to_relax(model, core), processor(toolchain), core)
+    return compile_module(to_relax(model, core), processor(toolchain), core, steps=steps)
 
 
-def compile_module(module: tvm.IRModule, target: tvm.target.Target, core: Core | None) -> Compiled:
+def compile_module(
+    module: tvm.IRModule, target: tvm.target.Target, core: Core | None, *, steps: bool = False
+) -> Compiled:
     """Compile a Relax module, as `to_relax` makes it.
 
     Args:
         core: what its kernels are scheduled for; None: their loops stay as TVM writes them.
+        steps: whether each call of a kernel is a function of its own, too.
     """
     with target:
-        program = program_of(_with_loops(module, target, core), ENTRY)
+        program = program_of(_with_loops(module, target, core), ENTRY, steps=steps)
         functions = lowered(program.module, target, PIPELINE)
         return Compiled(program, functions, codegen_build(functions, target))
 
@@ -96,6 +104,13 @@ def processor(toolchain: Toolchain) -> tvm.target.Target:
     if toolchain.triple.endswith("hf"):
         described["mfloat-abi"] = "hard"
     return tvm.target.Target({name: value for name, value in described.items() if value})
+
+
+def workloads_of(program: Program) -> list[dict[str, Any] | None]:
+    """Return what each call of a kernel computes, as JSON: its workload; None if it has none."""
+    kernels = {str(name.name_hint): kernel for name, kernel in program.module.functions.items()}
+    said = [(kernels[name].attrs or {}).get(WORKLOAD) for name in program.calls]
+    return [None if text is None else json.loads(str(text)) for text in said]
 
 
 def lowered(module: tvm.IRModule, target: tvm.target.Target, pipeline: str) -> tvm.IRModule:

@@ -17,11 +17,9 @@ from typing import TypeVar
 import onnx_ir as ir
 
 from ...errors import ModelError
-from .build import BLOCK, KERNELS, MEMORY, MODEL, REFUSAL, REQUEST, Memory, Request
-from .compile import Compiled, compile_model
-from .host import processor_features
+from .build import BLOCK, KERNELS, MEMORY, MODEL, REFUSAL, REQUEST, WORKLOADS, Memory, Request
+from .compile import Compiled, compile_model, workloads_of
 from .memory import memory_of
-from .schedules.core import Core
 
 #: What a compiler makes of a model.
 T = TypeVar("T")
@@ -54,16 +52,14 @@ def main(
 
 
 def _compile(model: ir.Model, request: Request) -> Compiled:
-    if request.cpu is None:
-        raise ValueError("an engine for a CPU needs to know its cores")
-    core = Core.of(request.cpu, processor_features(request.toolchain), request.threads)
-    return compile_model(model, request.toolchain, core)
+    return compile_model(model, request.toolchain, request.core, steps=request.steps)
 
 
 def _write(compiled: Compiled, folder: Path) -> None:
-    """Write the machine code as an object file, and the weights."""
+    """Write the machine code as an object file, the weights, and what can be tuned."""
     compiled.library.write_to_file(str(folder / KERNELS), "o")
     compiled.program.weights.tofile(folder / BLOCK)
+    (folder / WORKLOADS).write_text(json.dumps(workloads_of(compiled.program)), encoding="utf-8")
 
 
 if __name__ == "__main__":

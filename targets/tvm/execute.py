@@ -26,7 +26,7 @@ def cannot_run(profile: Profile) -> Problem | None:
     """
     if problem := _never_runs(profile):
         return problem
-    if _where(profile) == "device":
+    if where_runs(profile) == "device":
         return None
     problems = emulation.missing(root.RECIPES[host.architecture(profile.toolchain.triple)])
     if not problems:
@@ -54,7 +54,7 @@ def execute(
     """
     if problem := _never_runs(profile):
         raise UsageError(f"a bundle for {profile.name} cannot run on this machine", [problem])
-    where = _where(profile)
+    where = where_runs(profile)
     python = [sys.executable]
     environment = {"TVM_NUM_THREADS": str(process.planned_threads(bundle, profile.threads))}
     if where == "emulator":
@@ -75,7 +75,7 @@ def _never_runs(profile: Profile) -> Problem | None:
     """Return why no program could make this machine run or emulate the code."""
     architecture = host.architecture(profile.toolchain.triple)
     fix = "run it on the device, as run/README.md in the bundle says"
-    if architecture in root.RECIPES or _where(profile) == "device":
+    if architecture in root.RECIPES or where_runs(profile) == "device":
         return None
     if architecture != host.machine():
         what = f"its code is for {architecture}, and this machine ({host.machine()}) emulates only "
@@ -84,7 +84,8 @@ def _never_runs(profile: Profile) -> Problem | None:
     return Problem(profile.name, f"its code uses {lacking}, which this processor lacks", fix)
 
 
-def _where(profile: Profile) -> Where:
+def where_runs(profile: Profile) -> Where:
+    """Return whether this processor runs the device's code, or an emulator would have to."""
     same = host.architecture(profile.toolchain.triple) == host.machine()
     return "device" if same and not _missing_features(profile) else "emulator"
 

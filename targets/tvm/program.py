@@ -8,7 +8,8 @@ and
     infer(inputs..., outputs..., weights, workspace)
 
 is a row of calls with addresses in them, once it has checked what it is given. `SIZES` tell how
-large the last two are.
+large the last two are. An engine whose kernels are to be timed has each of these calls as a
+function of its own, too, which takes the same.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from tvm.ir import Call, GlobalVar, PointerType, PrimType
 
 from ...errors import TapeoutError
 from ...lowering.analysis import arena
+from .build import CALL
 
 #: The function of an engine that runs it once.
 INFER: Final = "infer"
@@ -46,7 +48,7 @@ class Program:
     """What an engine is made of before it is machine code.
 
     Attributes:
-        module: the kernels, `INFER` and `SIZES`.
+        module: the kernels, `INFER` and `SIZES`; each `CALL`, if asked for.
         calls: the names of the kernels, in the order in which they run.
         weights: (bytes), uint8: the constants, each at its place.
         workspace: bytes of the intermediate tensors.
@@ -61,29 +63,36 @@ class Program:
     outputs: tuple[int, ...]
 
 
-def program_of(module: tvm.IRModule, entry: str) -> Program:
+def program_of(module: tvm.IRModule, entry: str, *, steps: bool = False) -> Program:
     """Return the program of a module whose function `entry` calls kernels that write their results.
+
+    Args:
+        steps: whether each call is a function of its own, too.
 
     Raises:
         TapeoutError: it does something else.
     """
-    steps = _Steps(module[entry])
-    plan = arena.plan(steps.intermediate, ALIGNMENT)
-    for tensor, offset in zip(steps.intermediate, plan.offsets, strict=True):
+    found = _Steps(module[entry])
+    plan = arena.plan(found.intermediate, ALIGNMENT)
+    for tensor, offset in zip(found.intermediate, plan.offsets, strict=True):
         tensor.place = _Place("workspace", offset)
-    weights = np.concatenate(steps.constants or [np.zeros(0, np.uint8)])
-    kernels = dict.fromkeys(kernel for kernel, _ in steps.calls)
+    weights = np.concatenate(found.constants or [np.zeros(0, np.uint8)])
+    kernels = dict.fromkeys(kernel for kernel, _ in found.calls)
     functions = {kernel: _private(module[kernel]) for kernel in kernels}
-    functions[GlobalVar(INFER)] = steps.infer(len(weights), plan.size)
-    for name, size in zip(SIZES, (len(weights), plan.size), strict=True):
+    sizes = len(weights), plan.size
+    every = range(len(found.calls))
+    made = {INFER: every} | {f"{CALL}{k}": every[k : k + 1] for k in every if steps}
+    for name, numbers in made.items():
+        functions[GlobalVar(name)] = found.function(name, numbers, *sizes)
+    for name, size in zip(SIZES, sizes, strict=True):
         functions[GlobalVar(name)] = _constant(name, size)
     return Program(
         module=tvm.IRModule(functions),
-        calls=tuple(str(kernel.name_hint) for kernel, _ in steps.calls),
+        calls=tuple(str(kernel.name_hint) for kernel, _ in found.calls),
         weights=weights,
         workspace=plan.size,
-        inputs=tuple(_bytes(item.ty.shape, item.ty.dtype) for item in steps.parameters),
-        outputs=tuple(_bytes(item.shape, item.dtype) for item in steps.types),
+        inputs=tuple(_bytes(item.ty.shape, item.ty.dtype) for item in found.parameters),
+        outputs=tuple(_bytes(item.shape, item.dtype) for item in found.types),
     )
 
 
@@ -140,8 +149,12 @@ class _Steps:
             self._give(value, _Place(_output(k)), self.types[k])
         self.intermediate = [item for item in self._tensors if item.place is None]
 
-    def infer(self, weights: int, workspace: int) -> tirx.PrimFunc:
-        """Return `INFER`, where so many bytes are given for weights and workspace."""
+    def function(self, name: str, numbers: range, weights: int, workspace: int) -> tirx.PrimFunc:
+        """Return a function that makes the calls of these numbers; after the last, the copies.
+
+        Args:
+            weights, workspace: so many bytes are given for each.
+        """
         inputs = [(_input(k), item.ty) for k, item in enumerate(self.parameters)]
         outputs = [(_output(k), item) for k, item in enumerate(self.types)]
         tensors = [
@@ -163,15 +176,15 @@ class _Steps:
 
         called = [
             _required(Call(kernel, [address(_placed(item)) for item in given], ret_ty="int32"))
-            for kernel, given in self.calls
+            for kernel, given in self.calls[numbers.start : numbers.stop]
         ]
         copied = [
             tirx.Evaluate(tirx.call_extern("handle", "memcpy", address(to), address(source), size))
-            for source, to, size in self.copies
+            for source, to, size in (self.copies if numbers.stop == len(self.calls) else ())
         ]
         steps = [*called, *copied]
         body = tirx.SeqStmt(steps) if len(steps) > 1 else steps[0]
-        return tirx.PrimFunc([*tensors, *blocks], body, attrs=_public(INFER))
+        return tirx.PrimFunc([*tensors, *blocks], body, attrs=_public(name))
 
     def _bound(self, value: Expr) -> _Value:
         """Return what the value of a binding stands for; note what it calls."""

@@ -5,6 +5,7 @@ TVM is imported where it is used, so that listing devices or targets costs nothi
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, Final
@@ -22,12 +23,14 @@ from ...lowering.canonical import integers
 from ...lowering.pipeline import Pipeline
 from ...profiles.schema import Profile
 from ..base import Built, Execution, Plan, Precision, Progress, Target
+from ..tuning import Tuning
 from .build import CPU, ENGINE, Request, make_engine
 from .cost import WAKING, machine_of
 from .execute import cannot_run, execute
 from .glue import write_glue
 from .host import architecture
 from .pipeline import pipeline
+from .tuning import recorded, require_usable, tuned_request
 
 #: Precision -> scheme; None: the model's own numbers. The preferred first.
 _SCHEMES: Final[dict[str, str | None]] = {"fp32": None, "int8": "int8", "fp16": "fp16"}
@@ -45,8 +48,15 @@ def _multiplies_unsigned(profile: Profile) -> bool:
     return is_x86 and integers.lanes.value * 8 == profile.cpu.vector_bits.value
 
 
+@dataclasses.dataclass(frozen=True)
 class TvmTarget(Target):
-    """CPUs through Apache TVM's Relax."""
+    """CPUs through Apache TVM's Relax.
+
+    Attributes:
+        tuning: how kernels are tuned; None: they are as the analysis takes them for the best.
+    """
+
+    tuning: Tuning | None = None
 
     runtimes: ClassVar[tuple[str, ...]] = ("tvm",)
     packages: ClassVar[Mapping[str, str]] = {
@@ -109,7 +119,11 @@ class TvmTarget(Target):
     ) -> Built:
         versions = self.versions()
         request = Request.of(profile, plan.threads)
-        parts = make_engine(model, request, versions, directory, progress).parts
+        if self.tuning is not None:
+            request = tuned_request(self.tuning, model, request, versions, progress)
+        outcome = make_engine(model, request, versions, directory, progress)
+        report = recorded(request, outcome, directory) if self.tuning is not None else {}
+        parts = outcome.memory.parts
         write_glue(directory, profile)
         memory = sum(figure.value for _, figure in parts)
         size = sum((directory / name).stat().st_size for name in CPU.files)
@@ -119,7 +133,11 @@ class TvmTarget(Target):
             latency=self._latency(model, profile, plan),
             parts=parts,
         )
-        return Built(ENGINE, usage, versions)
+        return Built(ENGINE, usage, versions, report=report)
+
+    def tuned(self, profile: Profile, tuning: Tuning) -> TvmTarget:
+        require_usable(profile, tuning)
+        return TvmTarget(tuning)
 
     def cannot_run(self, profile: Profile) -> Problem | None:
         return cannot_run(profile)

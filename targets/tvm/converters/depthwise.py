@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 from tvm import relax, te
 
-from ..schedules.annotations import DEPTHWISE
-from ..schedules.arithmetic import FLOAT
-from ..schedules.tile import depthwise_tile
-from .call import Call, Expr, core_of
+from ..schedules.annotations import DEPTHWISE, WORKLOAD
+from ..schedules.choices import chosen
+from ..schedules.core import Core
+from ..schedules.workload import Workload
+from .call import Call, Expr, Shape, core_of
 from .products import FUSABLE
 from .tiles import Tensor
 from .window import Window, read_window, taps_of, with_pads
@@ -19,10 +20,8 @@ from .window import Window, read_window, taps_of, with_pads
 def depthwise(call: Call, data: Expr, weight: np.ndarray, window: Window) -> Expr:
     """Return the convolution of channels-last data (n, space, C) with a weight (kernel, C)."""
     out = call.out_shape()
-    images, *places, channels = out
-    core, reach = core_of(call), window.reach(places)
-    tile = depthwise_tile(places, channels, window.taps, reach, images, core, FLOAT)
-    annotation = {DEPTHWISE: [window.rank, tile.width, tile.channels, tile.rows]}
+    work = depthwise_work(window, out, "float32", window.reach(out[1:-1]), window.taps)
+    annotation = annotated(work, core_of(call))
 
     def compute(x: Tensor, w: Tensor) -> Tensor:
         source, taps = with_pads(x, window), taps_of(window)
@@ -40,3 +39,28 @@ def depthwise(call: Call, data: Expr, weight: np.ndarray, window: Window) -> Exp
         primfunc_name_hint="depthwise",
         primfunc_attrs={"op_pattern": FUSABLE},
     )
+
+
+def depthwise_work(window: Window, out: Shape, dtype: str, reach: Shape, taps: int) -> Workload:
+    """Return the workload of an output (n, space, C); of integers, `reach` and `taps` are words."""
+    images, *places, channels = out
+    return Workload(
+        kind="depthwise",
+        dtype=dtype,
+        images=images,
+        places=tuple(places),
+        reach=reach,
+        strides=window.strides,
+        taps=taps,
+        inputs=1,
+        outputs=channels,
+        group=channels,
+        copies="always" if window.is_padded else "maybe",
+    )
+
+
+def annotated(work: Workload, core: Core) -> dict[str, Any]:
+    """Return what the block ``sums`` says of itself."""
+    choice = chosen(work, core)
+    tile = [len(work.places), choice.width, choice.channels, choice.rows]
+    return {DEPTHWISE: tile, WORKLOAD: work.key}

@@ -73,7 +73,8 @@ def dynamic_product(call: Call, a: Expr, b: Expr, out: Shape) -> Expr | None:
         return None
     depth = left.shape[-1]
     shape, storage = (*batch, rows, depth), Storage(FLOAT, "float32")
-    plan = Plan.of(POINT, (1, depth, columns), shape, out, storage, core_of(call))
+    weight = (1, depth, columns)
+    plan = Plan.of(POINT, weight, shape, out, storage, core_of(call), kind="dynamic")
 
     def compute(x: Tensor, y: Tensor) -> Tensor:
         panels = _panels(plan, batch, columns, lambda *index: right.read(y, *index))

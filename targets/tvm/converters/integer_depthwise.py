@@ -19,11 +19,10 @@ from typing import Any
 import numpy as np
 from tvm import relax, te, tirx
 
-from ..schedules.annotations import DEPTHWISE
 from ..schedules.arithmetic import Arithmetic
 from ..schedules.instructions import member_of
-from ..schedules.tile import depthwise_tile
 from .call import Call, Expr, Shape, core_of
+from .depthwise import annotated, depthwise_work
 from .products import FUSABLE
 from .storage import Storage
 from .tiles import Tensor
@@ -46,10 +45,9 @@ def integer_depthwise(
     core = core_of(call)
     storage = Storage(core.integers, str(data.ty.dtype), zero)
     words = _Words(window, call.out_shape(), storage)
-    images, *places, channels = words.out
-    reach = (*window.reach(places)[:-1], words.places)
-    tile = depthwise_tile(places, channels, words.taps, reach, images, core, core.integers)
-    annotation = {DEPTHWISE: [window.rank, tile.width, tile.channels, tile.rows]}
+    reach = (*window.reach(words.out[1:-1])[:-1], words.places)
+    work = depthwise_work(window, words.out, storage.dtype, reach, words.taps)
+    annotation = annotated(work, core)
 
     def compute(x: Tensor, w: Tensor) -> Tensor:
         return words.sums(words.packed(x), w, annotation)
@@ -154,7 +152,7 @@ class _Words:
 
         return te.compute((batch, *extents[:-1], self.places, channels), word, name="packed")
 
-    def sums(self, packed: Tensor, w: Tensor, annotation: dict[str, list[int]]) -> Tensor:
+    def sums(self, packed: Tensor, w: Tensor, annotation: dict[str, Any]) -> Tensor:
         """Return the tensor ``sums``, int32."""
         window, arithmetic = self.window, self._arithmetic
         *taps, _ = taps_of(window)

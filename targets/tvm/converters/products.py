@@ -18,15 +18,17 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 import numpy as np
 from tvm import relax, te, tirx
 
-from ..schedules.annotations import PRODUCT
+from ..schedules.annotations import PRODUCT, WORKLOAD
 from ..schedules.arithmetic import FLOAT, Arithmetic
+from ..schedules.choices import chosen, tile_and_blocks
 from ..schedules.core import Core
-from ..schedules.tile import Blocks, Tile, blocks_of, tile_of
+from ..schedules.tile import Blocks, Tile
+from ..schedules.workload import Workload
 from .call import Call, Expr, Shape, core_of
 from .joined_rows import are_joined, joined_rows, joined_weight, joined_window
 from .storage import Storage
@@ -119,6 +121,7 @@ class Plan:
     out: Shape
     inputs: int
     storage: Storage
+    work: Workload
     tile: Tile
     blocks: Blocks
     start: int | None
@@ -133,29 +136,28 @@ class Plan:
         storage: Storage,
         core: Core,
         start: int | None = None,
+        kind: Literal["product", "dynamic"] = "product",
     ) -> Plan:
         *_, inputs, outputs = weight
         places = out[-1 - window.rank : -1]
-        channels = outputs // window.group
-        arithmetic = storage.arithmetic
-        tile = tile_of(places, channels, core, arithmetic)
-        if window.group == 1 and tile.channels < min(channels, core.lanes):
-            # Without a divisor near the width of a vector: the last tile is partly outside.
-            channels = -(-channels // core.lanes) * core.lanes
-            tile = tile_of(places, channels, core, arithmetic)
-        words = arithmetic.words(inputs)
-        reach = places if window.taps == 1 else window.reach(places)
-        each = math.prod(reach) * words * window.group / places[0]
-        tiles = channels // tile.channels
-        images = math.prod(out[: -1 - window.rank])
-        rest = words * arithmetic.together != inputs and start is None
+        words, together = storage.arithmetic.words(inputs), storage.arithmetic.together
+        rest = words * together != inputs
         copied = window.is_padded or not storage.is_plain or rest
-        blocks = blocks_of(
-            tile, window.taps, words, places, each, tiles, images, core, copied=copied
+        work = Workload(
+            kind=kind,
+            dtype=storage.dtype,
+            images=math.prod(out[: -1 - window.rank]),
+            places=places,
+            reach=places if window.taps == 1 else window.reach(places),
+            strides=window.strides,
+            taps=window.taps,
+            inputs=words,
+            outputs=outputs,
+            group=window.group,
+            copies="never" if start is not None else "always" if copied else "maybe",
         )
-        if start is not None:
-            blocks = dataclasses.replace(blocks, packs=False)
-        return cls(window, shape, out, inputs, storage, tile, blocks, start)
+        tile, blocks = tile_and_blocks(chosen(work, core), core)
+        return cls(window, shape, out, inputs, storage, work, tile, blocks, start)
 
     @property
     def _arithmetic(self) -> Arithmetic:
@@ -302,7 +304,8 @@ class Plan:
 
         shape = (*self.out[:-2], self._width, self.tiles, tile.lanes)
         annotation = {
-            PRODUCT: [len(self._places), tile.height, tile.width, tile.channels, blocks.rows]
+            PRODUCT: [len(self._places), tile.height, tile.width, tile.channels, blocks.rows],
+            WORKLOAD: self.work.key,
         }
         if parts == 1 and tile.lanes == tile.channels:
             return te.compute(shape, lambda *index: total(0, *index), name="sums", attrs=annotation)

@@ -109,7 +109,7 @@ class CudaTarget(Target):
         progress(f"{RUNTIME} is {EXPERIMENTAL}")
         versions = self.versions()
         request = Request.of(profile)
-        parts = make_engine(model, request, versions, directory, progress, CUDA).parts
+        parts = make_engine(model, request, versions, directory, progress, CUDA).memory.parts
         content = (directory / ENGINE).read_bytes()
         require_binary(content, profile.toolchain.cpu)
         write_glue(directory)

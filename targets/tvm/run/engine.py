@@ -66,7 +66,13 @@ def mapped(file: Path, size: int) -> np.ndarray:
 
 
 class Engine:
-    """A loaded engine with its input and output buffers."""
+    """A loaded engine with its input and output buffers.
+
+    Attributes:
+        buffers: the inputs, by name.
+        library: its functions.
+        arguments: what they take: inputs, outputs, weights and workspace.
+    """
 
     def __init__(
         self, file: Path, inputs: Sequence[Tensor], outputs: Sequence[Tensor], threads: int | None
@@ -87,11 +93,12 @@ class Engine:
         self.buffers = {tensor.name: aligned(tensor) for tensor in inputs}
         self._outputs = list(map(aligned, outputs))
         try:
-            library = tvm_ffi.load_module(str(file))
+            self.library = library = tvm_ffi.load_module(str(file))
             weights = mapped(file.with_suffix(WEIGHTS), library["weights_size"]())
             workspace = room(library["workspace_size"]())
             arrays = [*self.buffers.values(), *self._outputs, weights, workspace]
-            self._infer = functools.partial(library["infer"], *map(tvm_ffi.from_dlpack, arrays))
+            self.arguments = tuple(map(tvm_ffi.from_dlpack, arrays))
+            self._infer = functools.partial(library["infer"], *self.arguments)
         except (AttributeError, OSError) as error:
             raise RuntimeError(str(error)) from error
 

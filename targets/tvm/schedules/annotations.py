@@ -20,3 +20,7 @@ DEPTHWISE: Final = "tapeout.depthwise"
 
 #: Of all blocks of a kernel over rows.
 ROW: Final = "tapeout.row"
+
+#: Of the block ``sums`` of a product or a depthwise convolution, and attribute of the kernel that
+#: has it: its `Workload.key`.
+WORKLOAD: Final = "tapeout.workload"

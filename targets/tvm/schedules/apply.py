@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Final
 
 import tvm
+import tvm_ffi
 from tvm import s_tir, tirx
 from tvm.error import InternalError
 from tvm.s_tir import ScheduleError
 
-from .annotations import SCHEDULED
+from .annotations import SCHEDULED, WORKLOAD
 from .core import Core
 from .functions import with_arithmetic
 from .loops import schedule_plain
@@ -24,12 +25,24 @@ _MISFITS: Final = (ScheduleError, InternalError)
 def scheduled(module: tvm.IRModule, core: Core) -> tvm.IRModule:
     """Return the module with the kernels scheduled for a core that have no schedule yet."""
     functions = {
-        name: with_arithmetic(parallelized(_scheduled(function, core), core))
+        name: with_arithmetic(parallelized(_scheduled(_labelled(function), core), core))
         if isinstance(function, tirx.PrimFunc)
         else function
         for name, function in module.functions.items()
     }
     return tvm.IRModule(functions, attrs=module.attrs)
+
+
+def _labelled(function: tirx.PrimFunc) -> tirx.PrimFunc:
+    """Return a kernel with the workload of its product: blocks do not outlive all instructions."""
+    found: list[str] = []
+
+    def note(block: s_tir.SBlock) -> None:
+        if WORKLOAD in block.annotations:
+            found.append(str(block.annotations[WORKLOAD]))
+
+    tvm_ffi.structural_walk(function.body, (s_tir.SBlock, note))
+    return function.with_attr(WORKLOAD, found[0]) if found else function
 
 
 def _scheduled(function: tirx.PrimFunc, core: Core) -> tirx.PrimFunc:

@@ -99,3 +99,16 @@ def integers_of(features: Collection[str], lanes: int) -> Arithmetic:
         if feature in features and lanes in arithmetic.instructions
     )
     return next(found, WIDE)
+
+
+def feature_of(arithmetic: Arithmetic) -> str:
+    """Return LLVM's feature that an arithmetic for integers is of; empty: it needs none."""
+    return next((feature for feature, found in _INTEGERS if found == arithmetic), "")
+
+
+def arithmetic_for(feature: str) -> Arithmetic:
+    """Return what `feature_of` names; raises ValueError if it names nothing."""
+    known = {"": WIDE, **dict(_INTEGERS)}
+    if feature not in known:
+        raise ValueError(f"{feature!r} is none of {', '.join(filter(None, known))}")
+    return known[feature]

@@ -13,7 +13,7 @@ from typing import Any, Final, TypeAlias
 
 import numpy as np
 import tvm_ffi
-from tvm import s_tir, tirx
+from tvm import s_tir, sym, tirx
 from tvm.ir import Call
 
 from .core import Core
@@ -166,13 +166,25 @@ def _operations(value: Any) -> int:
 
 
 def _rounds(loop: Loop) -> int:
-    return int(loop.extent)
+    """Return how often a loop runs; as often as first where that depends on those around it."""
+    extent = loop.extent
+    if not isinstance(extent, tirx.IntImm):
+        first = tvm_ffi.structural_map(extent, (tirx.Var, lambda var: tirx.const(0, var.ty.dtype)))
+        extent = sym.Analyzer().simplify(first)
+    return int(extent)
 
 
 def _nest(statement: Statement) -> list[Loop]:
-    """Return the loops that run one inside the other with nothing between, the outermost first."""
-    found = []
-    while isinstance(statement, tirx.For) and int(statement.kind) == tirx.ForKind.SERIAL:
+    """Return the loops that run one inside the other with nothing between, the outermost first.
+
+    A loop that does not always run as often as another one is no part of a nest with it.
+    """
+    found: list[Loop] = []
+    while (
+        isinstance(statement, tirx.For)
+        and int(statement.kind) == tirx.ForKind.SERIAL
+        and isinstance(statement.extent, tirx.IntImm)
+    ):
         found.append(statement)
         statement = statement.body
     return found

@@ -24,7 +24,7 @@ from .core import LATENCY, Core
 from .shares import EVEN, evenness, shared_blocks, sharers
 
 #: The widest tile, in vectors.
-_MOST_VECTORS: Final = 8
+MOST_VECTORS: Final = 8
 
 #: What a load of one number costs of the time of a multiply-add: with this, tiles come in the order
 #: in which they were measured on a Cascade Lake (AVX-512).
@@ -91,9 +91,16 @@ def divisors(number: int) -> list[int]:
     return sorted({*small, *(number // item for item in small)})
 
 
-@functools.lru_cache(maxsize=1024)
 def tile_of(places: tuple[int, ...], channels: int, core: Core, arithmetic: Arithmetic) -> Tile:
-    """Return the best tile for an output of these places (width, or height and width).
+    """Return the best tile for an output; as `tiles_of` takes it."""
+    return tiles_of(places, channels, core, arithmetic)[0]
+
+
+@functools.lru_cache(maxsize=1024)
+def tiles_of(
+    places: tuple[int, ...], channels: int, core: Core, arithmetic: Arithmetic
+) -> list[Tile]:
+    """Return all tiles for an output of these places (width, or height and width), the best first.
 
     Height and channels are divided evenly; the last tile of a row may be partly outside.
 
@@ -108,13 +115,19 @@ def tile_of(places: tuple[int, ...], channels: int, core: Core, arithmetic: Arit
         if each % arithmetic.least_lanes == 0
         for vectors in (-(-each // core.lanes),)
         for useful in (each / (vectors * core.lanes),)
-        if vectors <= _MOST_VECTORS and (each % core.lanes == 0 or channels % core.lanes)
+        if vectors <= MOST_VECTORS and (each % core.lanes == 0 or channels % core.lanes)
         for tall, wide, used in _shapes(height, width, core.registers)
-        if _fits(tall * wide, vectors, core)
+        if fits(tall * wide, vectors, core)
     ]
-    _, wide, each, tall, vectors = max(found)
-    lanes = vectors * core.lanes if -each > core.lanes else 1 << (-each - 1).bit_length()
-    return Tile(tall, wide, -each, lanes)
+    ranked = sorted(found, reverse=True)
+    return [Tile(tall, wide, -each, lanes_of(-each, core)) for _, wide, each, tall, _ in ranked]
+
+
+def lanes_of(channels: int, core: Core) -> int:
+    """Return the lanes of a tile of so many channels."""
+    if channels > core.lanes:
+        return -(-channels // core.lanes) * core.lanes
+    return 1 << (channels - 1).bit_length()
 
 
 @functools.lru_cache(maxsize=256)
@@ -128,7 +141,7 @@ def _shapes(height: int, width: int, most: int) -> list[tuple[int, int, float]]:
     ]
 
 
-def _fits(rows: int, vectors: int, core: Core) -> bool:
+def fits(rows: int, vectors: int, core: Core) -> bool:
     """Whether sums, weights and words of the input have registers; one sum always has.
 
     Of words in lanes, those of all rows: LLVM loads them long before it needs them. A core that

@@ -201,10 +201,10 @@ def test_the_linkers_cache_is_where_it_can_be_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert build._zig_cache() == tmp_path / "tapeout" / "zig"
+    assert build.cache_folder("zig") == tmp_path / "tapeout" / "zig"
     (tmp_path / "file").write_bytes(b"")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    assert tmp_path not in build._zig_cache().parents
+    assert tmp_path not in build.cache_folder("zig").parents
 
 
 def test_this_process_stays_free_of_tvm_and_its_words() -> None:

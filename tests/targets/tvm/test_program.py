@@ -10,7 +10,8 @@ from tvm import relax
 
 from tapeout.errors import TapeoutError
 from tapeout.lowering.canonical import canonical
-from tapeout.targets.tvm.compile import Compiled, compile_model
+from tapeout.targets.tvm.build import CALL
+from tapeout.targets.tvm.compile import Compiled, compile_model, workloads_of
 from tapeout.targets.tvm.program import ALIGNMENT, SIZES, program_of
 from tapeout.targets.tvm.relax_import import ENTRY
 
@@ -104,6 +105,47 @@ def test_an_engine_tells_its_sizes() -> None:
     found = compiled(chain())
     sizes = [int(found.library[name]()) for name in SIZES]
     assert sizes == [found.program.weights.nbytes, found.program.workspace]
+
+
+def test_the_calls_one_by_one_are_an_inference() -> None:
+    model = support.from_text(
+        """g (float[2,6] x, float[6,6] square)
+            => (float[2,6] y, float[2,6] again) {
+            t = MatMul(x, square)
+            y = MatMul(t, square)
+            again = Identity(y)
+        }""",
+        square=np.eye(6, k=1, dtype=np.float32),
+    )
+    for found_in in (chain(), model):
+        found = compile_model(found_in, kernels.host().toolchain, kernels.core(), steps=True)
+        values = [found_in.graph.inputs[0], *found_in.graph.outputs]
+        x, *results = (np.zeros(value.shape.numpy(), np.float32) for value in values)
+        x[...] = np.random.default_rng(0).standard_normal(x.shape)
+        expected = kernels.called(found, [x], results, threads=1)
+        names = [f"{CALL}{number}" for number in range(len(found.program.calls))]
+        stepwise = kernels.called(found, [x], results, threads=1, functions=names)
+        for one, other in zip(stepwise, expected, strict=True):
+            np.testing.assert_array_equal(one, other)
+            assert np.any(one)
+
+
+def test_workloads_are_those_of_the_calls() -> None:
+    model = support.from_text(
+        """g (float[2,6] x, float[6,5] a, float[5,7] b) => (float[2,7] y) {
+            p = MatMul(x, a)
+            q = Softmax(p)
+            y = MatMul(q, b)
+        }""",
+        a=np.ones((6, 5), np.float32),
+        b=np.ones((5, 7), np.float32),
+    )
+    program = compiled(model).program
+    found = workloads_of(program)
+    first, *between, last = (work and (work["inputs"], work["outputs"]) for work in found)
+    assert (first, last) == ((6, 5), (5, 7))
+    assert len(found) == len(program.calls) > 2
+    assert set(between) == {None}
 
 
 def test_a_step_that_is_no_kernel_is_an_error() -> None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from tapeout.targets.tvm.schedules.core import Core
+
 import kernels
 import support
 from kernels import CORES
+from workloads import Others
 
 pytestmark = pytest.mark.usefixtures("no_kernel_is_left_alone")
 
@@ -21,8 +26,9 @@ pytestmark = pytest.mark.usefixtures("no_kernel_is_left_alone")
     depth=st.integers(1, 80),
     columns=st.integers(1, 150),
     turned=st.tuples(st.booleans(), st.booleans()),
+    place=st.one_of(st.none(), st.integers(0, 20)),
 )
-@example(batch=((2,), (2,)), rows=37, depth=37, columns=53, turned=(False, True))
+@example(batch=((2,), (2,)), rows=37, depth=37, columns=53, turned=(False, True), place=None)
 def test_products_of_any_shape(
     name: str,
     batch: tuple[tuple[int, ...], tuple[int, ...]],
@@ -30,7 +36,9 @@ def test_products_of_any_shape(
     depth: int,
     columns: int,
     turned: tuple[bool, bool],
+    place: int | None,
 ) -> None:
+    """Also with an alternative to what the analysis chooses, `place` places after it."""
     shapes = [(*batch[0], rows, depth), (*batch[1], depth, columns)]
     outer = max(batch, key=len)
     nodes, inputs = [], []
@@ -46,7 +54,11 @@ def test_products_of_any_shape(
         f"g ({', '.join(inputs)}) => (float[{out}] y)"
         f" {{ {' '.join(nodes)} m = MatMul({left}, {right}) y = Tanh(m) }}"
     )
-    kernels.assert_same(model, scheduled_for=CORES[name])
+    kernels.assert_same(model, scheduled_for=_tuned(CORES[name], place))
+
+
+def _tuned(core: Core, place: int | None) -> Core:
+    return core if place is None else dataclasses.replace(core, choices=Others(core, place))
 
 
 @pytest.mark.parametrize("name", CORES)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import onnx_ir as ir
 import pytest
@@ -17,6 +19,7 @@ from tapeout.targets.tvm.schedules.core import Core
 import kernels
 import quantized
 from quantized import Integers
+from workloads import Others
 
 #: LLVM's feature, and lanes; each with caches so small that tiny layers come in blocks.
 FEATURES = [
@@ -97,6 +100,16 @@ def assert_same_bits(model: ir.Model, data: np.ndarray, core: Core) -> None:
 def test_convolutions_of_any_shape(core: Core, drawn: tuple[ir.Model, np.ndarray] | None) -> None:
     if drawn is not None:
         assert_same_bits(*drawn, core)
+
+
+@pytest.mark.parametrize("core", RUNNABLE)
+@settings(max_examples=6, deadline=None, derandomize=True)
+@given(drawn=networks(), place=st.integers(0, 30))
+def test_alternatives_compute_the_same(
+    core: Core, drawn: tuple[ir.Model, np.ndarray] | None, place: int
+) -> None:
+    if drawn is not None:
+        assert_same_bits(*drawn, dataclasses.replace(core, choices=Others(core, place)))
 
 
 @pytest.mark.parametrize("core", RUNNABLE)

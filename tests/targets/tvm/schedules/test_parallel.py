@@ -106,3 +106,11 @@ def test_real_models_on_two_threads(name: str, monkeypatch: pytest.MonkeyPatch) 
     alone = kernels.run(model, feeds, Core(16, registers=32, units=2, l1=32 << 10, l2=1 << 20))
     for output, found in kernels.run(model, feeds, TWO).items():
         np.testing.assert_array_equal(found, alone[output])
+
+
+def test_a_product_whose_last_block_of_rows_is_partly_outside() -> None:
+    """How many rows are copied for a block then depends on the block."""
+    model = support.from_text(
+        "g (float[11,4] a, float[4,123] b) => (float[11,123] y) { y = MatMul(a, b) }"
+    )
+    kernels.assert_same(model, scheduled_for=kernels.CORES["three, small caches"])

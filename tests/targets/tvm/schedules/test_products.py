@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import onnx_ir as ir
 import pytest
@@ -14,6 +16,7 @@ from tapeout.targets.tvm.schedules import parallel, shares
 import kernels
 import support
 from kernels import CORES
+from workloads import Others
 
 pytestmark = pytest.mark.usefixtures("no_kernel_is_left_alone")
 
@@ -102,6 +105,16 @@ def convolutions(draw: st.DrawFn) -> ir.Model | None:
 def test_convolutions_of_any_shape(name: str, model: ir.Model | None) -> None:
     if model is not None:
         kernels.assert_same(canonical("nhwc").run(model), scheduled_for=CORES[name])
+
+
+@pytest.mark.parametrize("name", CORES)
+@settings(max_examples=6, deadline=None, derandomize=True)
+@given(model=convolutions(), place=st.integers(0, 30))
+def test_alternatives_compute_the_same(name: str, model: ir.Model | None, place: int) -> None:
+    core = CORES[name]
+    if model is not None:
+        tuned = dataclasses.replace(core, choices=Others(core, place))
+        kernels.assert_same(canonical("nhwc").run(model), scheduled_for=tuned)
 
 
 @pytest.mark.parametrize("name", CORES)
