@@ -20,3 +20,7 @@ DEPTHWISE: Final = "tapeout.depthwise"
 
 #: Of all blocks of a kernel over rows.
 ROW: Final = "tapeout.row"
+
+#: Of the block ``sums`` of a convolution by Winograd's way: rows and columns of a tile of the
+#: output; rows of tiles of a block; height and channels of a tile of the products.
+WINOGRAD: Final = "tapeout.winograd"

@@ -16,6 +16,7 @@ from .loops import schedule_plain
 from .parallel import parallelized
 from .products import schedule_product
 from .rows import schedule_rows
+from .winograd import schedule_winograd
 
 #: What TVM raises where a step of a schedule does not fit a kernel.
 _MISFITS: Final = (ScheduleError, InternalError)
@@ -35,7 +36,7 @@ def scheduled(module: tvm.IRModule, core: Core) -> tvm.IRModule:
 def _scheduled(function: tirx.PrimFunc, core: Core) -> tirx.PrimFunc:
     if function.attrs is not None and SCHEDULED in function.attrs:
         return function
-    for rule in (schedule_product, schedule_rows, schedule_plain):
+    for rule in (schedule_product, schedule_winograd, schedule_rows, schedule_plain):
         schedule = s_tir.Schedule(function)
         try:
             if rule(schedule, core) is not False:
