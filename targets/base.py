@@ -47,7 +47,7 @@ Progress = Callable[[str], None]
 Where = Literal["device", "host", "emulator", "simulator"]
 
 #: Options of plans that are made only where these are asked for.
-_ON_REQUEST: Final = frozenset({"flow", "sparsity"})
+_ON_REQUEST: Final = frozenset({"convolutions", "flow", "sparsity"})
 
 #: By name, as engines take and give them.
 Arrays = Mapping[str, np.ndarray]
@@ -76,7 +76,8 @@ class Plan:
         """Which of its options a plan has only where they are asked for.
 
         Sparse weights cost accuracy, and whether kernels for them are taken shows on the device
-        alone; a flow that ends early leaves the rest to the user.
+        alone; a flow that ends early leaves the rest to the user; convolutions with all their
+        multiplications are slower, and a budget asks for them by itself.
         """
         return {name for name, _ in self.options if name in _ON_REQUEST}
 

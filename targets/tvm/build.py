@@ -79,6 +79,7 @@ class Request(pydantic.BaseModel):
         threads: so many of these cores share each kernel.
         choices: how workloads are computed that are not left to the analysis.
         steps: whether each call of a kernel is a function of its own, too, so as to be timed.
+        direct: whether convolutions are computed with all multiplications.
     """
 
     toolchain: Toolchain
@@ -86,11 +87,12 @@ class Request(pydantic.BaseModel):
     threads: int = 1
     choices: tuple[tuple[Workload, Choice], ...] = ()
     steps: bool = False
+    direct: bool = False
 
     @classmethod
-    def of(cls, profile: Profile, threads: int = 1) -> Request:
+    def of(cls, profile: Profile, threads: int = 1, *, direct: bool = False) -> Request:
         """Return what a profile says."""
-        return cls(toolchain=profile.toolchain, cpu=profile.cpu, threads=threads)
+        return cls(toolchain=profile.toolchain, cpu=profile.cpu, threads=threads, direct=direct)
 
     @property
     def core(self) -> Core:
@@ -98,7 +100,7 @@ class Request(pydantic.BaseModel):
         if self.cpu is None:
             raise ValueError("an engine for a CPU needs to know its cores")
         core = Core.of(self.cpu, processor_features(self.toolchain), self.threads)
-        return dataclasses.replace(core, choices=dict(self.choices))
+        return dataclasses.replace(core, choices=dict(self.choices), direct=self.direct)
 
 
 #: Engines for a CPU.

@@ -13,7 +13,7 @@ from typing import ClassVar, Final
 import numpy as np
 import onnx_ir as ir
 
-from ...budget import Figure, Usage
+from ...budget import Budget, Figure, Usage
 from ...errors import Problem
 from ...lowering.analysis import report
 from ...lowering.analysis.fixes import Lever
@@ -35,8 +35,34 @@ from .tuning import recorded, require_usable, tuned_request
 #: Precision -> scheme; None: the model's own numbers. The preferred first.
 _SCHEMES: Final[dict[str, str | None]] = {"fp32": None, "int8": "int8", "fp16": "fp16"}
 
+#: Convolutions of the lowered model, whose weights are (outputs, inputs, kernel).
+_CONVOLUTIONS: Final = ("Conv", "ConvNhwc")
+
 #: What an engine holds besides its weights: kernels, the program, tables. An estimate.
 _CODE: Final = 64 << 10
+
+
+#: The option of plans whose convolutions are computed with all their multiplications.
+_DIRECT: Final = ("convolutions", "direct")
+
+
+def growth(model: ir.Model) -> int:
+    """Return by how many bytes weights grow at most for convolutions with fewer multiplications.
+
+    To 36 numbers for each 9 of a window of 3 x 3 without strides, in float32: see
+    `schedules.winograd_tile`.
+    """
+    weights = [
+        node.inputs[1].const_value
+        for node in model.graph
+        if node.op_type in _CONVOLUTIONS and node.inputs[1] is not None
+    ]
+    windows = [
+        item
+        for item in weights
+        if item is not None and item.dtype == ir.DataType.FLOAT and item.shape[2:] == (3, 3)
+    ]
+    return sum(3 * item.nbytes for item in windows)
 
 
 def _multiplies_unsigned(profile: Profile) -> bool:
@@ -75,11 +101,21 @@ class TvmTarget(Target):
         if precision == "auto" and profile.peak("float16") is None:
             offered -= {"fp16"}  # it would be computed in float32, and rounded
         return tuple(
-            Plan("tvm", name, (("threads", threads),))
+            Plan("tvm", name, (("threads", threads), *convolutions))
             for name in _SCHEMES
             if name in offered
             for threads in dict.fromkeys((1, profile.threads))
+            for convolutions in ((), (_DIRECT,))
         )
+
+    def settled(self, model: ir.Model, profile: Profile, plan: Plan, budget: Budget) -> Plan:
+        """Compute convolutions with all multiplications where weights for fewer may not fit."""
+        usage, more = self.estimate(model, profile, plan), growth(model)
+        limits = ((usage.memory, budget.memory), (usage.storage, budget.storage))
+        fits = all(limit is None or used.value + more <= limit for used, limit in limits)
+        if fits or not more or _DIRECT in plan.options:
+            return plan
+        return dataclasses.replace(plan, options=(*plan.options, _DIRECT))
 
     def scheme(self, profile: Profile, plan: Plan) -> str | None:
         return _SCHEMES[plan.precision]
@@ -118,7 +154,7 @@ class TvmTarget(Target):
         self, model: ir.Model, profile: Profile, plan: Plan, directory: Path, progress: Progress
     ) -> Built:
         versions = self.versions()
-        request = Request.of(profile, plan.threads)
+        request = Request.of(profile, plan.threads, direct=_DIRECT in plan.options)
         if self.tuning is not None:
             request = tuned_request(self.tuning, model, request, versions, progress)
         outcome = make_engine(model, request, versions, directory, progress)

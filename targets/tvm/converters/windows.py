@@ -20,6 +20,7 @@ from .reductions import extreme
 from .stored import Stored, emit_product, stored_weight
 from .tiles import Index, Tensor
 from .window import SPACE, Window, read_window, taps_of, with_pads
+from .winograd import winograd
 
 op = relax.op
 
@@ -150,7 +151,8 @@ def _scheduled(call: Call, window: Window, data: Expr, weight: np.ndarray) -> Ex
     ordered = weight.transpose(*range(2, 2 + window.rank), 1, 0)
     if window.group > 1 and weight.shape[:2] == (window.group, 1):
         return depthwise(call, data, ordered[..., 0, :], window)
-    return product(call, data, ordered, window, call.out_shape())
+    fewer = winograd(call, data, ordered, window, call.out_shape())
+    return product(call, data, ordered, window, call.out_shape()) if fewer is None else fewer
 
 
 def _conv_transpose(call: Call) -> Expr:

@@ -24,3 +24,7 @@ ROW: Final = "tapeout.row"
 #: Of the block ``sums`` of a product or a depthwise convolution, and attribute of the kernel that
 #: has it: its `Workload.key`.
 WORKLOAD: Final = "tapeout.workload"
+
+#: Of the block ``sums`` of a convolution by Winograd's way: rows and columns of a tile of the
+#: output; rows of tiles of a block; height and channels of a tile of the products.
+WINOGRAD: Final = "tapeout.winograd"

@@ -17,6 +17,7 @@ from .loops import schedule_plain
 from .parallel import parallelized
 from .products import schedule_product
 from .rows import schedule_rows
+from .winograd import schedule_winograd
 
 #: What TVM raises where a step of a schedule does not fit a kernel.
 _MISFITS: Final = (ScheduleError, InternalError)
@@ -48,7 +49,7 @@ def _labelled(function: tirx.PrimFunc) -> tirx.PrimFunc:
 def _scheduled(function: tirx.PrimFunc, core: Core) -> tirx.PrimFunc:
     if function.attrs is not None and SCHEDULED in function.attrs:
         return function
-    for rule in (schedule_product, schedule_rows, schedule_plain):
+    for rule in (schedule_product, schedule_winograd, schedule_rows, schedule_plain):
         schedule = s_tir.Schedule(function)
         try:
             if rule(schedule, core) is not False:

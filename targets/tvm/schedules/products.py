@@ -63,13 +63,13 @@ def _product(
         schedule.reorder(over, *around, *inner, loops[-2])
         _unroll(schedule, inner, loops[-2], core)
         schedule.set_scope(blocks["partial"], 0, "local")
-        nest = _Nest.at(schedule, blocks["partial"], around[-1], rank, rank + 2, 1)
+        nest = Nest.at(schedule, blocks["partial"], around[-1], rank, rank + 2, 1)
         schedule.decompose_reduction(sums, over)
     else:
         around, inner = _tiled(schedule, space, height, width)
         schedule.reorder(*outer, part, tiles, *around, *inner, lane)
         schedule.set_scope(sums, 0, "local")
-        nest = _Nest.at(schedule, sums, around[-1], rank, rank + 2, 1)
+        nest = Nest.at(schedule, sums, around[-1], rank, rank + 2, 1)
     if "packed" in blocks:
         schedule.compute_at(blocks["packed"], part, preserve_unit_loops=True)
         vectorize(schedule, blocks["packed"], core.lanes)
@@ -92,7 +92,7 @@ def _pack_panels(schedule: s_tir.Schedule, block: Block, outer: Sequence[Loop], 
 
 
 @dataclasses.dataclass(frozen=True)
-class _Nest:
+class Nest:
     """The loops of the sums of one tile, which are in registers while all that they are made of
     goes by.
 
@@ -111,7 +111,7 @@ class _Nest:
     @classmethod
     def at(
         cls, schedule: s_tir.Schedule, block: Block, loop: Loop, rank: int, taps: int, tiles: int
-    ) -> _Nest:
+    ) -> Nest:
         """Return the loops of sums that are computed in each round of a loop.
 
         Args:
@@ -135,18 +135,20 @@ class _Nest:
         if self.word:
             self.use_instruction(schedule, core, spread=True)
             return
-        self._write_out_steps(schedule, core)
+        first = self._write_out_steps(schedule, core)
         _unroll(schedule, self.tile, self.lane, core)
-        schedule.decompose_reduction(self.block, self.over[0])
+        schedule.decompose_reduction(self.block, first)
 
-    def _write_out_steps(self, schedule: s_tir.Schedule, core: Core) -> None:
-        """Unroll steps along the innermost loop that sums are over."""
+    def _write_out_steps(self, schedule: s_tir.Schedule, core: Core) -> Loop:
+        """Unroll steps along the innermost loop that sums are over; return the outermost."""
         rows = math.prod(extent(schedule, loop) for loop in self.tile)
         count = extent(schedule, self.over[-1])
         steps = math.gcd(count, steps_of(rows, -(-extent(schedule, self.lane) // core.lanes), core))
-        if 1 < steps < count:
-            _, written = schedule.split(self.over[-1], [None, steps])
-            schedule.unroll(written)
+        if not 1 < steps < count:
+            return self.over[0]
+        around, written = schedule.split(self.over[-1], [None, steps])
+        schedule.unroll(written)
+        return self.over[0] if len(self.over) > 1 else around
 
     def use_instruction(self, schedule: s_tir.Schedule, core: Core, *, spread: bool) -> None:
         """Unroll the tile, computed by an instruction for integers.
@@ -188,7 +190,7 @@ def _depthwise(
     part, *space = _block_of_rows(schedule, space, rows if rank > 1 else None)
     around, inner = _tiled(schedule, space, 1, width)
     schedule.reorder(*outer, part, *around[:-1], tiles, around[-1], *inner, lane)
-    nest = _Nest.at(schedule, sums, around[-1], rank, rank, 0)
+    nest = Nest.at(schedule, sums, around[-1], rank, rank, 0)
     if "packed" in blocks:
         schedule.compute_at(blocks["packed"], part, preserve_unit_loops=True)
     if "padded" in blocks:

@@ -165,6 +165,11 @@ def _worth(rows: int, vectors: int, useful: float, core: Core) -> float:
     return useful * min(1.0, sums / (_SLACK * LATENCY * core.units)) / (1 + _LOAD * loads)
 
 
+def share_of_peak(tile: Tile, core: Core) -> float:
+    """Return the share of its peak that a core reaches with a tile, all in its caches."""
+    return _worth(tile.height * tile.width, -(-tile.lanes // core.lanes), 1, core)
+
+
 def blocks_of(
     tile: Tile,
     taps: int,

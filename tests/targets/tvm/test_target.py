@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tapeout.budget import Budget
 from tapeout.errors import MissingToolError
 from tapeout.profiles import catalog
 from tapeout.targets.base import Plan, Precision, targets
@@ -39,9 +40,11 @@ def test_plans_are_those_of_the_precision(
     device: str, precision: Precision, offered: list[str]
 ) -> None:
     profile = catalog.load(device)
-    plans = TARGET.plans(profile, precision)
+    every = TARGET.plans(profile, precision)
+    plans = [plan for plan in every if not plan.on_request]
+    assert {tuple(plan.on_request) for plan in every} == {(), ("convolutions",)}
     both = [(name, threads) for name in offered for threads in (1, 4)]
-    assert list(plans) == [Plan("tvm", name, (("threads", threads),)) for name, threads in both]
+    assert plans == [Plan("tvm", name, (("threads", threads),)) for name, threads in both]
     schemes = [TARGET.scheme(profile, plan) for plan in plans]
     assert schemes == [None if name == "fp32" else name for name, _ in both]
 
@@ -95,3 +98,31 @@ def test_a_build_leaves_the_engine_and_its_glue(tmp_path: Path) -> None:
         "inputs and outputs",
     ]
     assert len(lines) == 2
+
+
+def test_a_tight_budget_takes_the_weights_of_convolutions_as_they_are(tmp_path: Path) -> None:
+    """Those for fewer multiplications are up to four times as many."""
+    profile = catalog.load("raspberry-pi-5")
+    plan = TARGET.plans(profile, "fp32")[0]
+    model = support.from_text(
+        """g (float[1,32,8,8] x, float[32,32,3,3] w) => (float[1,32,8,8] y) {
+            y = Conv <pads = [1, 1, 1, 1]> (x, w)
+        }""",
+        w=np.ones((32, 32, 3, 3), np.float32),
+    )
+    lowered = TARGET.pipeline(profile, plan).run(model)
+    needed = TARGET.estimate(lowered, profile, plan)
+    wide, tight = (int(needed.memory.value + share * 3 * 32 * 32 * 9 * 4) for share in (1.1, 0.9))
+    assert TARGET.settled(lowered, profile, plan, Budget()) == plan
+    assert TARGET.settled(lowered, profile, plan, Budget(memory=wide)) == plan
+    direct = TARGET.settled(lowered, profile, plan, Budget(memory=tight))
+    assert dict(direct.options) == {"threads": 1, "convolutions": "direct"}
+    assert direct.on_request == {"convolutions"}
+    weights = {}
+    for item in (plan, direct):
+        folder = tmp_path / str(len(item.options))
+        folder.mkdir()
+        built = TARGET.build(lowered, profile, item, folder, lambda _: None)
+        weights[item] = dict(built.usage.parts)["weights"].value
+    assert weights[direct] == 32 * 32 * 9 * 4
+    assert weights[direct] < weights[plan] <= 4 * weights[direct]

@@ -100,4 +100,6 @@ def test_instructions_are_counted_as_qemu_executes_them_one_by_one(
     made = program(model, profile, convolutions.feeds(model), tmp_path)
     assert made.instructions == made.executed(1, "-singlestep") - made.executed(0, "-singlestep")
     assert profile.cpu is not None
-    assert made.instructions > 8 * 8 * 16 * 16 * 9 / (profile.cpu.vector_bits.value / 32)
+    # With the fewest multiplications for each sum: 2.25.
+    least = 8 * 8 * 16 * 16 * 9 / 4
+    assert made.instructions > least / (profile.cpu.vector_bits.value / 32)

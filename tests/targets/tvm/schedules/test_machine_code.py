@@ -89,8 +89,8 @@ def test_the_innermost_loop_is_multiply_adds_of_whole_registers(name: str) -> No
     core, size, channels = core_of(profile), 28, 64
     model = support.from_text(
         f"g (float[1,{channels},{size},{size}] x, float[{channels},{channels},3,3] w)"
-        f" => (float[1,{channels},{size},{size}] y) {{ c = Conv <pads = [1,1,1,1]> (x, w)"
-        " y = Relu(c) }",
+        f" => (float[1,{channels},{size},{size}] y) {{"
+        " c = Conv <pads = [2,2,2,2], dilations = [2,2]> (x, w)  y = Relu(c) }",
         w=np.ones((channels, channels, 3, 3), np.float32),
     )
     compiled = compile_model(canonical("nhwc").run(model), profile.toolchain, core)
