@@ -39,7 +39,8 @@ lint: $(VENV)/.test
 	cd build && MYPYPATH=typed ../$(BIN)/mypy -p tapeout
 
 bench: $(VENV)/.test
-	$(BIN)/python benchmarks/cpu.py
+	$(BIN)/python benchmarks/cpu.py > benchmarks/results/cpu.md
+	$(BIN)/python benchmarks/startup.py > benchmarks/results/startup.md
 	$(BIN)/python benchmarks/instructions.py > benchmarks/results/instructions.md
 	$(BIN)/python benchmarks/tuning.py > benchmarks/results/tuning.md
 	$(BIN)/python benchmarks/quantization.py -o benchmarks/results/quantization.md
