@@ -13,6 +13,23 @@ from tapeout.targets.tvm.schedules.core import Core
 from tapeout.targets.tvm.schedules.workload import Choice, Workload
 
 
+def convolution(size: int, outputs: int) -> Workload:
+    """Return one of 3x3 taps over 64 channels, with as many places each way."""
+    return Workload(
+        kind="product",
+        dtype="float32",
+        images=1,
+        places=(size, size),
+        reach=(size + 2, size + 2),
+        strides=(1, 1),
+        taps=9,
+        inputs=64,
+        outputs=outputs,
+        group=1,
+        copies="always",
+    )
+
+
 @st.composite
 def workloads(draw: st.DrawFn) -> Workload:
     rank = draw(st.sampled_from([1, 2]))

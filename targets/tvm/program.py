@@ -227,13 +227,13 @@ class _Steps:
 
     def _constant(self, array: np.ndarray) -> _Place:
         """Return where a constant is among the weights, which have equal bytes once."""
-        data = np.frombuffer(np.ascontiguousarray(array).tobytes(), np.uint8)
-        key = data.tobytes()
-        if key not in self._known:
-            self._known[key] = _Place("weights", self._end)
-            self.constants.append(np.pad(data, (0, -data.nbytes % ALIGNMENT)))
-            self._end += self.constants[-1].nbytes
-        return self._known[key]
+        data = array.tobytes()
+        if data not in self._known:
+            self._known[data] = _Place("weights", self._end)
+            self._end += -(-len(data) // ALIGNMENT) * ALIGNMENT
+            filled = data.ljust(self._end - self._known[data].offset, b"\0")
+            self.constants.append(np.frombuffer(filled, np.uint8))
+        return self._known[data]
 
     def _give(self, value: _Value, output: _Place, type_: Any) -> None:
         """Have the output written where it belongs, or copied there."""

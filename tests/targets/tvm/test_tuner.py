@@ -13,21 +13,10 @@ from tapeout.targets.tvm.tuner import MARGIN, WHOLE, Comparison, Finding, confir
 from tapeout.targets.tvm.tuning_log import Choices
 
 from kernels import CORES
+from workloads import convolution
 
 CORE = CORES["wide"]
-ONE = Workload(
-    kind="product",
-    dtype="float32",
-    images=1,
-    places=(56, 56),
-    reach=(58, 58),
-    strides=(1, 1),
-    taps=9,
-    inputs=64,
-    outputs=64,
-    group=1,
-    copies="always",
-)
+ONE = convolution(56, 64)
 OTHER = dataclasses.replace(ONE, outputs=96)
 FIRST = {work: analysed(work, CORE) for work in (ONE, OTHER)}
 

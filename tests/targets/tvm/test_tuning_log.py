@@ -18,29 +18,13 @@ from tapeout.targets.tvm.schedules.workload import Workload
 from tapeout.targets.tvm.tuning_log import CoreKey, Entry
 
 from kernels import CORES
-from workloads import Others, workloads
+from workloads import Others, convolution, workloads
 
 CORE = CORES["wide"]
 
 
 def entry(work: Workload, place: int = 0, **others: Any) -> Entry:
     return Entry(core=CoreKey.of(CORE), workload=work, choice=Others(CORE, place)[work], **others)
-
-
-def work_of(outputs: int) -> Workload:
-    return Workload(
-        kind="product",
-        dtype="float32",
-        images=1,
-        places=(14, 14),
-        reach=(16, 16),
-        strides=(1, 1),
-        taps=9,
-        inputs=64,
-        outputs=outputs,
-        group=1,
-        copies="always",
-    )
 
 
 @settings(derandomize=True, max_examples=30)
@@ -57,26 +41,26 @@ def test_what_is_written_is_read(
 
 def test_the_last_line_for_a_workload_holds(tmp_path: Path) -> None:
     log = tmp_path / "log.jsonl"
-    tuning_log.add(log, [entry(work_of(64)), entry(work_of(96))])
+    tuning_log.add(log, [entry(convolution(14, 64)), entry(convolution(14, 96))])
     log.write_text(log.read_text().rstrip("\n"))  # as some editors leave it
-    tuning_log.add(log, [entry(work_of(64), 3)])
+    tuning_log.add(log, [entry(convolution(14, 64), 3)])
     found = tuning_log.read(log)
     assert len(log.read_text().splitlines()) == 3
     assert [item.choice for item in found.values()] == [
-        Others(CORE, 3)[work_of(64)],
-        Others(CORE, 0)[work_of(96)],
+        Others(CORE, 3)[convolution(14, 64)],
+        Others(CORE, 0)[convolution(14, 96)],
     ]
 
 
 def test_the_same_entries_are_the_same_text() -> None:
-    one, other = entry(work_of(64)), entry(work_of(96))
+    one, other = entry(convolution(14, 64)), entry(convolution(14, 96))
     assert tuning_log.written([one, other]) == tuning_log.written([other, one])
     assert "gain" not in tuning_log.written([one])
 
 
 def _add(log: Path, numbers: range) -> None:
     for number in numbers:
-        tuning_log.add(log, [entry(work_of(16 * number))])
+        tuning_log.add(log, [entry(convolution(14, 16 * number))])
 
 
 def test_all_that_several_write_at_once_is_kept(tmp_path: Path) -> None:
@@ -91,7 +75,7 @@ def test_all_that_several_write_at_once_is_kept(tmp_path: Path) -> None:
 
 
 def test_every_wrong_line_is_told_with_its_number_and_key(tmp_path: Path) -> None:
-    good = json.loads(entry(work_of(96)).line)
+    good = json.loads(entry(convolution(14, 96)).line)
     log = tmp_path / "log.jsonl"
     lines = [
         good,
@@ -124,12 +108,12 @@ def test_a_log_that_cannot_be_read_or_written_is_a_usage_error(tmp_path: Path) -
     with pytest.raises(UsageError, match="No such file"):
         tuning_log.read(tmp_path / "none.jsonl")
     with pytest.raises(UsageError, match="Is a directory"):
-        tuning_log.add(tmp_path, [entry(work_of(64))])
+        tuning_log.add(tmp_path, [entry(convolution(14, 64))])
 
 
 def test_a_choice_of_the_analysis_fits_every_core() -> None:
     for core in CORES.values():
-        work = work_of(96)
+        work = convolution(14, 96)
         found = Entry(core=CoreKey.of(core), workload=work, choice=analysed(work, core))
         assert Entry.model_validate_json(found.line) == found
         assert found.core.core == core

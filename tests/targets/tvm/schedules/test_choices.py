@@ -15,22 +15,10 @@ from tapeout.targets.tvm.schedules.core import Core
 from tapeout.targets.tvm.schedules.workload import Choice, Workload
 
 from kernels import CORES
-from workloads import workloads
+from workloads import convolution, workloads
 
 #: A convolution of 3x3, 64 to 96 channels.
-CONVOLUTION = Workload(
-    kind="product",
-    dtype="float32",
-    images=1,
-    places=(28, 28),
-    reach=(30, 30),
-    strides=(1, 1),
-    taps=9,
-    inputs=64,
-    outputs=96,
-    group=1,
-    copies="always",
-)
+CONVOLUTION = convolution(28, 96)
 DEPTHWISE = dataclasses.replace(
     CONVOLUTION, kind="depthwise", inputs=1, outputs=64, group=64, copies="maybe"
 )
