@@ -165,7 +165,8 @@ class Nest:
         zeros = schedule.decompose_reduction(around, self.over[0])
         called = instruction(core.integers, width, spread=spread)
         schedule.tensorize(schedule.get_loops(self.block)[-1 - len(self.word)], called)
-        schedule.vectorize(schedule.get_loops(zeros)[-1])
+        (zero,) = schedule.get_child_blocks(zeros)
+        schedule.vectorize(schedule.get_loops(zero)[-1])
 
 
 def _instruction_lanes(schedule: s_tir.Schedule, lane: Loop, core: Core) -> int:
