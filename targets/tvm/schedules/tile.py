@@ -117,10 +117,16 @@ def tiles_of(
         for useful in (each / (vectors * core.lanes),)
         if vectors <= MOST_VECTORS and (each % core.lanes == 0 or channels % core.lanes)
         for tall, wide, used in _shapes(height, width, core.registers)
-        if fits(tall * wide, vectors, core)
+        if fits(tall * wide, _registers(each, core, arithmetic), core)
     ]
     ranked = sorted(found, reverse=True)
     return [Tile(tall, wide, -each, lanes_of(-each, core)) for _, wide, each, tall, _ in ranked]
+
+
+def _registers(channels: int, core: Core, arithmetic: Arithmetic) -> int:
+    """Return how many registers hold the sums of a row: an instruction's lanes divide them."""
+    lanes = [count for count in arithmetic.instructions if channels % count == 0]
+    return -(-channels // max(lanes, default=core.lanes))
 
 
 def lanes_of(channels: int, core: Core) -> int:
