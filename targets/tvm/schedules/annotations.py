@@ -11,7 +11,8 @@ SCHEDULED: Final = "tirx.is_scheduled"
 #: of a block.
 PRODUCT: Final = "tapeout.product"
 
-#: Of a block that copies rows with pads: how many numbers of a row are computed at once.
+#: Of a block that copies rows with pads, or has borders: how many numbers along its last axis are
+#: computed at once.
 VECTOR: Final = "tapeout.vector"
 
 #: Of the block ``sums`` of a depthwise convolution: axes of the space; width and channels of a

@@ -11,6 +11,7 @@ from tvm.error import InternalError
 from tvm.s_tir import ScheduleError
 
 from .annotations import SCHEDULED, WORKLOAD
+from .borders import with_borders
 from .core import Core
 from .functions import with_arithmetic
 from .loops import schedule_plain
@@ -49,8 +50,9 @@ def _labelled(function: tirx.PrimFunc) -> tirx.PrimFunc:
 def _scheduled(function: tirx.PrimFunc, core: Core) -> tirx.PrimFunc:
     if function.attrs is not None and SCHEDULED in function.attrs:
         return function
+    given = with_borders(function, core)
     for rule in (schedule_product, schedule_winograd, schedule_rows, schedule_plain):
-        schedule = s_tir.Schedule(function)
+        schedule = s_tir.Schedule(given)
         try:
             if rule(schedule, core) is not False:
                 return schedule.mod["main"].with_attr(SCHEDULED, True)
