@@ -56,7 +56,7 @@ def lstm(steps: int = 32, inputs: int = 64, hidden: int = 128) -> onnx.ModelProt
 GENERATED: Final[Mapping[str, Callable[[], onnx.ModelProto]]] = {
     "resnet_18": architectures.resnet_18,
     "resnet_50": architectures.resnet_50,
-    "mobilenet_v2": networks.mobilenet_v2,
+    "mobilenet_v2": lambda: networks.mobilenet_v2(branch=0.3),
     "efficient_net": lambda: architectures.efficient_net(224),
     "u_net": lambda: architectures.u_net(128, 32),
     "bert_4_layers": lambda: architectures.encoder(128, 256, 4, 4),

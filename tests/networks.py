@@ -43,10 +43,11 @@ class _Builder:
         stride: int = 1,
         group: int = 1,
         clipped: bool = True,
+        factor: float = 1.0,
     ) -> str:
         """Add a convolution whose weights keep the variance (He et al., 2015), and its ReLU6."""
         shape = (outputs, inputs // group, kernel, kernel)
-        spread = np.sqrt(2 / np.prod(shape[1:]))
+        spread = factor * np.sqrt(2 / np.prod(shape[1:]))
         # Channels of very different sizes, as folded batch normalization leaves them.
         spread = spread * np.exp(self.rng.normal(0, 0.5, (outputs, 1, 1, 1)))
         weight = self.rng.standard_normal(shape) * spread
@@ -66,8 +67,15 @@ class _Builder:
         return self.node("Clip", [x, "zero", "six"]) if clipped else x
 
 
-def mobilenet_v2(size: int = 224, batch: int = 1, seed: int = 0) -> onnx.ModelProto:
-    """Return MobileNetV2 with random weights: input ``image`` N×3×size×size, output ``scores``."""
+def mobilenet_v2(
+    size: int = 224, batch: int = 1, seed: int = 0, branch: float = 1.0
+) -> onnx.ModelProto:
+    """Return MobileNetV2 with random weights: input ``image`` N×3×size×size, output ``scores``.
+
+    Args:
+        branch: factor of what is added to a block's input. Training starts, and ends, with small
+            ones; with 1 the network is chaotic: the last digit of a number changes all outputs.
+    """
     make = _Builder(seed)
     make.constant("zero", np.array(0, np.float32))
     make.constant("six", np.array(6, np.float32))
@@ -78,8 +86,9 @@ def mobilenet_v2(size: int = 224, batch: int = 1, seed: int = 0) -> onnx.ModelPr
             if expansion > 1:
                 block = make.conv(block, channels, hidden)
             block = make.conv(block, hidden, hidden, 3, stride=stride, group=hidden)
-            block = make.conv(block, hidden, outputs, clipped=False)
             same = stride == 1 and channels == outputs
+            factor = branch if same else 1.0
+            block = make.conv(block, hidden, outputs, clipped=False, factor=factor)
             x, channels = make.node("Add", [x, block]) if same else block, outputs
     x = make.node("GlobalAveragePool", [make.conv(x, channels, 1280)])
     x = make.node("Flatten", [x])
