@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from tvm import relax, te, tirx
@@ -13,13 +13,10 @@ from ....lowering.integer import Operator, operators
 from .call import Call, Converter, Expr, Shape, core_of
 from .integer_depthwise import integer_depthwise
 from .products import POINT, integer_product
+from .rounding import whole
 from .tiles import Index, Tensor, at, emit
 from .window import Window, read_window, taps_of, with_pads
 from .windows import window_of
-
-#: What a float32 with all its digits before the point is made with, and the bits of it.
-_SHIFT: Final = 1.5 * 2**23
-_SHIFT_BITS: Final = int(np.float32(_SHIFT).view(np.int32))
 
 
 def _operator(call: Call) -> Operator:
@@ -56,13 +53,9 @@ def _rounded(real: Any, low: int, high: int, zero: int) -> Any:
     """Return clip(round(real) + zero, low, high) as int32.
 
     Between bounds that are whole, it does not matter whether a number is rounded or bounded first.
-    And a small number plus 1.5 x 2^23 has no digits after the point: the sum was rounded to
-    nearest, halves to even, and its last bits are the whole number.
     """
     least, most = (tirx.const(float(end - zero), "float32") for end in (low, high))
-    bounded = tirx.max(tirx.min(real, most), least)
-    moved = tirx.reinterpret("int32", bounded + tirx.const(_SHIFT, "float32"))
-    return moved + tirx.const(zero - _SHIFT_BITS, "int32")
+    return whole(tirx.max(tirx.min(real, most), least), zero)
 
 
 def _biased(call: Call, sums: Tensor, bias: Tensor, multiplier: Tensor) -> Tensor:

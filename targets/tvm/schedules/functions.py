@@ -72,7 +72,7 @@ def with_arithmetic(function: tirx.PrimFunc) -> tirx.PrimFunc:
         formula = _FORMULAS.get(str(getattr(call.op, "name", "")))
         if formula is None or str(call.ty.dtype) != "float32":
             return call
-        return _let(call.args[0], formula)
+        return let(call.args[0], formula)
 
     return tvm_ffi.structural_map(function, (Call, replaced))
 
@@ -84,7 +84,7 @@ def _rounds_to_bfloat16(function: tirx.PrimFunc) -> bool:
     return any(found)
 
 
-def _let(value: Expr, body: Callable[[Expr], Expr]) -> Expr:
+def let(value: Expr, body: Callable[[Expr], Expr]) -> Expr:
     """Return what a function makes of a value that is computed once."""
     variable = tirx.Var("v", str(value.ty.dtype))
     return tirx.Let(variable, value, body(variable))
@@ -112,7 +112,7 @@ def _exp(x: Expr) -> Expr:
     def of_power(power: Expr) -> Expr:
         rest = x - power * _number(_LN2[0]) - power * _number(_LN2[1])
         whole = power.astype("int32")
-        return _let(rest, lambda r: _let(whole, lambda n: scaled(r, n)))
+        return let(rest, lambda r: let(whole, lambda n: scaled(r, n)))
 
     def scaled(r: Expr, n: Expr) -> Expr:
         value = _polynomial(r, _EXP) * r * r + r + _number(1.0)
@@ -120,7 +120,7 @@ def _exp(x: Expr) -> Expr:
         return value * _two_to(half) * _two_to(n - half)
 
     power = _nearest(bounded * _number(1 / math.log(2)))
-    return tirx.Select(x < _number(_LOWEST), _number(0.0), _let(power, of_power))
+    return tirx.Select(x < _number(_LOWEST), _number(0.0), let(power, of_power))
 
 
 def _two_to(n: Expr) -> Expr:
@@ -137,18 +137,18 @@ def _exp_minus(x: Expr) -> Expr:
     high, low = _number(_NORMAL), _number(-_NORMAL)
 
     def of_bounded(x: Expr) -> Expr:
-        return _let(x * _number(-1 / math.log(2)) + _number(_WHOLE + _BIAS), lambda n: of(x, n))
+        return let(x * _number(-1 / math.log(2)) + _number(_WHOLE + _BIAS), lambda n: of(x, n))
 
     def of(x: Expr, whole: Expr) -> Expr:
         n = whole - _number(_WHOLE + _BIAS)
         bits = tirx.shift_left(tirx.reinterpret("int32", whole), tirx.const(23, "int32"))
-        rest = _let(n, lambda n: x + n * _number(_LN2[0]) + n * _number(_LN2[1]))
-        value = _let(rest, lambda r: _polynomial(r, _EXP_MINUS))
+        rest = let(n, lambda n: x + n * _number(_LN2[0]) + n * _number(_LN2[1]))
+        value = let(rest, lambda r: _polynomial(r, _EXP_MINUS))
         return value * tirx.reinterpret("float32", bits)
 
     # What is not a number is in no order, and passed on.
-    return _let(
-        tirx.Select(x > high, high, x), lambda x: _let(tirx.Select(x < low, low, x), of_bounded)
+    return let(
+        tirx.Select(x > high, high, x), lambda x: let(tirx.Select(x < low, low, x), of_bounded)
     )
 
 
@@ -158,8 +158,8 @@ def _sigmoid(x: Expr) -> Expr:
 
 def _tanh(x: Expr) -> Expr:
     """1 - 2 / (exp(2 x) + 1), and a polynomial where that would lose digits."""
-    far = _number(1.0) - _number(2.0) / (_let(x * _number(-2.0), _exp_minus) + _number(1.0))
-    near = _let(x * x, lambda square: _polynomial(square, _TANH) * square * x + x)
+    far = _number(1.0) - _number(2.0) / (let(x * _number(-2.0), _exp_minus) + _number(1.0))
+    near = let(x * x, lambda square: _polynomial(square, _TANH) * square * x + x)
     return tirx.Select(tirx.abs(x) < _number(_TANH_BOUND), near, far)
 
 
@@ -167,7 +167,7 @@ def _erf(x: Expr) -> Expr:
     """Beyond the bound 1 with the sign of x: what is not a number has none, and is left."""
     one, zero = _number(1.0), _number(0.0)
     far = tirx.Select(x > zero, one, tirx.Select(x < zero, zero - one, x))
-    near = _let(x * x, lambda s: x * _polynomial(s, _ERF_P) / _polynomial(s, _ERF_Q))
+    near = let(x * x, lambda s: x * _polynomial(s, _ERF_P) / _polynomial(s, _ERF_Q))
     return tirx.Select(tirx.abs(x) < _number(_ERF_BOUND), near, far)
 
 
