@@ -46,6 +46,17 @@ def test_ties_are_rounded_to_even_and_ends_are_kept() -> None:
     many.assert_same()
 
 
+def test_quotients_next_to_ties_are_those_of_a_division() -> None:
+    many = kernels.Collection()
+    for scale in RNG.uniform(1e-3, 1e3, 6).astype(np.float32):
+        ties = (np.arange(-128, 128, 0.5, np.float32) + np.float32(0.25)) * np.float32(2 * scale)
+        near = [np.nextafter(ties, np.float32(sign * np.inf)) for sign in (-1, 1)]
+        x = many.input(np.concatenate([ties, *near]))
+        zero = many.constant(np.array(7, np.uint8))
+        many.add("QuantizeLinear", [x, many.constant(np.array(scale)), zero])
+    many.assert_same()
+
+
 @pytest.mark.parametrize("block", [2, 4])
 def test_blocks_along_an_axis(block: int) -> None:
     many = kernels.Collection()
