@@ -180,7 +180,8 @@ fastest inference of all rounds, without setting inputs and copying outputs, cal
 own Python package. A ratio over 1 means that ours is the faster one. Outputs were compared with
 those of ONNX Runtime in float32 before.
 
-`tvm` is ours without any tuning, `auto` the runtime that we choose by ourselves, as `auto is` says.
+`tvm` is ours without any tuning, `tvm, AVX2` the same for the profile `x86-64-v3`, while its peers
+use all that the machine has; `auto` is the runtime that we choose by ourselves, as `auto is` says.
 LiteRT runs our TFLite file with XNNPACK. OpenVINO computes in float32, not bfloat16. In int8
 OpenVINO and IREE are given our network with QuantizeLinear and DequantizeLinear, ONNX Runtime what
 its own quantizer makes of the network in float, with unsigned activations, which are its fastest.
