@@ -22,6 +22,7 @@ Nothing was measured on cores that are not x86-64: of them `_ELSEWHERE` of that 
 
 from __future__ import annotations
 
+import functools
 from typing import Final
 
 import onnx_ir as ir
@@ -82,6 +83,7 @@ def machine_of(profile: Profile, threads: int = 1, *, direct: bool = False) -> M
     integers = profile.compute.get("int8")
     units = integers.units.value if integers and integers.units else core.units
 
+    @functools.cache
     def product(node: ir.Node, dtype: str) -> Product | None:
         if kind_of(node) == "recurrent":
             weights = sum(map(bytes_of, inputs_of(node)[1:3]))

@@ -99,12 +99,13 @@ class TvmTarget(Target):
     def settled(self, model: ir.Model, profile: Profile, plan: Plan, budget: Budget) -> Plan:
         """Compute convolutions with all multiplications where weights for fewer do not fit."""
         direct = dataclasses.replace(plan, options=(*plan.options, _DIRECT))
-        usage, more = self.estimate(model, profile, plan), _grown(model, profile, plan)
-        limits = ((usage.memory, budget.memory), (usage.storage, budget.storage))
-        fits = all(limit is None or used.value <= limit for used, limit in limits)
-        if fits or _DIRECT in plan.options or more <= _grown(model, profile, direct):
+        if _DIRECT in plan.options or (budget.memory is None and budget.storage is None):
             return plan
-        return direct
+        weights, activations = self._needed(model, profile, plan)
+        limits = ((weights + activations, budget.memory), (weights + _CODE, budget.storage))
+        fits = all(limit is None or used <= limit for used, limit in limits)
+        grows = _grown(model, profile, plan) > _grown(model, profile, direct)
+        return direct if grows and not fits else plan
 
     def scheme(self, profile: Profile, plan: Plan) -> str | None:
         return _SCHEMES[plan.precision]
@@ -121,17 +122,22 @@ class TvmTarget(Target):
         return machine_of(profile, plan.threads, direct=_DIRECT in plan.options)
 
     def estimate(self, model: ir.Model, profile: Profile, plan: Plan) -> Usage:
-        needed = report.explain_memory(model, None, self.sharing, levers=())
-        weights = needed.weights + _grown(model, profile, plan)
+        weights, activations = self._needed(model, profile, plan)
+        memory = Figure(weights + activations, "B", "estimated", "weights and a static arena")
         return Usage(
-            memory=Figure(weights + needed.arena, "B", "estimated", "weights and a static arena"),
+            memory=memory,
             storage=Figure(weights + _CODE, "B", "estimated", "weights and 64 KiB of code"),
             latency=self._latency(model, profile, plan),
             parts=(
                 ("weights", Figure(weights, "B", "estimated", "as kernels want them")),
-                ("activations", Figure(needed.arena, "B", "estimated")),
+                ("activations", Figure(activations, "B", "estimated")),
             ),
         )
+
+    def _needed(self, model: ir.Model, profile: Profile, plan: Plan) -> tuple[int, int]:
+        """Return the bytes of an engine's weights, and of a static arena."""
+        needed = report.explain_memory(model, None, self.sharing, levers=())
+        return needed.weights + _grown(model, profile, plan), needed.arena
 
     def _latency(self, model: ir.Model, profile: Profile, plan: Plan) -> Figure:
         seconds = estimate(model, self.machine(profile, plan), self.sharing).seconds
