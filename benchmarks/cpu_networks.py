@@ -40,18 +40,6 @@ TRAINED: Final[Mapping[str, float]] = {
 _CALIBRATION: Final = 4
 
 
-def lstm(steps: int = 32, inputs: int = 64, hidden: int = 128) -> onnx.ModelProto:
-    """Return an LSTM (Hochreiter and Schmidhuber, 1997) over a sequence, and a classifier."""
-    net = architectures.Net("lstm", (steps, 1, inputs))
-    gates, spread = 4 * hidden, hidden**-0.5
-    weight = net.floats(1, gates, inputs, spread=inputs**-0.5)
-    recurrent = net.floats(1, gates, hidden, spread=spread)
-    bias = net.floats(1, 2 * gates, spread=0.1)
-    states = net.op("LSTM", "image", weight, recurrent, bias, hidden_size=hidden)
-    shape = net.constant(np.array([steps, hidden], np.int64))
-    return net.model(net.linear(net.op("Reshape", states, shape), hidden, 16), steps, 16)
-
-
 #: Architectures; BERT's are BERT-Mini (Turc et al., 2019) and MiniLM-L12-H384 (Wang et al., 2020).
 GENERATED: Final[Mapping[str, Callable[[], onnx.ModelProto]]] = {
     "resnet_18": architectures.resnet_18,
@@ -61,7 +49,7 @@ GENERATED: Final[Mapping[str, Callable[[], onnx.ModelProto]]] = {
     "u_net": lambda: architectures.u_net(128, 32),
     "bert_4_layers": lambda: architectures.encoder(128, 256, 4, 4),
     "bert_12_layers": lambda: architectures.encoder(128, 384, 12, 12),
-    "lstm": lstm,
+    "lstm": architectures.lstm,
 }
 
 NAMES: Final = (*TRAINED, *GENERATED)

@@ -157,7 +157,7 @@ class _Machine:
             return figure(round(float(match[1]) * 1e9), "datasheet", f"the model's name: {name}")
         if kilohertz := self._integer(f"{folder}/cpuinfo_max_freq"):
             return figure(kilohertz * 1e3, "measured", "the highest in cpufreq/cpuinfo_max_freq")
-        return figure(self.isa.clock, "assumed", "neither cpufreq nor the model's name gives one")
+        return self.isa.clock
 
     def _cache(self, level: int) -> Figure | None:
         """Return the data cache of a level; None if there is no third one."""

@@ -7,6 +7,7 @@ github.com/pigirons/cpufp or stand in their vendors' software optimization guide
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Container, Mapping
 from typing import Any, Final
@@ -34,7 +35,7 @@ class Isa:
         lanes: dtype -> (multiply-adds in one instruction, which instruction), where it is not
             simply vector_bits over the dtype's.
         peaks: the dtypes that have a peak.
-        clock: hertz, assumed where the machine does not say.
+        clock: hertz, where no file tells it outright.
         bandwidth: bytes/s of the main memory, which no file readable by everyone tells.
     """
 
@@ -47,13 +48,17 @@ class Isa:
     dtypes: tuple[DType, ...]
     peaks: tuple[DType, ...]
     lanes: Mapping[DType, tuple[int, str]]
-    clock: float
+    clock: Figure
     bandwidth: Figure
 
 
 @dataclasses.dataclass(frozen=True)
 class _Core:
-    """A row of the table of x86 cores: float32 FMAs per cycle, 256 and 512 bits wide."""
+    """A row of the table of x86 cores: float32 FMAs per cycle, 256 and 512 bits wide.
+
+    Attributes:
+        boost: the clock that its servers keep, of the one that their time-stamp counter has.
+    """
 
     name: str
     vendor: str
@@ -61,6 +66,7 @@ class _Core:
     models: Container[int]
     at_256: float
     at_512: float
+    boost: float = 1.0
 
 
 _INTEL: Final = "GenuineIntel"
@@ -78,7 +84,7 @@ _X86_CORES: Final = (
     _Core("Gracemont", _INTEL, 6, (190,), 1, 0),
     _Core("Zen", _AMD, 23, range(0x30), 1, 0),
     _Core("Zen 2", _AMD, 23, range(0x30, 0x100), 2, 0),
-    _Core("Zen 3 or Zen 4", _AMD, 25, range(0x100), 2, 1),
+    _Core("Zen 3 or Zen 4", _AMD, 25, range(0x100), 2, 1, boost=1.4),
     _Core("Zen 5", _AMD, 26, range(0x100), 2, 2),
 )
 
@@ -149,7 +155,7 @@ def x86_64(info: Mapping[str, str]) -> Isa:
         dtypes=(*_PLAIN, *half),
         peaks=("float64", "float32", *(half if "avx512_fp16" in flags else ()), "int8"),
         lanes={"int8": _x86_int8(flags, bits)},
-        clock=2.0e9,
+        clock=_x86_clock(info, flags),
         bandwidth=_X86_BANDWIDTH[bits],
     )
 
@@ -173,17 +179,37 @@ def _x86_int8(flags: Container[str], bits: int) -> tuple[int, str]:
 def _x86_units(info: Mapping[str, str], bits: int, fma: bool) -> Figure:
     if not fma:
         return figure(1, "assumed", "no FMA: one multiplication and one addition per cycle")
-    vendor, family, model = (
-        info.get("vendor_id"),
-        _number(info, "cpu family"),
-        _number(info, "model"),
-    )
-    for core in _X86_CORES:
-        units = core.at_512 if bits == 512 else core.at_256
-        if (core.vendor, core.family) == (vendor, family) and model in core.models and units:
-            return figure(units, "datasheet", f"{core.name}: {bits}-bit FMAs per cycle")
+    core = _x86_core(info)
+    units = 0.0 if core is None else core.at_512 if bits == 512 else core.at_256
+    if core is not None and units:
+        return figure(units, "datasheet", f"{core.name}: {bits}-bit FMAs per cycle")
     shown = " ".join(info.get(key, "?") for key in ("vendor_id", "cpu family", "model"))
     return figure(1 if bits == 512 else 2, "assumed", f"{shown}: not in the table of cores")
+
+
+def _x86_core(info: Mapping[str, str]) -> _Core | None:
+    known = (info.get("vendor_id"), _number(info, "cpu family"))
+    model = _number(info, "model")
+    rows = (row for row in _X86_CORES if (row.vendor, row.family) == known and model in row.models)
+    return next(rows, None)
+
+
+def _x86_clock(info: Mapping[str, str], flags: Container[str]) -> Figure:
+    """Return the clock that the time-stamp counter tells of: BogoMIPS are twice its rate.
+
+    It has the base clock on cores where it is constant. The file's last digits are not the same
+    after each start of the system.
+    """
+    with contextlib.suppress(ValueError):
+        rate = round(float(info.get("bogomips", "")) / 2, -1) * 1e6
+        if "constant_tsc" in flags and rate > 0:
+            core = _x86_core(info)
+            counter = f"the time-stamp counter has {rate / 1e9:g} GHz"
+            if core is None or core.boost == 1:
+                return figure(rate, "measured", counter)
+            boost = f"{core.name} boost to {core.boost:g} times that"
+            return figure(core.boost * rate, "assumed", f"{counter}; servers with {boost}")
+    return figure(2.0e9, "assumed", "neither cpufreq nor the model's name gives one")
 
 
 def aarch64(info: Mapping[str, str]) -> Isa:
@@ -202,7 +228,7 @@ def aarch64(info: Mapping[str, str]) -> Isa:
         dtypes=(*_PLAIN, *half),
         peaks=("float64", "float32", *(half if "asimdhp" in flags else ()), "int8"),
         lanes={"int8": dot if "asimddp" in flags else long},
-        clock=1.5e9,
+        clock=figure(1.5e9, "assumed", "neither cpufreq nor the model's name gives one"),
         bandwidth=figure(12.8e9, "assumed", "32 bits of LPDDR4-3200: no file tells the memory's"),
     )
 

@@ -234,6 +234,18 @@ def encoder(
     return net.model(x, batch, length or tokens, width)
 
 
+def lstm(steps: int = 32, inputs: int = 64, hidden: int = 128) -> onnx.ModelProto:
+    """Return an LSTM (Hochreiter and Schmidhuber, 1997) over a sequence, and a classifier."""
+    net = Net("lstm", (steps, 1, inputs))
+    gates, spread = 4 * hidden, hidden**-0.5
+    weight = net.floats(1, gates, inputs, spread=inputs**-0.5)
+    recurrent = net.floats(1, gates, hidden, spread=spread)
+    bias = net.floats(1, 2 * gates, spread=0.1)
+    states = net.op("LSTM", "image", weight, recurrent, bias, hidden_size=hidden)
+    shape = net.constant(np.array([steps, hidden], np.int64))
+    return net.model(net.linear(net.op("Reshape", states, shape), hidden, 16), steps, 16)
+
+
 def of_any_size(model: onnx.ModelProto, *dims: int | str) -> onnx.ModelProto:
     """Return a network whose input has dimensions of any size, by name."""
     for dim, said in zip(model.graph.input[0].type.tensor_type.shape.dim, dims, strict=True):

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any, Generic, Literal, TypeVar
 
 import onnx_ir as ir
@@ -22,7 +22,7 @@ from .memory import Liveness, liveness
 from .operators import Kind, kind_of
 from .program import DEFAULT, Sharing, Step
 from .program import of as program_of
-from .tensors import bytes_of, outputs_of
+from .tensors import outputs_of
 
 Limit = Literal["compute", "memory", "overhead", "transfer", "none"]
 
@@ -38,6 +38,23 @@ class Cache:
 
 
 @dataclasses.dataclass(frozen=True)
+class Product:
+    """What is known of the multiply-accumulates of one node.
+
+    Attributes:
+        seconds: that they take.
+        weights: bytes of its constant second operand as it is stored.
+    """
+
+    seconds: float
+    weights: int
+
+
+def _unknown(node: ir.Node, dtype: str) -> Product | None:
+    return None
+
+
+@dataclasses.dataclass(frozen=True)
 class Machine:
     """What a run has at its disposal, with the threads that it uses.
 
@@ -49,8 +66,11 @@ class Machine:
             operator; 1 for a kind that is not there.
         overhead: seconds to start one step.
         special: dtype -> what it has in the place of `efficiency`, kind by kind.
-        threads: that have these peaks together.
-        sharing: seconds that it takes them to share one step; what one does alone sooner, it does.
+        product: tells of a node and the dtype that it computes in what is known of its products;
+            None where its kind says all.
+        alone: what one of the threads has, where there are several.
+        sharing: seconds that it takes the threads to share one step.
+        least: seconds that they gain at least from a step that they share.
 
     Raises:
         ValueError: no peak, or a figure that is not positive.
@@ -62,8 +82,12 @@ class Machine:
     efficiency: Mapping[Kind, float] = dataclasses.field(default_factory=dict)
     overhead: float = 0.0
     special: Mapping[str, Mapping[Kind, float]] = dataclasses.field(default_factory=dict)
-    threads: int = 1
+    product: Callable[[ir.Node, str], Product | None] = dataclasses.field(
+        default=_unknown, compare=False
+    )
+    alone: Machine | None = None
     sharing: float = 0.0
+    least: float = 0.0
 
     def __post_init__(self) -> None:
         figures = {
@@ -78,7 +102,7 @@ class Machine:
             **{f"bandwidth of the cache of {item.size} B": item.bandwidth for item in self.caches},
         }
         wrong = [f"{name} = {value!r}" for name, value in figures.items() if not value > 0]
-        if wrong or not self.peaks or min(self.overhead, self.sharing, self.threads - 1) < 0:
+        if wrong or not self.peaks or min(self.overhead, self.sharing, self.least) < 0:
             raise ValueError(f"a machine needs positive figures and a peak: {', '.join(wrong)}")
 
     def peak(self, dtype: str) -> float:
@@ -89,6 +113,33 @@ class Machine:
         """Return the operations/s that the generated code reaches in a kind of operator."""
         part = self.special.get(dtype, {}).get(kind) or self.efficiency.get(kind, 1.0)
         return self.peak(dtype) * part
+
+    def seconds(self, step: Step) -> float:
+        """Return the seconds of a step's arithmetic."""
+        return sum(self._arithmetic(node, step.dtype) for node in step.nodes)
+
+    def _arithmetic(self, node: ir.Node, dtype: str) -> float:
+        work, kind, known = work_of(node)[0], kind_of(node), self.product(node, dtype)
+        if known is None:
+            return (2 * work.macs + work.ops) / self.rate(kind, dtype)
+        return known.seconds + work.ops / self.rate("elementwise", dtype)
+
+    def constants(self, step: Step) -> dict[ir.Value, int]:
+        """Return the bytes of the constants that a step reads, as they are stored."""
+        found = dict(step.constants)
+        for node in step.nodes:
+            known = self.product(node, step.dtype)
+            weight = node.inputs[1] if known is not None else None
+            if known is not None and weight in found:
+                found[weight] = known.weights
+        return found
+
+    def for_step(self, step: Step) -> Machine:
+        """Return what computes a step: all threads, or one of them."""
+        if self.alone is None:
+            return self
+        gained = self.alone.seconds(step) - self.seconds(step)
+        return self if gained > self.least else self.alone
 
     def bandwidth_at(self, distance: int) -> float:
         """Return bytes/s for data that was last touched so many bytes of traffic ago."""
@@ -197,15 +248,17 @@ def estimate(
 
 def of_liveness(alive: Liveness, machine: Machine, offload: Offload | None = None) -> Estimate:
     """Estimate one run of a program in some order."""
-    constants = dict.fromkeys(value for step in alive.steps for value in step.constants)
-    footprint = sum(bytes_of(value) for value in constants) + alive.peak_bytes
-    reuse = Reuse[int](footprint)
+    held = [machine.constants(step) for step in alive.steps]
+    distinct = {value: size for sizes in held for value, size in sizes.items()}
+    reuse = Reuse[int](sum(distinct.values()) + alive.peak_bytes)
     steps = []
-    for step in alive.steps:
-        here = (offload.machine(step) if offload is not None else None) or machine
-        held = sum(step.constants.values())
-        memory = reuse.seconds(here, step.reads, step.writes, step.written, held)
-        steps.append(_timed(step, here, step.moved, memory))
+    for step, constants in zip(alive.steps, held, strict=True):
+        there = offload.machine(step) if offload is not None else None
+        here = there or machine.for_step(step)
+        size = sum(constants.values())
+        memory = reuse.seconds(here, step.reads, step.writes, step.written, size)
+        overhead = here.overhead + (here.sharing if here is machine else 0.0)
+        steps.append(_timed(step, here, memory, overhead))
     return Estimate(tuple(steps), offload.seconds if offload is not None else 0.0)
 
 
@@ -248,16 +301,9 @@ class Reuse(Generic[Key]):
         return total
 
 
-def _timed(step: Step, machine: Machine, moved: int, memory: float) -> StepTime:
-    works = [(kind_of(node), work_of(node)[0]) for node in step.nodes]
-    compute = sum(
-        (2 * work.macs + work.ops) / machine.rate(kind, step.dtype) for kind, work in works
-    )
-    overhead, alone = machine.overhead, compute * machine.threads
-    if max(alone, memory) < max(compute, memory) + machine.sharing:
-        compute = alone
-    else:
-        overhead += machine.sharing
+def _timed(step: Step, machine: Machine, memory: float, overhead: float) -> StepTime:
+    works = [work_of(node)[0] for node in step.nodes]
+    compute = machine.seconds(step)
     parts: dict[Limit, float] = {
         "compute": compute,
         "memory": memory,
@@ -269,9 +315,9 @@ def _timed(step: Step, machine: Machine, moved: int, memory: float) -> StepTime:
         step.op,
         kind_of(step.main),
         step.origins,
-        sum(work.macs for _, work in works),
-        sum(work.ops for _, work in works),
-        moved,
+        sum(work.macs for work in works),
+        sum(work.ops for work in works),
+        step.moved,
         compute if runs else 0.0,
         memory if runs else 0.0,
         max(compute, memory) + overhead if runs else 0.0,

@@ -1,88 +1,117 @@
 """How fast TVM's code is, for the roofline model.
 
-Kernels have schedules of ours (`schedules`): their roof is what the vector units can do in float32,
-and of integers, what the instructions can that a profile gives for int8.
+Products are computed by schedules of ours, and their cycles are counted by the analysis that these
+come from (`cycles`). All else reaches a share of what the vector units can do.
+
+Every constant here and in `cycles` was measured kernel by kernel on one core of a Zen 4 (AVX-512,
+one multiply-add of whole vectors in a cycle), in engines of the networks of `benchmarks/cpu.py`,
+which prints how far estimates are from what is measured:
+
+    share of the peak                             kernels
+    0.95  a 3 x 3 convolution of many channels    ResNet-18, all in tiles of 28 sums
+    0.6   a convolution of each channel           MobileNetV2, 14 x 14 and 7 x 7
+    0.5   functions and sums, in float32          GELU and softmax of BERT, SiLU of EfficientNet
+    0.05  pooling, which tests for pads           ResNet-18, U-Net
+
+    bytes in a cycle, for each lane               kernels
+    2     from the second-level cache             LSTM: 256 KiB of weights in each step
+    1     from the third                          means of EfficientNet, weights of an autoencoder
+
+Nothing was measured on cores that are not x86-64: of them `_ELSEWHERE` of that is assumed.
 """
 
 from __future__ import annotations
 
+import functools
 from typing import Final
 
-from ...lowering.analysis.operators import Kind
-from ...lowering.analysis.roofline import Machine
-from ...profiles.schema import Profile
-from .schedules.shares import least_gain
+import onnx_ir as ir
 
-#: The fraction of the vector units' peak that each kind of operator reaches in float32. Measured on
-#: one Cascade Lake core (AVX-512); `benchmarks/cpu.py` prints how far the estimate is from the
-#: measurement.
+from ...lowering.analysis.operators import Kind, kind_of
+from ...lowering.analysis.roofline import Cache, Machine, Product
+from ...lowering.analysis.tensors import bytes_of, inputs_of
+from ...profiles.schema import Profile
+from .build import Request
+from .cycles import L2_BYTES, cycles_of, recurrent_cycles
+from .kernels import INTEGERS, kernel_of
+from .schedules.shares import least_gain, sharing_cost
+
+#: The share of the vector units' peak in float32 that each kind of operator reaches, but for the
+#: products that `cycles` knows; other convolutions and products are loops as TVM writes them.
 _EFFICIENCY: Final[dict[Kind, float]] = {
-    "convolution": 0.65,
-    "depthwise": 0.15,
-    "matmul": 0.5,
-    "pool": 0.03,
-    "reduction": 0.03,
-    "normalization": 0.03,
-    "softmax": 0.03,
-    "elementwise": 0.1,
-    "attention": 0.1,
-    "recurrent": 0.1,
+    "convolution": 0.05,
+    "depthwise": 0.05,
+    "matmul": 0.05,
+    "pool": 0.05,
+    "reduction": 0.15,
+    "normalization": 0.4,
+    "softmax": 0.5,
+    "elementwise": 0.5,
+    "attention": 0.3,
+    "recurrent": 0.5,
+    "other": 0.5,
 }
 
-#: The share of those that is assumed of cores that are not x86-64: nothing was measured on them.
-#: With AVX2 the fractions are as with AVX-512.
+#: The same of integers, whose arithmetic has two units.
+_INTEGER_EFFICIENCY: Final[dict[Kind, float]] = {"elementwise": 1.5, "other": 0.75}
+
+#: The share of all this that is assumed of cores that are not x86-64.
 _ELSEWHERE: Final = 0.6
 
-#: The same of the roof of integer kernels, measured on one core of a Zen 4 (AVX512-VNNI): what is
-#: no product has no more numbers in a vector than in float32.
-_INTEGERS: Final[dict[Kind, float]] = {
-    **{kind: part / 4 for kind, part in _EFFICIENCY.items()},
-    "convolution": 0.5,
-    "depthwise": 0.1,
-    "matmul": 0.25,
-}
+#: Bytes in a cycle, for each lane, from the first-level cache and from the third.
+_L1_BYTES: Final = 4.0
+_L3_BYTES: Final = 1.0
 
-#: What integer kernels read.
-_INTEGER: Final = ("int8", "uint8")
-_SUM_BITS: Final = 32
+#: Of so many times what a cache holds, most is still there when it is read again in its order.
+_KEPT: Final = 1.25
 
 #: Seconds from one kernel to the next: a call, and the beginning and end of its loops.
 _OVERHEAD: Final = 0.02e-6
 
-#: Seconds that the other threads take to wake up at the start of an inference, between which they
-#: sleep: small networks took so much longer after a pause, on a virtual machine with two cores.
-WAKING: Final = 0.1e-3
 
+def machine_of(profile: Profile, threads: int = 1, *, direct: bool = False) -> Machine:
+    """Return what some threads of TVM's code have on a CPU: they share what they gain from.
 
-def machine_of(profile: Profile, threads: int = 1) -> Machine:
-    """Return what some threads of TVM's code have on a CPU: they share what they gain from."""
+    Args:
+        direct: whether convolutions are computed with all multiplications.
+    """
     if profile.cpu is None:
         raise ValueError(f"{profile.name} has no CPU")
-    scalar = 2 * profile.cpu.clock.value
-    lanes = max(1, profile.cpu.vector_bits.value // _SUM_BITS)
-    vectors = scalar * lanes * profile.cpu.fma_units.value * threads
-    is_measured = profile.toolchain.triple.startswith("x86_64")
-    share = 1.0 if is_measured else _ELSEWHERE
-    return Machine(
-        peaks={
-            **dict.fromkeys(profile.dtypes, vectors),
-            **dict.fromkeys(_INTEGER, _integer_peak(profile, vectors / threads) * threads),
-        },
-        bandwidth=profile.main_memory.bandwidth.value,
-        efficiency={kind: share * part for kind, part in _EFFICIENCY.items()},
-        overhead=_OVERHEAD,
-        special={
-            dtype: {kind: share * part for kind, part in _INTEGERS.items()} for dtype in _INTEGER
-        },
-        threads=threads,
-        sharing=least_gain(threads) / profile.cpu.clock.value,
-    )
-
-
-def _integer_peak(profile: Profile, floats: float) -> float:
-    """Return the operations per second of one core on int8; as on float32 if nothing is known."""
+    core = Request.of(profile, threads, direct=direct).core
+    share = 1.0 if profile.toolchain.triple.startswith("x86_64") else _ELSEWHERE
+    clock = share * profile.cpu.clock.value
     integers = profile.compute.get("int8")
-    if profile.cpu is None or integers is None or integers.lanes is None:
-        return floats
-    units = integers.units or profile.cpu.fma_units
-    return 2 * profile.cpu.clock.value * integers.lanes.value * units.value
+    units = integers.units.value if integers and integers.units else core.units
+
+    @functools.cache
+    def product(node: ir.Node, dtype: str) -> Product | None:
+        if kind_of(node) == "recurrent":
+            weights = sum(map(bytes_of, inputs_of(node)[1:3]))
+            return Product(recurrent_cycles(node, core) / clock, weights)
+        kernel = kernel_of(node, dtype, core)
+        if kernel is None:
+            return None
+        speed = clock * threads * (units / core.units if dtype in INTEGERS else 1)
+        return Product(cycles_of(kernel) / speed, kernel.weights)
+
+    main = profile.main_memory.bandwidth.value
+    l3 = profile.cpu.l3.value if profile.cpu.l3 else 0
+    levels = ((core.l1, _L1_BYTES), (core.l2, L2_BYTES), (l3, _L3_BYTES))
+    return Machine(
+        peaks={"float32": 2 * clock * core.lanes * core.units * threads},
+        bandwidth=main,
+        caches=tuple(
+            Cache(
+                int(_KEPT * size), max(main, profile.cpu.clock.value * core.lanes * each * threads)
+            )
+            for size, each in levels
+            if size
+        ),
+        efficiency=_EFFICIENCY,
+        overhead=_OVERHEAD,
+        special=dict.fromkeys(INTEGERS, _INTEGER_EFFICIENCY),
+        product=product,
+        alone=machine_of(profile, direct=direct) if threads > 1 else None,
+        sharing=sharing_cost(threads) / clock,
+        least=least_gain(threads) / clock,
+    )

@@ -9,6 +9,7 @@ hide many of them.
 
 from __future__ import annotations
 
+import functools
 import platform
 from pathlib import Path
 from typing import Final
@@ -110,19 +111,25 @@ def _flags(cpuinfo: str) -> set[str]:
     return set.intersection(*flags) if flags else set()
 
 
-def processor_features(toolchain: Toolchain) -> set[str]:
+@functools.cache
+def processor_features(toolchain: Toolchain) -> frozenset[str]:
     """Return what LLVM generates code with for a processor, by its names.
+
+    TVM's libraries answer by themselves: all of its Python would take ten times as long to import.
 
     Raises:
         MissingToolError: TVM, whose LLVM knows the processors, is not installed.
     """
     try:
-        from tvm.target import Target
-        from tvm.target.codegen import llvm_get_cpu_features
-    except ImportError as error:
+        import tvm_ffi
+        from tvm_ffi.libinfo import load_lib_ctypes
+
+        for name, mode in (("tvm_runtime", "RTLD_GLOBAL"), ("tvm_compiler", "RTLD_LOCAL")):
+            load_lib_ctypes("apache-tvm", name, mode)
+    except (ImportError, RuntimeError, OSError) as error:
         fix = "pip install 'tapeout[cpu]'"
         raise MissingToolError("TVM is not installed", [Problem("tvm", str(error), fix)]) from error
-    target = Target(
+    target = tvm_ffi.get_global_func("target.Target")(
         {
             "kind": "llvm",
             "mtriple": toolchain.triple,
@@ -130,4 +137,5 @@ def processor_features(toolchain: Toolchain) -> set[str]:
             "mattr": list(toolchain.features),
         }
     )
-    return {str(name) for name in llvm_get_cpu_features(target)}
+    found = tvm_ffi.get_global_func("target.llvm_get_cpu_features")(target)
+    return frozenset(str(name) for name in found)

@@ -124,7 +124,7 @@ class _Steps:
     Attributes:
         calls: kernels and their arguments.
         intermediate: the tensors that are no outputs.
-        constants: in their order among the weights, filled up to `ALIGNMENT`.
+        constants: in their order among the weights, each with what fills it up to `ALIGNMENT`.
         copies: (from, to): outputs that no kernel writes where they belong.
     """
 
@@ -230,9 +230,9 @@ class _Steps:
         data = array.tobytes()
         if data not in self._known:
             self._known[data] = _Place("weights", self._end)
-            self._end += -(-len(data) // ALIGNMENT) * ALIGNMENT
-            filled = data.ljust(self._end - self._known[data].offset, b"\0")
-            self.constants.append(np.frombuffer(filled, np.uint8))
+            spare = -len(data) % ALIGNMENT
+            self._end += len(data) + spare
+            self.constants += [np.frombuffer(data, np.uint8), np.zeros(spare, np.uint8)]
         return self._known[data]
 
     def _give(self, value: _Value, output: _Place, type_: Any) -> None:

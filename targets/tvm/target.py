@@ -25,18 +25,16 @@ from ...profiles.schema import Profile
 from ..base import Built, Execution, Plan, Precision, Progress, Target
 from ..tuning import Tuning
 from .build import CPU, ENGINE, Request, make_engine
-from .cost import WAKING, machine_of
+from .cost import machine_of
 from .execute import cannot_run, execute
 from .glue import write_glue
 from .host import architecture
+from .kernels import grown
 from .pipeline import pipeline
 from .tuning import recorded, require_usable, tuned_request
 
 #: Precision -> scheme; None: the model's own numbers. The preferred first.
 _SCHEMES: Final[dict[str, str | None]] = {"fp32": None, "int8": "int8", "fp16": "fp16"}
-
-#: Convolutions of the lowered model, whose weights are (outputs, inputs, kernel).
-_CONVOLUTIONS: Final = ("Conv", "ConvNhwc")
 
 #: What an engine holds besides its weights: kernels, the program, tables. An estimate.
 _CODE: Final = 64 << 10
@@ -46,25 +44,6 @@ _CODE: Final = 64 << 10
 _DIRECT: Final = ("convolutions", "direct")
 
 
-def growth(model: ir.Model) -> int:
-    """Return by how many bytes weights grow at most for convolutions with fewer multiplications.
-
-    To 36 numbers for each 9 of a window of 3 x 3 without strides, in float32: see
-    `schedules.winograd_tile`.
-    """
-    weights = [
-        node.inputs[1].const_value
-        for node in model.graph
-        if node.op_type in _CONVOLUTIONS and node.inputs[1] is not None
-    ]
-    windows = [
-        item
-        for item in weights
-        if item is not None and item.dtype == ir.DataType.FLOAT and item.shape[2:] == (3, 3)
-    ]
-    return sum(3 * item.nbytes for item in windows)
-
-
 def _multiplies_unsigned(profile: Profile) -> bool:
     """Whether a core multiplies whole vectors of int8 as x86 does: data without sign."""
     integers = profile.compute.get("int8")
@@ -72,6 +51,15 @@ def _multiplies_unsigned(profile: Profile) -> bool:
         return False
     is_x86 = architecture(profile.toolchain.triple) == "x86_64"
     return is_x86 and integers.lanes.value * 8 == profile.cpu.vector_bits.value
+
+
+def _request(profile: Profile, plan: Plan) -> Request:
+    return Request.of(profile, plan.threads, direct=_DIRECT in plan.options)
+
+
+def _grown(model: ir.Model, profile: Profile, plan: Plan) -> int:
+    """Return by how many bytes an engine's weights are larger than the model's."""
+    return grown(model, _request(profile, plan).core)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,13 +97,15 @@ class TvmTarget(Target):
         )
 
     def settled(self, model: ir.Model, profile: Profile, plan: Plan, budget: Budget) -> Plan:
-        """Compute convolutions with all multiplications where weights for fewer may not fit."""
-        usage, more = self.estimate(model, profile, plan), growth(model)
-        limits = ((usage.memory, budget.memory), (usage.storage, budget.storage))
-        fits = all(limit is None or used.value + more <= limit for used, limit in limits)
-        if fits or not more or _DIRECT in plan.options:
+        """Compute convolutions with all multiplications where weights for fewer do not fit."""
+        direct = dataclasses.replace(plan, options=(*plan.options, _DIRECT))
+        if _DIRECT in plan.options or (budget.memory is None and budget.storage is None):
             return plan
-        return dataclasses.replace(plan, options=(*plan.options, _DIRECT))
+        weights, activations = self._needed(model, profile, plan)
+        limits = ((weights + activations, budget.memory), (weights + _CODE, budget.storage))
+        fits = all(limit is None or used <= limit for used, limit in limits)
+        grows = _grown(model, profile, plan) > _grown(model, profile, direct)
+        return direct if grows and not fits else plan
 
     def scheme(self, profile: Profile, plan: Plan) -> str | None:
         return _SCHEMES[plan.precision]
@@ -129,32 +119,36 @@ class TvmTarget(Target):
         return check(model)
 
     def machine(self, profile: Profile, plan: Plan) -> Machine:
-        return machine_of(profile, plan.threads)
+        return machine_of(profile, plan.threads, direct=_DIRECT in plan.options)
 
     def estimate(self, model: ir.Model, profile: Profile, plan: Plan) -> Usage:
-        needed = report.explain_memory(model, None, self.sharing, levers=())
+        weights, activations = self._needed(model, profile, plan)
+        memory = Figure(weights + activations, "B", "estimated", "weights and a static arena")
         return Usage(
-            memory=Figure(needed.needed, "B", "estimated", "weights and a static arena"),
-            storage=Figure(needed.weights + _CODE, "B", "estimated", "weights and 64 KiB of code"),
+            memory=memory,
+            storage=Figure(weights + _CODE, "B", "estimated", "weights and 64 KiB of code"),
             latency=self._latency(model, profile, plan),
             parts=(
-                ("weights", Figure(needed.weights, "B", "estimated")),
-                ("activations", Figure(needed.arena, "B", "estimated")),
+                ("weights", Figure(weights, "B", "estimated", "as kernels want them")),
+                ("activations", Figure(activations, "B", "estimated")),
             ),
         )
 
+    def _needed(self, model: ir.Model, profile: Profile, plan: Plan) -> tuple[int, int]:
+        """Return the bytes of an engine's weights, and of a static arena."""
+        needed = report.explain_memory(model, None, self.sharing, levers=())
+        return needed.weights + _grown(model, profile, plan), needed.arena
+
     def _latency(self, model: ir.Model, profile: Profile, plan: Plan) -> Figure:
         seconds = estimate(model, self.machine(profile, plan), self.sharing).seconds
-        if plan.threads == 1:
-            return Figure(seconds, "s", "estimated", "roofline of TVM's code, one thread")
-        note = f"roofline of TVM's code, {plan.threads} threads that sleep between inferences"
-        return Figure(seconds + WAKING, "s", "estimated", note)
+        threads = "one thread" if plan.threads == 1 else f"{plan.threads} threads that are awake"
+        return Figure(seconds, "s", "estimated", f"roofline of TVM's code, {threads}")
 
     def build(
         self, model: ir.Model, profile: Profile, plan: Plan, directory: Path, progress: Progress
     ) -> Built:
         versions = self.versions()
-        request = Request.of(profile, plan.threads, direct=_DIRECT in plan.options)
+        request = _request(profile, plan)
         if self.tuning is not None:
             request = tuned_request(self.tuning, model, request, versions, progress)
         outcome = make_engine(model, request, versions, directory, progress)

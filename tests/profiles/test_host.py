@@ -151,6 +151,31 @@ def test_clocks_are_taken_in_order_of_their_worth(tmp_path: Path):
     assert (clock["value"], clock["source"]) == (3.9e9, "measured")
 
 
+@pytest.mark.parametrize(
+    ("family", "clock", "source"), [("6", 2.59e9, "measured"), ("25", 1.4 * 2.59e9, "assumed")]
+)
+def test_a_virtual_machine_tells_its_clock_by_its_counter(
+    tmp_path: Path, family: str, clock: float, source: str
+):
+    """Servers with Zen boost further; the digits that differ from start to start do not matter."""
+    vendor = "AuthenticAMD" if family == "25" else "GenuineIntel"
+
+    def told(bogomips: str) -> dict[str, Any]:
+        text = xeon(
+            f"{XEON_FLAGS} constant_tsc",
+            model_name="A virtual CPU",
+            cpu_family=family,
+            bogomips=bogomips,
+        )
+        files = {"proc/cpuinfo": text.replace("GenuineIntel", vendor), **cpu_files(0, "0")}
+        found: dict[str, Any] = host.detect(made(tmp_path, files), "x86_64", (0,))["cpu"]["clock"]
+        return found
+
+    assert told("5182.25") == told("5182.24")
+    assert told("5182.25")["value"] == pytest.approx(clock)
+    assert told("5182.25")["source"] == source
+
+
 @pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
 def test_without_any_file_all_is_assumed_and_says_so(tmp_path: Path, machine: str):
     profile = detected(tmp_path, machine, (0, 1))

@@ -205,7 +205,8 @@ class Plan:
         together = self._arithmetic.together
         spare = self.count * self._depth - self.inputs
         outside = self.tiles * tile.channels - weight.shape[-1]
-        filled = np.pad(weight, [(0, 0)] * rank + [(0, spare), (0, outside)])
+        widths = [(0, 0)] * rank + [(0, spare), (0, outside)]
+        filled = np.pad(weight, widths) if spare or outside else weight
         parts = filled.reshape(*kernel, self.count, depth, together, self.tiles, tile.channels)
         order = (rank + 3, rank, *range(rank), rank + 1, rank + 4, rank + 2)
         shape = (self.tiles, self.count, *kernel, depth, tile.lanes, together)

@@ -37,6 +37,11 @@ from .window import Window
 #: Convolution for Deep Neural Networks", 2020).
 _POINTS: Final[Mapping[int, Sequence[float]]] = {2: (1.0,), 4: (0.75, 1.5)}
 
+#: Places of a window, and numbers in double precision that a cache holds with what they are made
+#: of.
+_TAPS: Final = 9
+_PART: Final = 1 << 15
+
 #: Numbers along one axis, by their place.
 _Line: TypeAlias = Callable[[int], Expr]
 
@@ -94,13 +99,18 @@ class _Kernel:
     def packed(self, weight: np.ndarray) -> np.ndarray:
         """Return the weight as (i, j, panels, I, lanes), computed in double precision."""
         at = _evaluation(self.points)
-        taps = weight.reshape(weight.shape[0] * weight.shape[1], -1).astype(np.float64)
-        values = (np.kron(at, at) @ taps).reshape(len(at), len(at), *weight.shape[2:])
-        lanes = self.tile.product.channels
-        spare = self._panels * lanes - weight.shape[-1]
-        filled = np.pad(values, [(0, 0)] * 3 + [(0, spare)]).astype(np.float32)
-        parts = filled.reshape(*filled.shape[:-1], self._panels, lanes)
-        return np.ascontiguousarray(parts.transpose(0, 1, 3, 2, 4))
+        factors, lanes = np.kron(at, at), self.tile.product.channels
+        inputs, outputs = weight.shape[-2:]
+        result = np.zeros((len(factors), self._panels, inputs, lanes), np.float32)
+        # In parts that the caches hold, each of which is put in its place at once.
+        step = max(1, _PART // (len(factors) * outputs))
+        for first in range(0, inputs, step):
+            taps = weight[..., first : first + step, :].astype(np.float64)
+            values = (factors @ taps.reshape(_TAPS, -1)).reshape(len(factors), -1, outputs)
+            for panel, start in enumerate(range(0, outputs, lanes)):
+                part = values[..., start : start + lanes]
+                result[:, panel, first : first + step, : part.shape[-1]] = part
+        return result.reshape(len(at), len(at), *result.shape[1:])
 
     def compute(self, x: Tensor, weight: Tensor) -> Tensor:
         """Return the tensor ``product``."""

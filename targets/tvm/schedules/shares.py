@@ -34,9 +34,14 @@ REACHED: Final = 0.8
 _REMAINDER: Final = 1.25
 
 
+def sharing_cost(threads: int) -> int:
+    """Return the cycles that sharing a loop costs."""
+    return _START + _EACH * threads if threads > 1 else 0
+
+
 def least_gain(threads: int) -> int:
     """Return the cycles that sharing a loop must save to be done."""
-    return _MARGIN * (_START + _EACH * threads) if threads > 1 else 0
+    return _MARGIN * sharing_cost(threads)
 
 
 def is_worth_sharing(cycles: float, parts: int, threads: int, moved: float = 0) -> bool:

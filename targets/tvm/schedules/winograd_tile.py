@@ -118,14 +118,19 @@ def _kept(tile: WinogradTile, inputs: int, outputs: int) -> int:
     return tile.edge**2 * tile.count * (inputs + outputs) * _BYTES
 
 
-def _cycles(tile: WinogradTile, images: int, inputs: int, outputs: int, core: Core) -> float:
+def work_of(tile: WinogradTile, inputs: int, outputs: int, core: Core) -> tuple[int, float]:
+    """Return the multiply-adds of vectors that one block takes, and cycles of its additions."""
     width, vectors = tile.product.width, -(-outputs // core.lanes)
     computed = -(-tile.count // width) * width
-    multiplies = tile.edge**2 * computed * inputs * vectors
-    speed = core.units * share_of_peak(tile.product, core)
     transformed = inputs / vector_of(inputs, core) + outputs / vector_of(outputs, core)
     additions = _TRANSFORM * tile.edge**2 * tile.count * transformed
-    weights = tile.edge**2 * inputs * vectors * core.lanes * _BYTES
+    return tile.edge**2 * computed * inputs * vectors, additions
+
+
+def _cycles(tile: WinogradTile, images: int, inputs: int, outputs: int, core: Core) -> float:
+    multiplies, additions = work_of(tile, inputs, outputs, core)
+    speed = core.units * share_of_peak(tile.product, core)
+    weights = tile.edge**2 * inputs * -(-outputs // core.lanes) * core.lanes * _BYTES
     kept = _kept(tile, inputs, outputs)
     blocks = images * tile.blocks
     moved = weights * (1 + _AGAIN * (blocks - 1)) if weights + kept > core.l2 else 0.0

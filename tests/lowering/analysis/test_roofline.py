@@ -170,7 +170,8 @@ def test_threads_share_the_steps_that_they_do_sooner_together() -> None:
     """The product takes 2 x 640 operations, the activation 160: at 1000 a second each."""
 
     def compute(sharing: float) -> list[float]:
-        pair = Machine({"float32": 2000.0}, 1e9, threads=2, sharing=sharing)
+        alone = Machine({"float32": 1000.0}, 1e9)
+        pair = Machine({"float32": 2000.0}, 1e9, alone=alone, sharing=sharing, least=sharing)
         found = roofline.estimate(graphs.static_text(chain()), pair)
         return [step.seconds for step in found.steps[:2]]
 
