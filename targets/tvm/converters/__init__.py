@@ -17,6 +17,7 @@ from .recurrent import RECURRENT
 from .reductions import REDUCTIONS
 from .resize import RESIZE
 from .sampling import SAMPLING
+from .transposed import LAST, TRANSPOSED
 from .windows import CHANNELS_LAST, WINDOWS
 
 __all__ = ["AS_STORED", "CONVERTERS", "Call", "Converter"]
@@ -48,9 +49,10 @@ CONVERTERS: dict[tuple[str, str], Converter] = {
             REDUCTIONS,
             RESIZE,
             SAMPLING,
+            TRANSPOSED,
             WINDOWS,
         )
         for name, converter in table.items()
     },
-    **{(DOMAIN, name): converter for name, converter in (CHANNELS_LAST | INTEGER).items()},
+    **{(DOMAIN, name): converter for name, converter in (CHANNELS_LAST | LAST | INTEGER).items()},
 }
