@@ -26,8 +26,8 @@ __all__ = ["AS_STORED", "CONVERTERS", "Call", "Converter"]
 #: round: single has more than twice the digits, and two. In single, TVM's code would have a tensor
 #: of float32 for each step.
 _EXACT = (
-    "Abs", "Add", "Clip", "Max", "MaxPool", "MaxPoolNhwc", "MaxPoolNwc", "Min", "Mul", "Neg",
-    "Relu", "Sub",
+    "Abs", "Add", "Clip", "Max", "MaxPool", "MaxPoolNdhwc", "MaxPoolNhwc", "MaxPoolNwc", "Min",
+    "Mul", "Neg", "Relu", "Sub",
 )  # fmt: skip
 
 #: Operators that get half precision as it is: they move it, say themselves what to do with it, or

@@ -21,6 +21,7 @@ from typing import Any, Final
 import numpy as np
 from tvm import relax, te, tirx
 
+from ....lowering.layout.nhwc import SUFFIXES
 from ..schedules.annotations import TRANSPOSED as STRIDES
 from ..schedules.arithmetic import FLOAT
 from .call import Call, Converter, Expr, Shape, core_of, reshaped
@@ -361,5 +362,5 @@ TRANSPOSED: dict[str, Converter] = {"ConvTranspose": _conv_transpose}
 
 #: The operators of our own domain: the same, with data channels-last.
 LAST: dict[str, Converter] = {
-    f"ConvTranspose{layout}": _conv_transpose for layout in ("Nhwc", "Nwc")
+    f"ConvTranspose{layout}": _conv_transpose for layout in SUFFIXES.values()
 }

@@ -11,10 +11,10 @@ import numpy as np
 from tvm import relax, te, tirx
 
 from ....lowering.dialect import DOMAIN
+from ....lowering.layout.nhwc import SUFFIXES
 from ....lowering.spatial import window_attributes
-from .call import Call, Converter, Expr, Shape, constant, reshaped, scalar
+from .call import Call, Converter, Expr, constant, reshaped, scalar
 from .depthwise import depthwise
-from .movement import padded
 from .products import product
 from .reductions import extreme
 from .stored import Stored, emit_product, stored_weight
@@ -258,5 +258,5 @@ WINDOWS: dict[str, Converter] = {
 CHANNELS_LAST: dict[str, Converter] = {
     f"{name}{layout}": WINDOWS[name]
     for name in ("AveragePool", "Conv", "GlobalAveragePool", "GlobalMaxPool", "MaxPool")
-    for layout in ("Nhwc", "Nwc")
+    for layout in SUFFIXES.values()
 }

@@ -91,7 +91,7 @@ def convolutions(draw: st.DrawFn) -> ir.Model | None:
     def each(low: int, high: int) -> tuple[int, ...]:
         return tuple(draw(st.integers(low, high)) for _ in range(rank))
 
-    rank = draw(st.sampled_from([1, 2, 2, 2]))
+    rank = draw(st.sampled_from([1, 2, 2, 2, 3]))
     kind = draw(st.sampled_from(["plain", "plain", "plain", "grouped", "depthwise"]))
     inputs, outputs = draw(st.integers(1, 70)), draw(st.integers(1, 70))
     group = 1
@@ -120,7 +120,7 @@ def convolutions(draw: st.DrawFn) -> ir.Model | None:
 @given(model=convolutions())
 def test_transposed_convolutions_of_any_shape(name: str, model: ir.Model | None) -> None:
     if model is not None:
-        lowered = canonical("nhwc", transposed=True).run(model)
+        lowered = canonical("nhwc", transposed=True, volumes=True).run(model)
         kernels.assert_same(lowered, tolerance=TOLERANCE, scheduled_for=CORES[name])
 
 
@@ -138,7 +138,7 @@ def test_one_kernel_writes_all_phases(
     """Sums, bias and activation; the numbers of each phase are nowhere but in registers."""
     model = transposed(shape, outputs, kernel, strides=strides)
     assert model is not None
-    lowered = canonical("nhwc", transposed=True).run(model)
+    lowered = canonical("nhwc", transposed=True, volumes=True).run(model)
     program = compile_model(lowered, kernels.host().toolchain, CORES["wide"]).program
     own = [name for name in program.calls if "transpose" not in name or "transposed" in name]
     assert len(own) == 1
