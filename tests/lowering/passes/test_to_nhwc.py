@@ -62,7 +62,7 @@ def test_transposed_convolutions_where_asked(space: tuple[int, ...]) -> None:
     assert not run(model.clone()).functions
     layouts = ToNhwc(transposed=True, volumes=rank == 3)
     after = support.assert_same_numbers(model, lambda it: layouts(it).model)
-    assert [node.op_type for node in after.graph][1] == f"ConvTransposeN{'dhw'[3 - rank:]}c"
+    assert [node.op_type for node in after.graph][1] == f"ConvTransposeN{'dhw'[3 - rank :]}c"
     assert dialect.check(after) == []
 
 
