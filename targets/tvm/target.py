@@ -35,8 +35,8 @@ from .tuning import recorded, require_usable, tuned_request
 #: Precision -> scheme; None: the model's own numbers. The preferred first.
 _SCHEMES: Final[dict[str, str | None]] = {"fp32": None, "int8": "int8", "fp16": "fp16"}
 
-#: Convolutions of the lowered model, whose weights are (outputs, inputs, kernel).
-_CONVOLUTIONS: Final = ("Conv", "ConvNhwc")
+#: Convolutions of the lowered model, whose weights are (channels, channels, kernel).
+_CONVOLUTIONS: Final = ("Conv", "ConvNhwc", "ConvTransposeNhwc")
 
 #: What an engine holds besides its weights: kernels, the program, tables. An estimate.
 _CODE: Final = 64 << 10
@@ -55,7 +55,9 @@ def growth(model: ir.Model) -> int:
     weights = [
         node.inputs[1].const_value
         for node in model.graph
-        if node.op_type in _CONVOLUTIONS and node.inputs[1] is not None
+        if node.op_type in _CONVOLUTIONS
+        and node.inputs[1] is not None
+        and set(node.attributes.get_ints("strides", (1,))) == {1}
     ]
     windows = [
         item
