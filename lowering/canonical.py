@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
+from .passes.to_nhwc import ToNhwc
 from .pipeline import Pipeline
 
 Layout = Literal["nhwc", "nchw"]
@@ -58,7 +59,9 @@ _TIDY: Final = (
 )
 
 
-def canonical(layout: Layout = "nhwc", *, transposed: bool = False) -> Pipeline:
+def canonical(
+    layout: Layout = "nhwc", *, transposed: bool = False, volumes: bool = False
+) -> Pipeline:
     """Return the canonical pipeline.
 
     Run again on its own result it changes nothing.
@@ -67,10 +70,11 @@ def canonical(layout: Layout = "nhwc", *, transposed: bool = False) -> Pipeline:
         layout: of convolutions and poolings over signals and images: channels-last, as the
             operators of `lowering.layout.nhwc`, or channels-first, as ONNX has them.
         transposed: whether channels-last holds of transposed convolutions, too.
+        volumes: whether it holds of data of three dimensions in space, too.
     """
-    to_nhwc = "to-nhwc{transposed=true}" if transposed else "to-nhwc"
-    chosen = (to_nhwc,) if layout == "nhwc" else ()
-    return Pipeline.parse(",".join((*_UNIFY, *_RESTORE, *_FUSE, *chosen, *_LAY_OUT, *_TIDY)))
+    first = Pipeline.parse(",".join((*_UNIFY, *_RESTORE, *_FUSE)))
+    chosen = Pipeline((ToNhwc(transposed, volumes),) if layout == "nhwc" else ())
+    return first + chosen + Pipeline.parse(",".join((*_LAY_OUT, *_TIDY)))
 
 
 def integers() -> Pipeline:

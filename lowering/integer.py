@@ -28,7 +28,7 @@ from typing import Final
 import onnx
 import onnx_ir as ir
 
-from .layout.nhwc import CHANNELS_LAST
+from .layout.nhwc import CHANNELS_LAST, SUFFIXES
 from .opset import DOMAIN, WORKING_OPSET
 
 _CONV: Final = ("dilations", "group", "kernel_shape", "pads", "strides")
@@ -103,7 +103,7 @@ class Operator:
 
     @property
     def name(self) -> str:
-        layout = {None: "", 3: "Nwc", 4: "Nhwc"}[self.rank]
+        layout = "" if self.rank is None else SUFFIXES[self.rank]
         return f"Q{self.base}{layout}{'Float' if self.floats else ''}"
 
     @property

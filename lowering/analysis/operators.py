@@ -9,6 +9,7 @@ import onnx_ir as ir
 
 from .. import integer
 from ..dialect import DOMAIN
+from ..layout.nhwc import SUFFIXES
 from . import arithmetic as count
 from .arithmetic import DIVISION, SIGMOID, SOFTMAX, TRANSCENDENTAL, Formula
 from .tensors import op_of
@@ -200,7 +201,7 @@ def _table() -> dict[str, Operator]:
         for name, (kind, work) in rows.items()
     }
     for name in _CHANNELS_LAST:
-        table |= {f"{DOMAIN}.{name}{layout}": table[name] for layout in ("Nhwc", "Nwc")}
+        table |= {f"{DOMAIN}.{name}{layout}": table[name] for layout in SUFFIXES.values()}
     for name, item in integer.operators().items():
         table[f"{DOMAIN}.{name}"] = _integer(table.get(item.base), item.base)
     return table

@@ -1,10 +1,11 @@
 """Our channels-last operators, and what defines them: ONNX functions over the standard operators.
 
-``ConvNhwc`` takes and gives images N×H×W×C, ``ConvNwc`` signals N×W×C, and so on for the poolings.
-Attributes, weights (O×I/group×kH×kW; of ``ConvTranspose`` I×O/group×kH×kW) and biases are those of
-the standard operator, with every attribute explicit and without ``auto_pad``. A model carries the
-definition of each operator that it uses, so any ONNX runtime can run it, and a target may inline
-what it does not know.
+``ConvNhwc`` takes and gives images N×H×W×C, ``ConvNwc`` signals N×W×C, ``ConvNdhwc`` volumes
+N×D×H×W×C, and so on for the poolings.
+Attributes, weights (O×I/group×kernel; of ``ConvTranspose`` I×O/group×kernel) and biases are those
+of the standard operator, with every attribute explicit and without ``auto_pad``. A model carries
+the definition of each operator that it uses, so any ONNX runtime can run it, and a target may
+inline what it does not know.
 """
 
 from __future__ import annotations
@@ -19,9 +20,11 @@ import onnx_ir as ir
 from ..opset import DOMAIN, WORKING_OPSET
 
 #: Rank of the data -> the permutation that brings channels-first data to channels-last.
-CHANNELS_LAST: Final = {3: (0, 2, 1), 4: (0, 2, 3, 1)}
+CHANNELS_LAST: Final = {3: (0, 2, 1), 4: (0, 2, 3, 1), 5: (0, 2, 3, 4, 1)}
 
-_SUFFIX: Final = {3: "Nwc", 4: "Nhwc"}
+#: Rank of the data -> what the names of operators on it end in.
+SUFFIXES: Final = {3: "Nwc", 4: "Nhwc", 5: "Ndhwc"}
+
 _WINDOW: Final = ("dilations: ints", "kernel_shape: ints", "pads: ints", "strides: ints")
 
 #: Standard operator -> its inputs, and its attributes with their types.
@@ -44,7 +47,7 @@ class Operator:
 
     @property
     def name(self) -> str:
-        return self.standard + _SUFFIX[self.rank]
+        return self.standard + SUFFIXES[self.rank]
 
     @property
     def attributes(self) -> tuple[str, ...]:
@@ -80,7 +83,7 @@ def operator_for(standard: str, rank: int) -> Operator | None:
     """Return our operator for a standard one on data of a rank; None if there is none."""
     if standard not in _STANDARD or rank not in CHANNELS_LAST:
         return None
-    return operators()[standard + _SUFFIX[rank]]
+    return operators()[standard + SUFFIXES[rank]]
 
 
 def is_channels_last(node: ir.Node) -> bool:

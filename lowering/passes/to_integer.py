@@ -13,6 +13,7 @@ from ..editing import Editor
 from ..integer import operators
 from ..integer_kernels import Kernel, average, linear, product, rescaled, summed
 from ..integer_tables import tabled
+from ..layout.nhwc import SUFFIXES
 from ..matching import is_op
 from ..opset import DOMAIN
 from ..quantized import dequantized
@@ -83,7 +84,7 @@ def _replace(edit: Editor, node: ir.Node, kernel: Kernel) -> None:
 
 
 def _named(*names: str) -> list[tuple[str, str]]:
-    return [("", names[0]), *((DOMAIN, f"{names[0]}{layout}") for layout in ("Nwc", "Nhwc"))]
+    return [("", names[0]), *((DOMAIN, f"{names[0]}{layout}") for layout in SUFFIXES.values())]
 
 
 _BUILDERS: Final[dict[tuple[str, str], Callable[[ir.Node], Kernel | None]]] = {

@@ -16,6 +16,7 @@ import onnx_ir as ir
 from ...lowering.analysis.arithmetic import input_shape
 from ...lowering.analysis.operators import kind_of
 from ...lowering.analysis.tensors import bytes_of, dtype_name, shape_of
+from ...lowering.layout.nhwc import SUFFIXES
 from .schedules.arithmetic import FLOAT, Arithmetic
 from .schedules.choices import arithmetic_of, chosen
 from .schedules.core import Core
@@ -26,7 +27,7 @@ from .schedules.workload import Choice, Workload
 #: The dtypes of data whose products are those of integers.
 INTEGERS: Final = ("int8", "uint8")
 
-_CHANNELS_LAST: Final = ("Nhwc", "Nwc")
+_CHANNELS_LAST: Final = tuple(SUFFIXES.values())
 _PRODUCTS: Final = ("Gemm", "MatMul", "MatMulFloat")
 
 
@@ -79,9 +80,13 @@ def _convolution(node: ir.Node, dtype: str, core: Core) -> Kernel | None:
     images, *space, outputs = shape_of(node.outputs[0])
     weight, places, given = input_shape(node, 1), tuple(space), node.attributes
     kernel, inputs, group = weight[2:], weight[1], given.get_int("group", 1)
+    strides = tuple(given.get_ints("strides", (1,) * len(kernel)))
+    if node.op_type.startswith("ConvTranspose"):
+        if group > 1 or max(strides) > 1:
+            return None  # several kernels' worth of loops
+        inputs = weight[0]
     if not _is_constant(node.inputs[1]):
         return None
-    strides = tuple(given.get_ints("strides", (1,) * len(kernel)))
     dilations = tuple(given.get_ints("dilations", (1,) * len(kernel)))
     arithmetic = core.integers if dtype in INTEGERS else FLOAT
     together, words = arithmetic.together, arithmetic.words(inputs)

@@ -22,4 +22,4 @@ def pipeline(*, unsigned: bool = False) -> Pipeline:
     """
     expand = Pipeline((UnrollRecurrent(_UNROLLED, uncommon=True), ExpandFunctions()))
     sign = Pipeline((SignQuantization(signed=False),)) if unsigned else Pipeline(())
-    return expand + sign + canonical("nhwc")
+    return expand + sign + canonical("nhwc", transposed=True, volumes=True)

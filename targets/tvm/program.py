@@ -26,7 +26,7 @@ from tvm import relax, tirx
 from tvm.ir import Call, GlobalVar, PointerType, PrimType
 
 from ...errors import TapeoutError
-from ...lowering.analysis import arena
+from . import in_place
 from .build import CALL
 
 #: The function of an engine that runs it once.
@@ -73,12 +73,14 @@ def program_of(module: tvm.IRModule, entry: str, *, steps: bool = False) -> Prog
         TapeoutError: it does something else.
     """
     found = _Steps(module[entry])
-    plan = arena.plan(found.intermediate, ALIGNMENT)
+    kernels = {kernel: module[kernel] for kernel, _ in found.calls}
+    plan = in_place.plan(found.intermediate, found.calls, kernels, ALIGNMENT)
     for tensor, offset in zip(found.intermediate, plan.offsets, strict=True):
         tensor.place = _Place("workspace", offset)
     weights = np.concatenate(found.constants or [np.zeros(0, np.uint8)])
-    kernels = dict.fromkeys(kernel for kernel, _ in found.calls)
-    functions = {kernel: _private(module[kernel]) for kernel in kernels}
+    for number, position in plan.over.items():
+        found.call_over(number, position, kernels)
+    functions = {kernel: _private(kernels[kernel]) for kernel, _ in found.calls}
     sizes = len(weights), plan.size
     every = range(len(found.calls))
     made = {INFER: every} | {f"{CALL}{k}": every[k : k + 1] for k in every if steps}
@@ -148,6 +150,22 @@ class _Steps:
         for k, value in enumerate(result if isinstance(result, list) else [result]):
             self._give(value, _Place(_output(k)), self.types[k])
         self.intermediate = [item for item in self._tensors if item.place is None]
+
+    def call_over(
+        self, number: int, position: int, kernels: dict[GlobalVar, tirx.PrimFunc]
+    ) -> None:
+        """Let a call give one argument for its result and an input that has the same place.
+
+        Args:
+            kernels: get one for that, if there is none.
+        """
+        kernel, given = self.calls[number]
+        name = f"{kernel.name_hint}_over_{position}"
+        known = {str(item.name_hint): item for item in kernels}
+        over = known.get(name, GlobalVar(name))
+        if name not in known:
+            kernels[over] = in_place.written_over(kernels[kernel], position)
+        self.calls[number] = over, [*given[:position], *given[position + 1 :]]
 
     def function(self, name: str, numbers: range, weights: int, workspace: int) -> tirx.PrimFunc:
         """Return a function that makes the calls of these numbers; after the last, the copies.

@@ -17,6 +17,7 @@ from .recurrent import RECURRENT
 from .reductions import REDUCTIONS
 from .resize import RESIZE
 from .sampling import SAMPLING
+from .transposed import LAST, TRANSPOSED
 from .windows import CHANNELS_LAST, WINDOWS
 
 __all__ = ["AS_STORED", "CONVERTERS", "Call", "Converter"]
@@ -25,8 +26,8 @@ __all__ = ["AS_STORED", "CONVERTERS", "Call", "Converter"]
 #: round: single has more than twice the digits, and two. In single, TVM's code would have a tensor
 #: of float32 for each step.
 _EXACT = (
-    "Abs", "Add", "Clip", "Max", "MaxPool", "MaxPoolNhwc", "MaxPoolNwc", "Min", "Mul", "Neg",
-    "Relu", "Sub",
+    "Abs", "Add", "Clip", "Max", "MaxPool", "MaxPoolNdhwc", "MaxPoolNhwc", "MaxPoolNwc", "Min",
+    "Mul", "Neg", "Relu", "Sub",
 )  # fmt: skip
 
 #: Operators that get half precision as it is: they move it, say themselves what to do with it, or
@@ -48,9 +49,10 @@ CONVERTERS: dict[tuple[str, str], Converter] = {
             REDUCTIONS,
             RESIZE,
             SAMPLING,
+            TRANSPOSED,
             WINDOWS,
         )
         for name, converter in table.items()
     },
-    **{(DOMAIN, name): converter for name, converter in (CHANNELS_LAST | INTEGER).items()},
+    **{(DOMAIN, name): converter for name, converter in (CHANNELS_LAST | LAST | INTEGER).items()},
 }

@@ -23,7 +23,7 @@ from typing import Any, Final, Literal, TypeAlias
 import numpy as np
 from tvm import relax, te, tirx
 
-from ..schedules.annotations import PRODUCT, WORKLOAD
+from ..schedules.annotations import PRODUCT, WORKLOAD, numbered
 from ..schedules.arithmetic import FLOAT, Arithmetic
 from ..schedules.choices import chosen, tile_and_blocks
 from ..schedules.core import Core
@@ -137,7 +137,14 @@ class Plan:
         core: Core,
         start: int | None = None,
         kind: Literal["product", "dynamic"] = "product",
+        taps: int | None = None,
     ) -> Plan:
+        """Return the plan of one product.
+
+        Args:
+            weight: the shape (..., I, O).
+            taps: how many numbers of each channel an output is over, if not all of the window.
+        """
         *_, inputs, outputs = weight
         places = out[-1 - window.rank : -1]
         words, together = storage.arithmetic.words(inputs), storage.arithmetic.together
@@ -150,7 +157,7 @@ class Plan:
             places=places,
             reach=places if window.taps == 1 else window.reach(places),
             strides=window.strides,
-            taps=window.taps,
+            taps=window.taps if taps is None else taps,
             inputs=words,
             outputs=outputs,
             group=window.group,
@@ -216,17 +223,17 @@ class Plan:
 
     def compute(self, x: Tensor, weights: Weights) -> Tensor:
         """Return the tensor ``product``."""
-        read, strides = self._reader(x)
-        sums = self._sums(weights, read, strides)
+        read, strides = self.reader(x)
+        sums = self.sums(weights, read, strides, self.window)
+        return te.compute(self.out, lambda *index: self.of_tile(sums, index), name="product")
+
+    def of_tile(self, sums: Tensor, index: Index) -> Any:
+        """Return the sum that belongs to a place and a channel."""
+        *place, channel = index
         channels = self.tile.channels
+        return sums(*place, tirx.floordiv(channel, channels), tirx.floormod(channel, channels))
 
-        def element(*index: Any) -> Any:
-            *place, channel = index
-            return sums(*place, tirx.floordiv(channel, channels), tirx.floormod(channel, channels))
-
-        return te.compute(self.out, element, name="product")
-
-    def _reader(self, x: Tensor) -> tuple[Callable[..., Any], Shape]:
+    def reader(self, x: Tensor) -> tuple[Callable[..., Any], Shape]:
         """Return what reads (outer, block, place in space, channel in block), and the strides."""
         window, before = self.window, len(self._outer)
         if not self.blocks.packs:
@@ -273,8 +280,23 @@ class Plan:
         own = tirx.floormod(block, self.count) * self._depth + inner
         return tirx.floordiv(block, self.count) * self.inputs + own, [own < self.inputs]
 
-    def _sums(self, weights: Weights, read: Callable[..., Any], strides: Shape) -> Tensor:
-        window, tile, blocks = self.window, self.tile, self.blocks
+    def sums(
+        self,
+        weights: Weights,
+        read: Callable[..., Any],
+        strides: Shape,
+        window: Window,
+        number: int = 0,
+        **said: Any,
+    ) -> Tensor:
+        """Return the tensor ``sums`` over a window.
+
+        Args:
+            read, strides: as `reader` returns them.
+            number: of one kernel's tensors of sums; the names of all but the first end in it.
+            said: more annotations of the first.
+        """
+        tile, blocks = self.tile, self.blocks
         arithmetic, together = self._arithmetic, self._arithmetic.together
         parts = self.count // blocks.group
         before, each = len(self._outer), self.tiles // self.window.group
@@ -307,14 +329,16 @@ class Plan:
         annotation = {
             PRODUCT: [len(self._places), tile.height, tile.width, tile.channels, blocks.rows],
             WORKLOAD: self.work.key,
+            **said,
         }
+        name, annotation = numbered("sums", number), {} if number else annotation
         if parts == 1 and tile.lanes == tile.channels:
-            return te.compute(shape, lambda *index: total(0, *index), name="sums", attrs=annotation)
-        partial = te.compute((parts, *shape), total, name="partial")
+            return te.compute(shape, lambda *index: total(0, *index), name=name, attrs=annotation)
+        partial = te.compute((parts, *shape), total, name=numbered("partial", number))
         part = te.reduce_axis((0, parts), "part")
         return te.compute(
             shape,
             lambda *index: te.sum(partial(part, *index), [part]),
-            name="sums",
+            name=name,
             attrs=annotation,
         )

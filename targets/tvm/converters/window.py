@@ -39,7 +39,7 @@ class Window:
     @property
     def is_known(self) -> bool:
         """Whether `schedules` knows convolutions with such a window."""
-        return self.channels_last and self.rank in (1, 2)
+        return self.channels_last
 
     @property
     def is_padded(self) -> bool:

@@ -11,10 +11,10 @@ import numpy as np
 from tvm import relax, te, tirx
 
 from ....lowering.dialect import DOMAIN
+from ....lowering.layout.nhwc import SUFFIXES
 from ....lowering.spatial import window_attributes
-from .call import Call, Converter, Expr, Shape, constant, reshaped, scalar
+from .call import Call, Converter, Expr, constant, reshaped, scalar
 from .depthwise import depthwise
-from .movement import padded
 from .products import product
 from .reductions import extreme
 from .stored import Stored, emit_product, stored_weight
@@ -134,89 +134,25 @@ def _conv(call: Call) -> Expr:
     if stored is not None:
         return _convolve_stored(call, window, stored)
     weight = weight_of(call)
-    fast = _is_scheduled(call, window) and isinstance(weight, np.ndarray)
-    result = (_scheduled if fast else convolve)(call, window, call[0], weight)
+    fast = is_scheduled(call, window) and isinstance(weight, np.ndarray)
+    result = (scheduled if fast else convolve)(call, window, call[0], weight)
     return add_bias(call, window, result, call[2]) if call.has(2) else result
 
 
-def _is_scheduled(call: Call, window: Window) -> bool:
+def is_scheduled(call: Call, window: Window) -> bool:
     """Whether `schedules` knows how to compute a convolution whose weight is constant."""
     return (
         call.core is not None and window.is_known and call.dtype() == call.out_dtype() == "float32"
     )
 
 
-def _scheduled(call: Call, window: Window, data: Expr, weight: np.ndarray) -> Expr:
+def scheduled(call: Call, window: Window, data: Expr, weight: np.ndarray) -> Expr:
     """Return the convolution with a constant OIHW `weight`, as `schedules` computes it."""
     ordered = weight.transpose(*range(2, 2 + window.rank), 1, 0)
     if window.group > 1 and weight.shape[:2] == (window.group, 1):
         return depthwise(call, data, ordered[..., 0, :], window)
     fewer = winograd(call, data, ordered, window, call.out_shape())
     return product(call, data, ordered, window, call.out_shape()) if fewer is None else fewer
-
-
-def _conv_transpose(call: Call) -> Expr:
-    """A convolution of the input, spread out by the strides, with the kernel turned around.
-
-    The weight is (in, out / group, ...); what `window_attributes` gives as pads cuts the output.
-    """
-    window = window_of(call)
-    data, sizes = _spread(call, window)
-    # out = size + low + high - extent + 1, and low is what the pads leave of a full convolution.
-    lows = [extent - 1 - low for extent, low in zip(window.extents, window.begin, strict=True)]
-    highs = [
-        out + extent - 1 - size - low
-        for out, extent, size, low in zip(
-            call.out_shape()[2:], window.extents, sizes, lows, strict=True
-        )
-    ]
-    if min(*lows, *highs) < 0:
-        begin = [max(0, -low) for low in lows]
-        end = [size - max(0, -high) for size, high in zip(sizes, highs, strict=True)]
-        data = op.strided_slice(data, list(range(2, 2 + window.rank)), begin, end)
-    plain = dataclasses.replace(
-        window,
-        strides=(1,) * window.rank,
-        begin=tuple(max(0, low) for low in lows),
-        end=tuple(max(0, high) for high in highs),
-    )
-    result = convolve(call, plain, data, _turned(call, window))
-    return add_bias(call, window, result, call[2]) if call.has(2) else result
-
-
-def _spread(call: Call, window: Window) -> tuple[Expr, Shape]:
-    """Put stride - 1 zeros between the elements; return the tensor and its extents in space."""
-    n, c, *space = call.shape()
-    if all(stride == 1 for stride in window.strides):
-        return call[0], tuple(space)
-    loose = (n, c, *(part for size in space for part in (size, 1)))
-    widths = [(0, 0), (0, 0)]
-    for stride in window.strides:
-        widths += [(0, 0), (0, stride - 1)]
-    zero = tirx.const(0, call.dtype())
-    with_zeros = padded(call, reshaped(call[0], loose), loose, widths, zero)
-    spread = [size * stride for size, stride in zip(space, window.strides, strict=True)]
-    ends = [size - stride + 1 for size, stride in zip(spread, window.strides, strict=True)]
-    axes = list(range(2, 2 + window.rank))
-    data = op.strided_slice(reshaped(with_zeros, (n, c, *spread)), axes, [0] * window.rank, ends)
-    return data, tuple(ends)
-
-
-def _turned(call: Call, window: Window) -> Expr | np.ndarray:
-    """Return the weight (in, out / group, ...) as (out, in / group, ...), reversed in space."""
-    groups, space = window.group, call.shape(1)[2:]
-    inputs, outputs = call.shape(1)[:2]
-    split = (groups, inputs // groups, outputs, *space)
-    joined = (groups * outputs, inputs // groups, *space)
-    order = (0, 2, 1, *range(3, 3 + window.rank))
-    weight = weight_of(call)
-    if isinstance(weight, np.ndarray):
-        turned = weight.reshape(split).transpose(order).reshape(joined)
-        return np.flip(turned, tuple(range(2, 2 + window.rank)))
-    turned = reshaped(op.permute_dims(reshaped(weight, split), order), joined)
-    for axis in range(2, 2 + window.rank):
-        turned = op.flip(turned, axis)
-    return turned
 
 
 def _reaching(call: Call, window: Window) -> Window:
@@ -311,7 +247,6 @@ def _global_max(call: Call) -> Expr:
 WINDOWS: dict[str, Converter] = {
     "AveragePool": _average_pool,
     "Conv": _conv,
-    "ConvTranspose": _conv_transpose,
     "GlobalAveragePool": _global_average,
     "GlobalLpPool": _global_lp_pool,
     "GlobalMaxPool": _global_max,
@@ -323,5 +258,5 @@ WINDOWS: dict[str, Converter] = {
 CHANNELS_LAST: dict[str, Converter] = {
     f"{name}{layout}": WINDOWS[name]
     for name in ("AveragePool", "Conv", "GlobalAveragePool", "GlobalMaxPool", "MaxPool")
-    for layout in ("Nhwc", "Nwc")
+    for layout in SUFFIXES.values()
 }

@@ -29,3 +29,11 @@ WORKLOAD: Final = "tapeout.workload"
 #: Of the block ``sums`` of a convolution by Winograd's way: rows and columns of a tile of the
 #: output; rows of tiles of a block; height and channels of a tile of the products.
 WINOGRAD: Final = "tapeout.winograd"
+
+#: Of the block ``sums`` of a transposed convolution: its strides.
+TRANSPOSED: Final = "tapeout.transposed"
+
+
+def numbered(name: str, number: int) -> str:
+    """Return the name of one of several blocks of a kind; the first has the name of the kind."""
+    return f"{name}_{number}" if number else name

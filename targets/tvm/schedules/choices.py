@@ -23,8 +23,10 @@ from .tile import (
     depthwise_tile,
     divisors,
     fits,
+    height_of,
     lanes_of,
     tiles_of,
+    unit_of,
 )
 from .workload import Choice, Workload
 
@@ -125,14 +127,17 @@ def _product_misfits(work: Workload, choice: Choice, core: Core) -> list[tuple[b
 
 
 def _height(work: Workload) -> int:
-    return work.places[0] if len(work.places) > 1 else 1
+    """Return the places along the axis that tiles have a height along, or blocks of rows."""
+    if work.kind == "depthwise":
+        return work.places[0] if len(work.places) > 1 else 1
+    return height_of(work.places)
 
 
 def _unit(work: Workload, choice: Choice) -> int:
     """Return what blocks of rows consist of."""
     if work.kind == "depthwise":
         return 1
-    return choice.height if len(work.places) > 1 else choice.width
+    return unit_of(choice.height, choice.width, work.places)
 
 
 def arithmetic_of(work: Workload, core: Core) -> Arithmetic:

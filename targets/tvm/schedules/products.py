@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from tvm import s_tir
 
-from .annotations import DEPTHWISE, PRODUCT
+from .annotations import DEPTHWISE, PRODUCT, TRANSPOSED, numbered
 from .core import Core
 from .instructions import instruction
 from .loops import (
@@ -49,37 +49,54 @@ def _product(
     schedule: s_tir.Schedule, blocks: dict[str, Block], said: Sequence[int], core: Core
 ) -> None:
     rank, height, width, channels, rows = said
+    annotations = schedule.get(blocks["sums"]).annotations
+    strides = [int(step) for step in annotations.get(TRANSPOSED, ())]
     last = _last(schedule, blocks, "product")
     *outer, channel = schedule.get_loops(last)
     space, outer = outer[-rank:], outer[:-rank]
+    phases: list[Loop] = []
+    if strides:
+        pairs = [
+            schedule.split(loop, [None, step]) for loop, step in zip(space, strides, strict=True)
+        ]
+        space, phases = [place for place, _ in pairs], [phase for _, phase in pairs]
     tiles, lane = split_tail(schedule, channel, channels)
     part, *space = _block_of_rows(schedule, space, rows)
-    sums = blocks["sums"]
+    schedule.reorder(*outer, part, tiles, *space, *phases, lane)
+    nests = []
     if "partial" in blocks:
-        schedule.reorder(*outer, part, tiles, *space, lane)
-        schedule.compute_at(sums, tiles, preserve_unit_loops=True)
-        *_, over = loops = schedule.get_loops(sums)
-        around, inner = _tiled(schedule, loops[-2 - rank - 1 : -3], height, width)
-        schedule.reorder(over, *around, *inner, loops[-2])
-        _unroll(schedule, inner, loops[-2], core)
-        schedule.set_scope(blocks["partial"], 0, "local")
-        nest = Nest.at(schedule, blocks["partial"], around[-1], rank, rank + 2, 1)
-        schedule.decompose_reduction(sums, over)
+        for number in _numbers(blocks):
+            sums, partial = (blocks[numbered(name, number)] for name in ("sums", "partial"))
+            schedule.compute_at(sums, tiles, preserve_unit_loops=True)
+            *_, over = loops = schedule.get_loops(sums)
+            around, inner = _tiled(schedule, loops[-2 - rank - 1 : -3], height, width)
+            schedule.reorder(over, *around, *inner, loops[-2])
+            _unroll(schedule, inner, loops[-2], core)
+            schedule.set_scope(partial, 0, "local")
+            nests.append(Nest.at(schedule, partial, around[-1], rank, rank + 2, 1))
+            schedule.decompose_reduction(sums, over)
     else:
         around, inner = _tiled(schedule, space, height, width)
-        schedule.reorder(*outer, part, tiles, *around, *inner, lane)
-        schedule.set_scope(sums, 0, "local")
-        nest = Nest.at(schedule, sums, around[-1], rank, rank + 2, 1)
+        schedule.reorder(*around, *inner, *phases, lane)
+        for number in _numbers(blocks):
+            sums = blocks[numbered("sums", number)]
+            schedule.set_scope(sums, 0, "local")
+            nests.append(Nest.at(schedule, sums, around[-1], rank, rank + 2, 1))
     if "packed" in blocks:
         schedule.compute_at(blocks["packed"], part, preserve_unit_loops=True)
         vectorize(schedule, blocks["packed"], core.lanes)
     if "panels" in blocks:
         _pack_panels(schedule, blocks["panels"], outer, core)
-    nest.write_out(schedule, core)
+    for nest in nests:
+        nest.write_out(schedule, core)
     split_lanes(schedule, lane, core)
-    if "partial" not in blocks:
-        for loop in inner:
-            schedule.unroll(loop)
+    for loop in phases if "partial" in blocks else (*inner, *phases):
+        schedule.unroll(loop)
+
+
+def _numbers(blocks: dict[str, Block]) -> list[int]:
+    """Return the numbers of a kernel's blocks of sums."""
+    return [number for number in range(len(blocks)) if numbered("sums", number) in blocks]
 
 
 def _pack_panels(schedule: s_tir.Schedule, block: Block, outer: Sequence[Loop], core: Core) -> None:
@@ -209,7 +226,7 @@ def _last(schedule: s_tir.Schedule, blocks: dict[str, Block], name: str) -> Bloc
     """Return the last block, with all between it and block `name` computed in it."""
     names = list(blocks)
     for between in names[names.index(name) : -1]:
-        if between != "sums":
+        if not between.startswith("sums"):
             schedule.compute_inline(blocks[between])
     return blocks[names[-1]]
 
@@ -225,7 +242,7 @@ def _tiled(
     schedule: s_tir.Schedule, space: Sequence[Loop], height: int, width: int
 ) -> tuple[list[Loop], list[Loop]]:
     """Split the loops of a space; return those around a tile, and those inside."""
-    sizes = (height, width)[-len(space) :]
+    sizes = (*(1 for _ in space[2:]), height, width)[-len(space) :]
     pairs = [schedule.split(loop, [None, size]) for loop, size in zip(space, sizes, strict=True)]
     return [outer for outer, _ in pairs], [inner for _, inner in pairs]
 

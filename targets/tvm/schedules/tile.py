@@ -96,19 +96,28 @@ def tile_of(places: tuple[int, ...], channels: int, core: Core, arithmetic: Arit
     return tiles_of(places, channels, core, arithmetic)[0]
 
 
+def height_of(places: Sequence[int]) -> int:
+    """Return the places along the axis of the space that tiles have a height along."""
+    return places[-2] if len(places) > 1 else 1
+
+
+def unit_of(height: int, width: int, places: Sequence[int]) -> int:
+    """Return how many places along the first axis of the space a tile has."""
+    return (1, height, width)[-len(places)]
+
+
 @functools.lru_cache(maxsize=1024)
 def tiles_of(
     places: tuple[int, ...], channels: int, core: Core, arithmetic: Arithmetic
 ) -> list[Tile]:
-    """Return all tiles for an output of these places (width, or height and width), the best first.
+    """Return all tiles for an output of these places along each axis, the best first.
 
     Height and channels are divided evenly; the last tile of a row may be partly outside.
 
     Args:
         channels: as many as fill the shortest vectors of an instruction.
     """
-    *heights, width = places
-    height = math.prod(heights)
+    height, width = height_of(places), places[-1]
     found = [
         (_worth(tall * wide, vectors, used * useful, core), wide, -each, tall, vectors)
         for each in divisors(channels)
@@ -206,7 +215,7 @@ def blocks_of(
     fitting = [item for item in divisors(count) if item * depth <= room]
     group = max(fitting, default=1)
     packs = copied or (tiles > 2 and (taps > 1 or inputs * _BYTES % _CLASH == 0))
-    unit = tile.height if others else tile.width
+    unit = unit_of(tile.height, tile.width, places)
     needed = [packed_row * _BYTES / (core.l2 * _ROWS)] if packs else []
     if group < count or tile.lanes != tile.channels:
         needed.append(math.prod(others) * tile.lanes * _BYTES / (core.l2 * _SUMS))
@@ -254,7 +263,7 @@ def depthwise_tile(
     core: Core,
     arithmetic: Arithmetic,
 ) -> DepthwiseTile:
-    """Return the tile for outputs of these places (width, or height and width) and channels.
+    """Return the tile for outputs of these places along each axis and channels.
 
     Each number of the input is used for few sums, so that the weights should stay in registers and
     sums of neighbours keep the units busy.
@@ -270,7 +279,7 @@ def depthwise_tile(
     width = max(item for item in divisors(places[-1]) if item <= most)
     if width <= most // 2:
         width = _even(places[-1], most)
-    height = places[0] if len(places) == 2 else 1
+    height = places[0] if len(places) > 1 else 1
     image = math.prod(reach) * channels * _BYTES
     rows = _even(height, max(1, int(height * core.l2 * _ROWS / image)))
     spent = channels // lanes * vectors * core.lanes

@@ -12,7 +12,7 @@ from pydantic import Field, PositiveInt
 STRICT: Final[dict[str, Any]] = {"extra": "forbid", "strict": True}
 
 #: One number for each axis of the space.
-Axes: TypeAlias = Annotated[tuple[PositiveInt, ...], Field(min_length=1, max_length=2)]
+Axes: TypeAlias = Annotated[tuple[PositiveInt, ...], Field(min_length=1, max_length=3)]
 
 
 @dataclasses.dataclass(frozen=True)

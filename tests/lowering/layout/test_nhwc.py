@@ -20,7 +20,7 @@ def test_every_operator_has_a_name_and_a_valid_definition() -> None:
             "GlobalMaxPool",
             "MaxPool",
         )
-        for suffix in ("Nwc", "Nhwc")
+        for suffix in ("Nwc", "Nhwc", "Ndhwc")
     ]
     for operator in nhwc.operators().values():
         function = ir.to_proto(operator.definition())
@@ -28,7 +28,7 @@ def test_every_operator_has_a_name_and_a_valid_definition() -> None:
         assert own_operators.is_definition(operator.definition())
 
 
-@pytest.mark.parametrize("name", ["ConvNhwc", "ConvTransposeNwc", "AveragePoolNwc"])
+@pytest.mark.parametrize("name", ["ConvNhwc", "ConvTransposeNwc", "AveragePoolNdhwc"])
 def test_attributes_are_those_of_the_standard_operator(name: str) -> None:
     operator = nhwc.operators()[name]
     schema = onnx.defs.get_schema(operator.standard, WORKING_OPSET)
@@ -42,8 +42,8 @@ def test_a_changed_definition_is_noticed() -> None:
     assert not own_operators.is_definition(function)
 
 
-def test_there_is_none_for_volumes_and_other_operators() -> None:
-    assert nhwc.operator_for("Conv", 5) is None
+def test_there_is_none_for_more_dimensions_and_other_operators() -> None:
+    assert nhwc.operator_for("Conv", 6) is None
     assert nhwc.operator_for("LpPool", 4) is None
     found = nhwc.operator_for("Conv", 3)
     assert found is not None

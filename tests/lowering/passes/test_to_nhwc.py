@@ -46,7 +46,7 @@ def test_conv_between_transposes() -> None:
     assert not ToNhwc()(after).modified
 
 
-@pytest.mark.parametrize("space", [(5,), (5, 6)])
+@pytest.mark.parametrize("space", [(5,), (5, 6), (3, 4, 5)])
 def test_transposed_convolutions_where_asked(space: tuple[int, ...]) -> None:
     rank = len(space)
     sizes = ",".join(map(str, (1, 4, *space)))
@@ -60,8 +60,9 @@ def test_transposed_convolutions_where_asked(space: tuple[int, ...]) -> None:
         b=draw(6),
     )
     assert not run(model.clone()).functions
-    after = support.assert_same_numbers(model, lambda it: ToNhwc(transposed=True)(it).model)
-    assert [node.op_type for node in after.graph][1] == f"ConvTransposeN{'h' * (rank - 1)}wc"
+    layouts = ToNhwc(transposed=True, volumes=rank == 3)
+    after = support.assert_same_numbers(model, lambda it: layouts(it).model)
+    assert [node.op_type for node in after.graph][1] == f"ConvTransposeN{'dhw'[3 - rank :]}c"
     assert dialect.check(after) == []
 
 

@@ -162,10 +162,11 @@ def test_each_thread_has_scratch_memory_of_its_own(
 
 
 #: Of the memory in float32, what the same model takes in fewer bits: weights and activations lie
-#: in these bits, sums never lie in memory.
+#: in these bits, sums never lie in memory. In half precision a residual is added by a kernel of its
+#: own, after the product; in float32 by the same, over the residual: two tensors, not three.
 RATIOS = {
     "int8": {"weights": 0.29, "workspace": 0.29, "scratch": 0.29},
-    "fp16": {"weights": 0.501, "workspace": 0.61, "scratch": 0.5},
+    "fp16": {"weights": 0.501, "workspace": 0.76, "scratch": 0.5},
 }
 
 

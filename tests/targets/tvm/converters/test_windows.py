@@ -117,10 +117,10 @@ def test_poolings_of_integers() -> None:
     many.assert_same()
 
 
-@pytest.mark.parametrize("rank", [1, 2])
+@pytest.mark.parametrize("rank", [1, 2, 3])
 def test_the_channels_last_operators_of_the_canonical_pipeline(rank: int) -> None:
     """A chain of them, as the canonical pipeline lays it out."""
-    space = (12, 10)[:rank]
+    space = (12, 10, 8)[:rank]
     sizes = ",".join(map(str, space))
     model = support.from_text(
         f"""g (float[1,4,{sizes}] x, float[8,4,{"3," * (rank - 1)}3] w, float[8] b,
@@ -137,8 +137,8 @@ def test_the_channels_last_operators_of_the_canonical_pipeline(rank: int) -> Non
         b=draw(8),
         d=draw(8, 1, *(3,) * rank),
     )
-    lowered = canonical("nhwc").run(model)
-    suffix = ("Nwc", "Nhwc")[rank - 1]
+    lowered = canonical("nhwc", volumes=True).run(model)
+    suffix = ("Nwc", "Nhwc", "Ndhwc")[rank - 1]
     assert {f"Conv{suffix}", f"MaxPool{suffix}", f"AveragePool{suffix}"} <= {
         node.op_type for node in lowered.graph
     }

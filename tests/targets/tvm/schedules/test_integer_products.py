@@ -47,7 +47,7 @@ def networks(draw: st.DrawFn) -> tuple[ir.Model, np.ndarray] | None:
         return [draw(st.integers(low, high)) for _ in range(rank)]
 
     rng = np.random.default_rng(draw(st.integers(0, 1000)))
-    rank, batch = draw(st.sampled_from([1, 2, 2])), draw(st.integers(1, 2))
+    rank, batch = draw(st.sampled_from([1, 2, 2, 3])), draw(st.integers(1, 2))
     kind = draw(st.sampled_from(["plain", "plain", "depthwise", "depthwise", "grouped"]))
     inputs, outputs, group = draw(st.integers(1, 70)), draw(st.integers(1, 70)), 1
     if kind == "depthwise":
@@ -86,7 +86,7 @@ def networks(draw: st.DrawFn) -> tuple[ir.Model, np.ndarray] | None:
 
 
 def assert_same_bits(model: ir.Model, data: np.ndarray, core: Core) -> None:
-    lowered = (canonical("nhwc") + integers()).run(model)
+    lowered = (canonical("nhwc", volumes=True) + integers()).run(model)
     assert any(node.op_type.startswith(("QConv", "QMatMul")) for node in lowered.graph)
     feeds = {str(lowered.graph.inputs[0].name): data}
     expected = Reference(lowered).run(feeds)

@@ -78,7 +78,7 @@ def convolutions(draw: st.DrawFn) -> ir.Model | None:
     def each(low: int, high: int) -> tuple[int, ...]:
         return tuple(draw(st.integers(low, high)) for _ in range(rank))
 
-    rank = draw(st.sampled_from([1, 2, 2, 2]))
+    rank = draw(st.sampled_from([1, 2, 2, 2, 3]))
     kind = draw(st.sampled_from(["plain", "plain", "depthwise", "grouped"]))
     inputs, outputs = draw(st.integers(1, 70)), draw(st.integers(1, 100))
     group = 1
@@ -104,7 +104,7 @@ def convolutions(draw: st.DrawFn) -> ir.Model | None:
 @given(model=convolutions())
 def test_convolutions_of_any_shape(name: str, model: ir.Model | None) -> None:
     if model is not None:
-        kernels.assert_same(canonical("nhwc").run(model), scheduled_for=CORES[name])
+        kernels.assert_same(canonical("nhwc", volumes=True).run(model), scheduled_for=CORES[name])
 
 
 @pytest.mark.parametrize("name", CORES)
@@ -114,7 +114,7 @@ def test_alternatives_compute_the_same(name: str, model: ir.Model | None, place:
     core = CORES[name]
     if model is not None:
         tuned = dataclasses.replace(core, choices=Others(core, place))
-        kernels.assert_same(canonical("nhwc").run(model), scheduled_for=tuned)
+        kernels.assert_same(canonical("nhwc", volumes=True).run(model), scheduled_for=tuned)
 
 
 @pytest.mark.parametrize("name", CORES)
@@ -136,4 +136,4 @@ def test_products_of_any_shape(
         w=rng.standard_normal((depth, columns)).astype(np.float32),
         b=rng.standard_normal(columns).astype(np.float32),
     )
-    kernels.assert_same(canonical("nhwc").run(model), scheduled_for=CORES[name])
+    kernels.assert_same(canonical("nhwc", volumes=True).run(model), scheduled_for=CORES[name])
