@@ -26,6 +26,7 @@ class Arithmetic:
         together: how many numbers of the data an instruction takes for each lane: a word.
         instructions: lanes -> LLVM's name of it; none: multiplication and addition.
         accumulates: whether the instruction adds, too.
+        alone: what takes its place where each channel is by itself; None: nothing.
     """
 
     data: str
@@ -36,6 +37,7 @@ class Arithmetic:
         default_factory=lambda: MappingProxyType({}), hash=False
     )
     accumulates: bool = True
+    alone: Arithmetic | None = None
 
     @property
     def bits(self) -> int:
@@ -54,8 +56,11 @@ class Arithmetic:
 
 FLOAT: Final = Arithmetic("float32", "float32", "float32")
 
+#: Products have 16 bits, and so have sums of few of them, which are added to those of 32.
+SHORT: Final = Arithmetic("int8", "int8", "int32")
+
 #: int16 holds a number of 8 bits less any zero point, and all have a product of 16 bits.
-WIDE: Final = Arithmetic("int16", "int16", "int32")
+WIDE: Final = Arithmetic("int16", "int16", "int32", alone=SHORT)
 
 _VNNI: Final = {lanes: f"llvm.x86.avx512.vpdpbusd.{32 * lanes}" for lanes in (4, 8, 16)}
 _SDOT: Final = {4: "llvm.aarch64.neon.sdot.v4i32.v16i8"}
@@ -82,7 +87,7 @@ _INTEGERS: Final[tuple[tuple[str, Arithmetic], ...]] = (
     ("avx512bw", _pairs(4, 8, 16)),
     ("avx2", _pairs(4, 8)),
     ("sse2", _pairs(4)),
-    ("dotprod", Arithmetic("int8", "int8", "int32", 4, MappingProxyType(_SDOT))),
+    ("dotprod", Arithmetic("int8", "int8", "int32", 4, MappingProxyType(_SDOT), alone=SHORT)),
 )
 
 

@@ -137,7 +137,9 @@ def _unit(work: Workload, choice: Choice) -> int:
 
 def arithmetic_of(work: Workload, core: Core) -> Arithmetic:
     """Return what a core computes a workload with."""
-    return FLOAT if work.dtype == "float32" else core.integers
+    if work.dtype == "float32":
+        return FLOAT
+    return core.alone if work.kind == "depthwise" else core.integers
 
 
 def _whole(channels: int, core: Core) -> int:

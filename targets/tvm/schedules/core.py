@@ -89,6 +89,11 @@ class Core:
         """
         return self.lanes
 
+    @property
+    def alone(self) -> Arithmetic:
+        """What it computes convolutions of integers of each channel by itself with."""
+        return self.integers.alone or self.integers
+
     @classmethod
     def of(cls, cpu: Cpu, features: Collection[str], threads: int = 1) -> Core:
         """Return what a profile says of its cores, and LLVM of the features of its processor."""

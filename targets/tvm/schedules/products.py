@@ -22,6 +22,7 @@ from .loops import (
     Loop,
     blocks_of,
     extent,
+    is_spatial,
     split_lanes,
     split_tail,
     vectorize,
@@ -40,7 +41,8 @@ def schedule_product(schedule: s_tir.Schedule, core: Core) -> bool:
         _product(schedule, blocks, [int(item) for item in annotations[PRODUCT]], core)
         return True
     if DEPTHWISE in annotations:
-        _depthwise(schedule, blocks, [int(item) for item in annotations[DEPTHWISE]], core)
+        schedule_depthwise = _written_out if is_spatial(schedule, sums) else _depthwise
+        schedule_depthwise(schedule, blocks, [int(item) for item in annotations[DEPTHWISE]], core)
         return True
     return False
 
@@ -203,6 +205,28 @@ def _depthwise(
     else:
         nest.write_out(schedule, core)
     _unroll(schedule, inner, lane, core)
+
+
+def _written_out(
+    schedule: s_tir.Schedule, blocks: dict[str, Block], said: Sequence[int], core: Core
+) -> None:
+    """Schedule sums whose terms are written out, as part of what becomes of them."""
+    rank, width, channels, rows = said
+    if list(blocks)[-1] != "sums":
+        schedule.compute_inline(blocks["sums"])
+    last = _last(schedule, blocks, "sums")
+    *outer, channel = schedule.get_loops(last)
+    space, outer = outer[-rank:], outer[:-rank]
+    tiles, lane = schedule.split(channel, [None, channels])
+    part, *space = _block_of_rows(schedule, space, rows if rank > 1 else None)
+    around, inner = _tiled(schedule, space, 1, width)
+    schedule.reorder(*outer, part, *around[:-1], tiles, around[-1], *inner, lane)
+    if "padded" in blocks:
+        schedule.compute_at(blocks["padded"], part, preserve_unit_loops=True)
+        vectorize(schedule, blocks["padded"], core.lanes)
+    for loop in inner:
+        schedule.unroll(loop)
+    schedule.vectorize(lane)
 
 
 def _last(schedule: s_tir.Schedule, blocks: dict[str, Block], name: str) -> Block:

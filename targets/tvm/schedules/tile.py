@@ -19,7 +19,7 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
-from .arithmetic import Arithmetic
+from .arithmetic import SHORT, Arithmetic
 from .core import LATENCY, Core
 from .shares import EVEN, evenness, shared_blocks, sharers
 
@@ -257,19 +257,16 @@ def depthwise_tile(
     """Return the tile for outputs of these places (width, or height and width) and channels.
 
     Each number of the input is used for few sums, so that the weights should stay in registers and
-    sums of neighbours keep the units busy.
+    sums of neighbours keep the units busy. Short sums of as many channels as numbers of 8 bits fit
+    a register do that by themselves.
     """
-    least = arithmetic.least_lanes
-    fitting = [item for item in divisors(channels) if item <= 2 * core.lanes and item % least == 0]
+    least, is_short = arithmetic.least_lanes, arithmetic == SHORT
+    most = (4 if is_short else 2) * core.lanes
+    fitting = [item for item in divisors(channels) if item <= most and item % least == 0]
     whole = [item for item in fitting if item % core.lanes == 0]
-    lanes = min(whole, default=max(fitting))
+    lanes = max(fitting) if is_short else min(whole, default=max(fitting))
     vectors = -(-lanes // core.lanes)
-    # What becomes of integer sums takes registers, too: numbers of other kinds, and their limits.
-    room = core.registers // (2 if arithmetic.together > 1 else 1)
-    most = max(1, (room - min(taps, room // 2)) // vectors - 1)
-    width = max(item for item in divisors(places[-1]) if item <= most)
-    if width <= most // 2:
-        width = _even(places[-1], most)
+    width = 1 if is_short else _depthwise_width(places[-1], taps, vectors, core, arithmetic)
     height = places[0] if len(places) == 2 else 1
     image = math.prod(reach) * channels * _BYTES
     rows = _even(height, max(1, int(height * core.l2 * _ROWS / image)))
@@ -277,6 +274,17 @@ def depthwise_tile(
     threads = sharers(images * math.prod(places) * spent * taps, core)
     rows = -(-height // shared_blocks(height, -(-height // rows), images, threads))
     return DepthwiseTile(width, lanes, rows)
+
+
+def _depthwise_width(
+    places: int, taps: int, vectors: int, core: Core, arithmetic: Arithmetic
+) -> int:
+    """Return how many sums beside each other have registers, with their weights."""
+    # What becomes of integer sums takes registers, too: numbers of other kinds, and their limits.
+    room = core.registers // (2 if arithmetic.together > 1 else 1)
+    most = max(1, (room - min(taps, room // 2)) // vectors - 1)
+    width = max(item for item in divisors(places) if item <= most)
+    return _even(places, most) if width <= most // 2 else width
 
 
 def _even(size: int, most: int) -> int:
