@@ -110,14 +110,20 @@ def tiles_of(
     *heights, width = places
     height = math.prod(heights)
     found = [
-        (_worth(tall * wide, vectors, used * useful, core), wide, -each, tall, vectors)
+        (
+            _worth(tall * wide, vectors, used * useful, core, arithmetic.rows),
+            wide,
+            -each,
+            tall,
+            vectors,
+        )
         for each in divisors(channels)
         if each % arithmetic.least_lanes == 0
         for vectors in (-(-each // core.lanes),)
         for useful in (each / (vectors * core.lanes),)
         if vectors <= MOST_VECTORS and (each % core.lanes == 0 or channels % core.lanes)
-        for tall, wide, used in _shapes(height, width, core.registers)
-        if fits(tall * wide, _registers(each, core, arithmetic), core)
+        for tall, wide, used in _shapes(height, width, core.registers, arithmetic.rows)
+        if fits(tall * wide, _registers(each, core, arithmetic), core, arithmetic.rows)
     ]
     ranked = sorted(found, reverse=True)
     return [Tile(tall, wide, -each, lanes_of(-each, core)) for _, wide, each, tall, _ in ranked]
@@ -137,25 +143,33 @@ def lanes_of(channels: int, core: Core) -> int:
 
 
 @functools.lru_cache(maxsize=256)
-def _shapes(height: int, width: int, most: int) -> list[tuple[int, int, float]]:
-    """Return heights and widths of tiles of so many rows at most, and the share that is inside."""
+def _shapes(height: int, width: int, most: int, rows: int) -> list[tuple[int, int, float]]:
+    """Return heights and widths of tiles of so many rows at most, and the share that is inside.
+
+    Args:
+        rows: that an instruction takes; they are side by side.
+    """
     return [
         (tall, wide, width / (-(-width // wide) * wide))
-        for wide in range(1, min(width, most) + 1)
+        for wide in range(rows, min(width + rows - 1, most) + 1, rows)
         for tall in divisors(height)
         if tall * wide <= most
     ]
 
 
-def fits(rows: int, vectors: int, core: Core) -> bool:
+def fits(rows: int, vectors: int, core: Core, pairs: int = 1) -> bool:
     """Whether sums, weights and words of the input have registers; one sum always has.
 
     Of words in lanes, those of all rows: LLVM loads them long before it needs them. A core that
     takes words from memory needs two registers for what else there is; with one of them only, LLVM
     puts sums aside on the stack. Products that are added by another instruction need one.
+
+    Args:
+        pairs: rows that an instruction takes, and as many times fewer channels of each.
     """
-    words = {"vector": rows, "memory": 2, "apart": 0}[core.operands.number]
-    return rows * vectors + vectors + words <= core.registers or rows == vectors == 1
+    words = {"vector": -(-rows // pairs), "memory": 2, "apart": 0}[core.operands.number]
+    taken = rows * vectors + pairs * vectors + words
+    return taken <= core.registers or (rows == pairs and vectors == 1)
 
 
 def steps_of(rows: int, vectors: int, core: Core) -> int:
@@ -164,10 +178,10 @@ def steps_of(rows: int, vectors: int, core: Core) -> int:
     return 2 if core.operands.number == "vector" and taken <= core.registers else 1
 
 
-def _worth(rows: int, vectors: int, useful: float, core: Core) -> float:
+def _worth(rows: int, vectors: int, useful: float, core: Core, pairs: int = 1) -> float:
     """Return the share of its peak that a core reaches, if its caches hold all; an estimate."""
     sums = rows * vectors
-    loads = (rows + core.operands.vector * vectors) / sums
+    loads = (rows / pairs + core.operands.vector * vectors * pairs) / sums
     return useful * min(1.0, sums / (_SLACK * LATENCY * core.units)) / (1 + _LOAD * loads)
 
 
@@ -187,6 +201,7 @@ def blocks_of(
     core: Core,
     *,
     copied: bool,
+    together: bool = True,
 ) -> Blocks:
     """Return what is kept in caches.
 
@@ -198,10 +213,11 @@ def blocks_of(
         tiles: along the channels.
         images: that are computed like this, one after the other.
         copied: whether the input has to be copied anyway.
+        together: whether words of a row may lie side by side.
     """
     axis, *others = places
     room = core.l1 * _WEIGHTS / (taps * tile.lanes * _BYTES)
-    depth = _depth(inputs, room)
+    depth = _depth(inputs, room) if together else 1
     count = inputs // depth
     fitting = [item for item in divisors(count) if item * depth <= room]
     group = max(fitting, default=1)

@@ -81,7 +81,7 @@ def test_what_does_not_fit_is_told(
 
 
 def test_arithmetic_has_a_name() -> None:
-    for feature in ("", "avx512vnni", "avxvnni", "avx512bw", "avx2", "sse2", "dotprod"):
+    for feature in ("", "avx512vnni", "avxvnni", "avx512bw", "avx2", "sse2", "i8mm", "dotprod"):
         assert feature_of(arithmetic_for(feature)) == feature
     with pytest.raises(ValueError, match="'amx' is none of avx512vnni"):
         arithmetic_for("amx")

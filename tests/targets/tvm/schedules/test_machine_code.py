@@ -38,6 +38,7 @@ DOTS = {
     "avx512vnni": r"vpdpbusd\s.*%zmm",
     "avxvnni": r"vpdpbusd\s.*%ymm",
     "avx2": r"vpmaddwd\s.*%ymm",
+    "i8mm": r"smmla\s+v\d+\.4s",
     "dotprod": r"sdot\s+v\d+\.4s",
     "v": r"vwmacc\.v[vx]\s",
     "fp-armv8": r"s[mu]lal2?\s+v\d+\.4s",
