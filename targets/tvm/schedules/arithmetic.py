@@ -48,7 +48,12 @@ class Arithmetic:
     @property
     def bits(self) -> int:
         """Bits of a number of a word."""
-        return int(self.data.lstrip("uint"))
+        return int(self.data.lstrip("floatuin"))
+
+    @property
+    def word(self) -> int:
+        """Bits of a word: not less than a sum has, which numbers become that come one by one."""
+        return max(WORD, self.together * self.bits)
 
     @property
     def least_lanes(self) -> int:

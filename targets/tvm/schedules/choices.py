@@ -182,7 +182,7 @@ def _with_blocks(tile: Tile, work: Workload, core: Core) -> Choice:
         work.images,
         core,
         copied=work.copies == "always",
-        together=work.kind != "paired",
+        arithmetic=arithmetic_of(work, core),
     )
     packs = blocks.packs and work.copies != "never"
     return Choice(

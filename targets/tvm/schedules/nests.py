@@ -12,7 +12,7 @@ from tvm import s_tir
 from .arithmetic import Arithmetic
 from .core import Core
 from .instructions import instruction, paired_instruction
-from .loops import SPATIAL, Block, Loop, extent, split_lanes, unroll_in_vectors
+from .loops import SPATIAL, Block, Loop, extent, unroll_in_vectors
 from .tile import steps_of
 
 

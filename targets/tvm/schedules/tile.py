@@ -19,7 +19,7 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
-from .arithmetic import SHORT, Arithmetic
+from .arithmetic import FLOAT, SHORT, Arithmetic
 from .core import LATENCY, Core
 from .shares import EVEN, evenness, shared_blocks, sharers
 
@@ -201,7 +201,7 @@ def blocks_of(
     core: Core,
     *,
     copied: bool,
-    together: bool = True,
+    arithmetic: Arithmetic = FLOAT,
 ) -> Blocks:
     """Return what is kept in caches.
 
@@ -213,17 +213,19 @@ def blocks_of(
         tiles: along the channels.
         images: that are computed like this, one after the other.
         copied: whether the input has to be copied anyway.
-        together: whether words of a row may lie side by side.
+        arithmetic: that the words are of. Those of pairs of rows lie side by side, in place of those
+            of a row.
     """
+    word = arithmetic.word // 8
     axis, *others = places
-    room = core.l1 * _WEIGHTS / (taps * tile.lanes * _BYTES)
-    depth = _depth(inputs, room) if together else 1
+    room = core.l1 * _WEIGHTS / (taps * tile.lanes * word)
+    depth = _depth(inputs, room) if arithmetic.rows == 1 else 1
     count = inputs // depth
     fitting = [item for item in divisors(count) if item * depth <= room]
     group = max(fitting, default=1)
-    packs = copied or (tiles > 2 and (taps > 1 or inputs * _BYTES % _CLASH == 0))
+    packs = copied or (tiles > 2 and (taps > 1 or inputs * word % _CLASH == 0))
     unit = tile.height if others else tile.width
-    needed = [packed_row * _BYTES / (core.l2 * _ROWS)] if packs else []
+    needed = [packed_row * word / (core.l2 * _ROWS)] if packs else []
     if group < count or tile.lanes != tile.channels:
         needed.append(math.prod(others) * tile.lanes * _BYTES / (core.l2 * _SUMS))
     units = -(-axis // unit)
