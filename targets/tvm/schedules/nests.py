@@ -6,14 +6,19 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
+from typing import Final
 
 from tvm import s_tir
 
 from .arithmetic import Arithmetic
 from .core import Core
-from .instructions import instruction, paired_instruction
+from .instructions import indexed_instruction, instruction, paired_instruction
 from .loops import SPATIAL, Block, Loop, extent, unroll_in_vectors
 from .tile import steps_of
+
+#: Words that are loaded at once where an instruction takes one from a lane: of more, LLVM loads the
+#: weights so early that they have no registers.
+_WORDS: Final = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +63,10 @@ class Nest:
     def write_out(self, schedule: s_tir.Schedule, core: Core) -> None:
         """Unroll the tile, in vectors."""
         if self.word:
-            self.use_instruction(schedule, core.single, spread=True)
+            if core.operands.number == "vector" and extent(schedule, self.over[-1]) % _WORDS == 0:
+                self._use_indexed(schedule, core.single)
+            else:
+                self.use_instruction(schedule, core.single, spread=True)
             return
         first = self._write_out_steps(schedule, core)
         unroll_in_vectors(schedule, self.tile, self.lane, core)
@@ -74,6 +82,22 @@ class Nest:
         around, written = schedule.split(self.over[-1], [None, steps])
         schedule.unroll(written)
         return self.over[0] if len(self.over) > 1 else around
+
+    def _use_indexed(self, schedule: s_tir.Schedule, arithmetic: Arithmetic) -> None:
+        """Unroll the tile, computed by an instruction that takes a word from a lane."""
+        width = _instruction_lanes(schedule, self.lane, arithmetic)
+        apart = extent(schedule, self.lane) * arithmetic.together
+        vectors, lane = schedule.split(self.lane, [None, width])
+        *over, depth = self.over
+        around, words = schedule.split(depth, [None, _WORDS])
+        schedule.reorder(*over, around, *self.tile, vectors, lane, words, *self.word)
+        for loop in (*self.tile, vectors):
+            schedule.unroll(loop)
+        called = schedule.blockize(lane)
+        zeros = schedule.decompose_reduction(called, (*over, around)[0])
+        name = indexed_instruction(arithmetic, width, _WORDS, apart)
+        schedule.tensorize(schedule.get_loops(self.block)[-3], name)
+        schedule.vectorize(schedule.get_loops(zeros)[-1])
 
     def use_instruction(
         self, schedule: s_tir.Schedule, arithmetic: Arithmetic, *, spread: bool

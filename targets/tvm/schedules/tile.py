@@ -213,8 +213,7 @@ def blocks_of(
         tiles: along the channels.
         images: that are computed like this, one after the other.
         copied: whether the input has to be copied anyway.
-        arithmetic: that the words are of. Those of pairs of rows lie side by side, in place of those
-            of a row.
+        arithmetic: of the words. Those of pairs of rows lie side by side, not those of one.
     """
     word = arithmetic.word // 8
     axis, *others = places

@@ -122,7 +122,8 @@ def test_pairs_are_the_reference_s_bit_for_bit(
     l1: int, dtype: type[np.integer], tmp_path: Path
 ) -> None:
     model, profile = pairs(dtype), catalog.load("aws-graviton3")
-    assert profile.cpu is not None and profile.cpu.l1 is not None
+    assert profile.cpu is not None
+    assert profile.cpu.l1 is not None
     small = profile.cpu.l1.model_copy(update={"value": l1})
     cpu = profile.cpu.model_copy(update={"l1": small, "l2": small})
     feeds = quantized.integer_feeds(model)
