@@ -97,7 +97,8 @@ class Nest:
         zeros = schedule.decompose_reduction(called, (*over, around)[0])
         name = indexed_instruction(arithmetic, width, _WORDS, apart)
         schedule.tensorize(schedule.get_loops(self.block)[-3], name)
-        schedule.vectorize(schedule.get_loops(zeros)[-1])
+        (zero,) = schedule.get_child_blocks(zeros)
+        schedule.vectorize(schedule.get_loops(zero)[-1])
 
     def use_instruction(
         self, schedule: s_tir.Schedule, arithmetic: Arithmetic, *, spread: bool
