@@ -27,8 +27,8 @@ import convolutions
 from emulated_kernels import Build, program
 
 DEVICES: Final = (
-    "raspberry-pi-3b-plus", "raspberry-pi-4b", "raspberry-pi-5", "banana-pi-f3", "visionfive-2",
-    "x86-64-v3",
+    "raspberry-pi-3b-plus", "raspberry-pi-4b", "raspberry-pi-5", "aws-graviton3", "banana-pi-f3",
+    "visionfive-2", "x86-64-v3",
 )  # fmt: skip
 
 #: Type -> how a layer of it is made, and how far outputs may be off, as a share of the largest.

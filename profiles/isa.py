@@ -215,6 +215,7 @@ def _x86_clock(info: Mapping[str, str], flags: Container[str]) -> Figure:
 def aarch64(info: Mapping[str, str]) -> Isa:
     """Return what one processor's block of /proc/cpuinfo says; an empty block gives the least."""
     flags = frozenset(info.get("Features", "").split())
+    matrix = (32, "SMMLA: 2 x 8 by 8 x 2 int8 to 2 x 2 int32")
     dot = (16, "SDOT: four int8 products to each int32")
     long = (8, "SMLAL on values widened to int16")
     half: tuple[DType, ...] = ("float16",)
@@ -227,7 +228,7 @@ def aarch64(info: Mapping[str, str]) -> Isa:
         fma_units=_arm_units(info),
         dtypes=(*_PLAIN, *half),
         peaks=("float64", "float32", *(half if "asimdhp" in flags else ()), "int8"),
-        lanes={"int8": dot if "asimddp" in flags else long},
+        lanes={"int8": matrix if "i8mm" in flags else dot if "asimddp" in flags else long},
         clock=figure(1.5e9, "assumed", "neither cpufreq nor the model's name gives one"),
         bandwidth=figure(12.8e9, "assumed", "32 bits of LPDDR4-3200: no file tells the memory's"),
     )

@@ -14,6 +14,7 @@ from .call import Call, Converter, Expr, Shape, core_of
 from .integer_depthwise import integer_depthwise
 from .products import POINT, integer_product
 from .rounding import whole
+from .short_depthwise import short_depthwise
 from .tiles import Index, Tensor, at, emit
 from .window import Window, read_window, taps_of, with_pads
 from .windows import window_of
@@ -81,7 +82,8 @@ def _conv(call: Call) -> Expr:
         return _product(call, ordered, window)
     if _is_depthwise(call, window):
         kernel = ordered[..., 0, :]
-        sums, lacking = integer_depthwise(call, call[0], kernel, window, int(call.array(4)))
+        made = integer_depthwise if core_of(call).alone.together > 1 else short_depthwise
+        sums, lacking = made(call, call[0], kernel, window, int(call.array(4)))
         return _requantized(call, sums, call.array(2) + lacking, call.array(3))
     outputs, depth = weight.shape[:2]
     each = outputs // window.group  # output channels of a group
@@ -118,9 +120,10 @@ def _is_depthwise(call: Call, window: Window) -> bool:
     """Whether `schedules` knows how to compute a convolution of each channel by itself."""
     if call.core is None or not window.is_known:
         return False
-    arithmetic = call.core.integers
-    each_alone = call.shape(1)[:2] == (window.group, 1) and window.dilations[-1] == 1
-    return each_alone and arithmetic.together > 1 and window.group % arithmetic.least_lanes == 0
+    arithmetic, each_alone = call.core.alone, call.shape(1)[:2] == (window.group, 1)
+    if arithmetic.together > 1:
+        each_alone = each_alone and window.dilations[-1] == 1
+    return each_alone and window.group % arithmetic.least_lanes == 0
 
 
 def _product(call: Call, weight: np.ndarray, window: Window) -> Expr:

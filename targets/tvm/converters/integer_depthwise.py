@@ -43,7 +43,7 @@ def integer_depthwise(
         int32 sums, and int32 (C) to be added to them for the sums of (data - zero) x weight.
     """
     core = core_of(call)
-    storage = Storage(core.integers, str(data.ty.dtype), zero)
+    storage = Storage(core.alone, str(data.ty.dtype), zero)
     words = _Words(window, call.out_shape(), storage)
     reach = (*window.reach(words.out[1:-1])[:-1], words.places)
     work = depthwise_work(window, words.out, storage.dtype, reach, words.taps)

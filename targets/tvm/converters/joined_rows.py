@@ -27,6 +27,8 @@ from .window import Window
 def are_joined(window: Window, inputs: int, storage: Storage) -> bool:
     """Whether rows of a window are better read as runs of numbers."""
     together = storage.arithmetic.together
+    if storage.arithmetic.rows > 1:
+        return False
     alone = window.group == 1 and window.kernel[-1] > 1 and window.dilations[-1] == 1
     return alone and inputs % together > 0
 

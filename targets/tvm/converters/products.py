@@ -23,7 +23,7 @@ from typing import Any, Final, Literal, TypeAlias
 import numpy as np
 from tvm import relax, te, tirx
 
-from ..schedules.annotations import PRODUCT, WORKLOAD, numbered
+from ..schedules.annotations import PAIRED, PRODUCT, WORKLOAD, numbered
 from ..schedules.arithmetic import FLOAT, Arithmetic
 from ..schedules.choices import chosen, tile_and_blocks
 from ..schedules.core import Core
@@ -67,7 +67,10 @@ def integer_product(
     Returns:
         int32 sums, and int32 (O) to be added to them for the sums of (data - zero) x weight.
     """
-    storage = Storage(core_of(call).integers, str(data.ty.dtype), zero)
+    *_, inputs, outputs = weight.shape
+    uses = window.taps * outputs // window.group
+    arithmetic = core_of(call).integers_for(out[-2], inputs, uses)
+    storage = Storage(arithmetic, str(data.ty.dtype), zero)
     if are_joined(window, weight.shape[-2], storage):
         rows, start = joined_rows(call, data, window, out, storage)
         run, over = joined_weight(weight), joined_window(window, weight.shape[-2])
@@ -149,9 +152,10 @@ class Plan:
         places = out[-1 - window.rank : -1]
         words, together = storage.arithmetic.words(inputs), storage.arithmetic.together
         rest = words * together != inputs
-        copied = window.is_padded or not storage.is_plain or rest
+        pairs = storage.arithmetic.rows > 1
+        copied = window.is_padded or not storage.is_plain or rest or pairs
         work = Workload(
-            kind=kind,
+            kind="paired" if pairs else kind,
             dtype=storage.dtype,
             images=math.prod(out[: -1 - window.rank]),
             places=places,
@@ -169,6 +173,11 @@ class Plan:
     @property
     def _arithmetic(self) -> Arithmetic:
         return self.storage.arithmetic
+
+    @property
+    def _pairs(self) -> bool:
+        """Whether sums lie by pairs of places, and of channels."""
+        return self._arithmetic.rows > 1
 
     @property
     def count(self) -> int:
@@ -231,7 +240,11 @@ class Plan:
         """Return the sum that belongs to a place and a channel."""
         *place, channel = index
         channels = self.tile.channels
-        return sums(*place, tirx.floordiv(channel, channels), tirx.floormod(channel, channels))
+        tile, lane = tirx.floordiv(channel, channels), tirx.floormod(channel, channels)
+        if not self._pairs:
+            return sums(*place, tile, lane)
+        *place, last = place
+        return sums(*place, last // 2, tile, lane // 2, last % 2, lane % 2)
 
     def reader(self, x: Tensor) -> tuple[Callable[..., Any], Shape]:
         """Return what reads (outer, block, place in space, channel in block), and the strides."""
@@ -248,7 +261,8 @@ class Plan:
             return read if self.start is None else read_run, window.strides
         # Windows of one number read what they need only: strides are over after packing.
         steps = window.strides if window.taps == 1 else (1,) * len(window.strides)
-        reach = self._places if window.taps == 1 else window.reach(self._places)
+        places = (*self._places[:-1], self._width) if self._pairs else self._places
+        reach = places if window.taps == 1 else window.reach(places)
         limits = self.shape[before:-1]
 
         def copied(*index: Any) -> Any:
@@ -262,6 +276,8 @@ class Plan:
             if window.is_padded:
                 for at, limit in zip(source, limits, strict=True):
                     tests += [at >= 0, at < limit]
+            elif self._width != self._places[-1] and self._pairs:
+                tests += [source[-1] < limits[-1]]
             value = self.storage.stored(x(*outer, *source, channel))
             return tirx.if_then_else(tirx.all(*tests), value, self.storage.pad) if tests else value
 
@@ -307,8 +323,12 @@ class Plan:
         taps = taps_of(window)
 
         def total(part: Any, *index: Any) -> Any:
-            *place, tile_at, lane = index
-            if self._width != self._places[-1]:
+            if self._pairs:
+                *place, pair, tile_at, lanes, row, lane = index
+                place, lane = [*place, pair * 2 + row], lanes * 2 + lane
+            else:
+                *place, tile_at, lane = index
+            if not self._pairs and self._width != self._places[-1]:
                 # Nothing is read from outside, and no test stops the sums.
                 place[-1] = tirx.min(place[-1], self._places[-1] - 1)
             block = part * blocks.group + group
@@ -325,12 +345,16 @@ class Plan:
             weighted = value * weight.astype(arithmetic.sum)
             return te.sum(weighted, [group, *taps, depth, *member])
 
-        shape = (*self.out[:-2], self._width, self.tiles, tile.lanes)
-        annotation = {
+        shape: Shape = (*self.out[:-2], self._width, self.tiles, tile.lanes)
+        if self._pairs:
+            shape = (*self.out[:-2], self._width // 2, self.tiles, tile.lanes // 2, 2, 2)
+        annotation: dict[str, Any] = {
             PRODUCT: [len(self._places), tile.height, tile.width, tile.channels, blocks.rows],
             WORKLOAD: self.work.key,
             **said,
         }
+        if self._pairs:
+            annotation[PAIRED] = strides[-1]
         name, annotation = numbered("sums", number), {} if number else annotation
         if parts == 1 and tile.lanes == tile.channels:
             return te.compute(shape, lambda *index: total(0, *index), name=name, attrs=annotation)

@@ -11,6 +11,9 @@ SCHEDULED: Final = "tirx.is_scheduled"
 #: of a block.
 PRODUCT: Final = "tapeout.product"
 
+#: Of the block ``sums`` of a product by pairs of rows: how far apart the data of both is.
+PAIRED: Final = "tapeout.paired"
+
 #: Of a block that copies rows with pads, or has borders: how many numbers along its last axis are
 #: computed at once.
 VECTOR: Final = "tapeout.vector"

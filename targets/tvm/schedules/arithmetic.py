@@ -4,6 +4,8 @@ An instruction for integers takes one word of data, and one word of weights for 
 the products of the numbers in them to sums of 32 bits, exactly, modulo 2^32:
 
     sums[lane] += data[0] x weights[lane, 0] + data[1] x weights[lane, 1] + ...
+
+One for pairs takes words of two rows, for the sums of each with half as many channels.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from collections.abc import Collection, Mapping
 from types import MappingProxyType
 from typing import Final
 
-#: Bits of a word, and of a sum.
+#: Bits of a sum.
 WORD: Final = 32
 
 
@@ -24,8 +26,11 @@ class Arithmetic:
     Attributes:
         data, weight, sum: dtypes.
         together: how many numbers of the data an instruction takes for each lane: a word.
-        instructions: lanes -> LLVM's name of it; none: multiplication and addition.
+        instructions: sums -> LLVM's name of it; none: multiplication and addition.
         accumulates: whether the instruction adds, too.
+        rows: that an instruction takes words of.
+        single: what takes its place where there are no pairs of rows; None: nothing.
+        alone: what takes its place where each channel is by itself; None: nothing.
     """
 
     data: str
@@ -36,11 +41,19 @@ class Arithmetic:
         default_factory=lambda: MappingProxyType({}), hash=False
     )
     accumulates: bool = True
+    rows: int = 1
+    single: Arithmetic | None = None
+    alone: Arithmetic | None = None
 
     @property
     def bits(self) -> int:
         """Bits of a number of a word."""
-        return WORD // self.together
+        return int(self.data.lstrip("floatuin"))
+
+    @property
+    def word(self) -> int:
+        """Bits of a word: not less than a sum has, which numbers become that come one by one."""
+        return max(WORD, self.together * self.bits)
 
     @property
     def least_lanes(self) -> int:
@@ -54,10 +67,14 @@ class Arithmetic:
 
 FLOAT: Final = Arithmetic("float32", "float32", "float32")
 
+#: Products have 16 bits, and so have sums of few of them, which are added to those of 32.
+SHORT: Final = Arithmetic("int8", "int8", "int32")
+
 #: int16 holds a number of 8 bits less any zero point, and all have a product of 16 bits.
-WIDE: Final = Arithmetic("int16", "int16", "int32")
+WIDE: Final = Arithmetic("int16", "int16", "int32", alone=SHORT)
 
 _VNNI: Final = {lanes: f"llvm.x86.avx512.vpdpbusd.{32 * lanes}" for lanes in (4, 8, 16)}
+_SMMLA: Final = {4: "llvm.aarch64.neon.smmla.v4i32.v16i8"}
 _SDOT: Final = {4: "llvm.aarch64.neon.sdot.v4i32.v16i8"}
 _PAIRS: Final = {
     4: "llvm.x86.sse2.pmadd.wd",
@@ -71,8 +88,10 @@ def _pairs(*lanes: int) -> Arithmetic:
     return Arithmetic("int16", "int16", "int32", 2, chosen, accumulates=False)
 
 
+_DOTS: Final = Arithmetic("int8", "int8", "int32", 4, MappingProxyType(_SDOT), alone=SHORT)
+
 #: LLVM's feature -> what a core that has it computes with, the fastest first. VPDPBUSD takes data
-#: without sign, SDOT with it.
+#: without sign, SDOT and SMMLA with it.
 _INTEGERS: Final[tuple[tuple[str, Arithmetic], ...]] = (
     ("avx512vnni", Arithmetic("uint8", "int8", "int32", 4, MappingProxyType(_VNNI))),
     (
@@ -82,7 +101,16 @@ _INTEGERS: Final[tuple[tuple[str, Arithmetic], ...]] = (
     ("avx512bw", _pairs(4, 8, 16)),
     ("avx2", _pairs(4, 8)),
     ("sse2", _pairs(4)),
-    ("dotprod", Arithmetic("int8", "int8", "int32", 4, MappingProxyType(_SDOT))),
+    (
+        "i8mm",
+        Arithmetic(
+            *("int8", "int8", "int32", 8, MappingProxyType(_SMMLA)),
+            rows=2,
+            single=_DOTS,
+            alone=SHORT,
+        ),
+    ),
+    ("dotprod", _DOTS),
 )
 
 

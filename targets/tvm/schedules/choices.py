@@ -74,10 +74,14 @@ def alternatives(work: Workload, given: Choice, core: Core) -> Iterator[Choice]:
 
 def misfits(work: Workload, choice: Choice, core: Core) -> list[str]:
     """Return why a workload cannot be computed so: every reason, each after what is wrong."""
-    least = arithmetic_of(work, core).least_lanes
+    arithmetic = arithmetic_of(work, core)
+    least, pairs = arithmetic.least_lanes, arithmetic.rows
     found = _depthwise_misfits if work.kind == "depthwise" else _product_misfits
     rules = [
-        (choice.width > work.places[-1], f"width: {choice.width} of {work.places[-1]} places"),
+        (
+            choice.width >= work.places[-1] + pairs,
+            f"width: {choice.width} of {work.places[-1]} places",
+        ),
         (choice.channels % least > 0, f"channels: {choice.channels} is no multiple of {least}"),
         *found(work, choice, core),
     ]
@@ -105,6 +109,7 @@ def _product_misfits(work: Workload, choice: Choice, core: Core) -> list[tuple[b
     # Without groups the last tile may be partly outside.
     sizes = (each, _whole(each, core)) if work.group == 1 else (each,)
     words = choice.depth * choice.group
+    pairs = arithmetic_of(work, core).rows
     copied = {"never": False, "always": True}.get(work.copies, choice.packs)
     return [
         (
@@ -112,8 +117,12 @@ def _product_misfits(work: Workload, choice: Choice, core: Core) -> list[tuple[b
             f"channels: {choice.channels} does not divide {each}",
         ),
         (
-            vectors > MOST_VECTORS or not fits(rows, vectors, core),
+            vectors > MOST_VECTORS or not fits(rows, vectors, core, pairs),
             f"height, width, channels: {rows} x {vectors} sums in {core.registers} registers",
+        ),
+        (
+            work.kind == "paired" and (choice.width % 2 > 0 or choice.depth > 1),
+            f"width, depth: {choice.width}, {choice.depth} of pairs, whose words are side by side",
         ),
         (height % choice.height > 0, f"height: {choice.height} does not divide {height}"),
         (
@@ -142,7 +151,11 @@ def _unit(work: Workload, choice: Choice) -> int:
 
 def arithmetic_of(work: Workload, core: Core) -> Arithmetic:
     """Return what a core computes a workload with."""
-    return FLOAT if work.dtype == "float32" else core.integers
+    if work.dtype == "float32":
+        return FLOAT
+    if work.kind == "depthwise":
+        return core.alone
+    return core.integers if work.kind == "paired" else core.single
 
 
 def _whole(channels: int, core: Core) -> int:
@@ -174,6 +187,7 @@ def _with_blocks(tile: Tile, work: Workload, core: Core) -> Choice:
         work.images,
         core,
         copied=work.copies == "always",
+        arithmetic=arithmetic_of(work, core),
     )
     packs = blocks.packs and work.copies != "never"
     return Choice(

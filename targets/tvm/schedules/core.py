@@ -17,6 +17,9 @@ from .workload import STRICT, Choice, Workload
 #: 2, and on all of Arm's since Cortex-A57 (their optimization guides).
 LATENCY: Final = 4
 
+#: So many uses outweigh that a number is copied by itself; counted in instructions.
+_USES: Final = 64
+
 #: Caches of a profile that gives none, in bytes.
 _L1: Final = 32 << 10
 _L2: Final = 256 << 10
@@ -88,6 +91,30 @@ class Core:
         As cores have longer vectors, they have faster memory: 40 GB/s measured on a Zen 4.
         """
         return self.lanes
+
+    @property
+    def single(self) -> Arithmetic:
+        """What it computes products of integers row by row with."""
+        return self.integers.single or self.integers
+
+    def integers_for(self, rows: int, inputs: int, uses: int) -> Arithmetic:
+        """Return what it computes products of integers with.
+
+        Pairs of rows are always copied, and number by number where there are no whole words.
+
+        Args:
+            rows: of the product, next to each other.
+            inputs: channels of a number of the product.
+            uses: multiply-adds with each number of the input.
+        """
+        together = self.integers.together
+        pays = inputs % together == 0 or (inputs > together and uses >= _USES)
+        return self.integers if rows >= self.integers.rows and pays else self.single
+
+    @property
+    def alone(self) -> Arithmetic:
+        """What it computes convolutions of integers of each channel by itself with."""
+        return self.integers.alone or self.integers
 
     @classmethod
     def of(cls, cpu: Cpu, features: Collection[str], threads: int = 1) -> Core:

@@ -70,6 +70,93 @@ _CALL: Final = """
         )
 """
 
+#: The same of several words, which come as one vector: each is a lane of it.
+_INDEXED: Final = """
+@T.prim_func(s_tir=True)
+def function(
+    data: T.Buffer(({numbers},), "{data}", offset_factor=1),
+    weights: T.Buffer(
+        ({words}, {lanes}, {together}),
+        "{weight}",
+        strides=[{apart}, {together}, 1],
+        offset_factor=1,
+    ),
+    sums: T.Buffer(({lanes},), "int32", offset_factor=1, scope="local"),
+) -> None:
+    with T.sblock("root"):
+        T.reads(
+            sums[0:{lanes}], data[0:{numbers}], weights[0:{words}, 0:{lanes}, 0:{together}]
+        )
+        T.writes(sums[0:{lanes}])
+"""
+
+_INDEXED_MEANING: Final = """
+        for i, j, k in T.grid({lanes}, {words}, {together}):
+            with T.sblock("product"):
+                lane, word, member = T.axis.remap("SRR", [i, j, k])
+                sums[lane] = sums[lane] + T.cast(
+                    data[word * {together} + member], "int32"
+                ) * T.cast(weights[word, lane, member], "int32")
+"""
+
+_INDEXED_CALL: Final = """T.call_llvm_pure_intrin(
+            T.llvm_lookup_intrinsic_id("{name}"),
+            {before},
+            weights.vload([{at}, 0, 0], dtype="{weight}x{count}"),
+            T.reinterpret(
+                T.broadcast(
+                    T.Shuffle(
+                        [T.reinterpret(data.vload([0], "{data}x{numbers}"), dtype="int32x{words}")],
+                        [{at}],
+                    ),
+                    {lanes},
+                ),
+                dtype="{data}x{count}",
+            ),
+            dtype="int32x{lanes}",
+        )"""
+
+#: Two rows have a word each, which two channels share.
+_PAIRED: Final = """
+@T.prim_func(s_tir=True)
+def function(
+    data: T.Buffer(({reach}, {together}), "{data}", offset_factor=1),
+    weights: T.Buffer((2, {together}), "{weight}", offset_factor=1),
+    sums: T.Buffer((2, 2), "int32", offset_factor=1, scope="local"),
+) -> None:
+    with T.sblock("root"):
+        T.reads(sums[0:2, 0:2], data[0:{reach}, 0:{together}], weights[0:2, 0:{together}])
+        T.writes(sums[0:2, 0:2])
+"""
+
+_PAIRED_MEANING: Final = """
+        for i, j, k in T.grid(2, 2, {together}):
+            with T.sblock("product"):
+                row, lane, member = T.axis.remap("SSR", [i, j, k])
+                sums[row, lane] = sums[row, lane] + T.cast(
+                    data[row * {stride}, member], "int32"
+                ) * T.cast(weights[lane, member], "int32")
+"""
+
+_PAIRED_NEXT: Final = 'data.vload([0, 0], dtype="{data}x{numbers}")'
+_PAIRED_APART: Final = """T.Shuffle(
+                [
+                    data.vload([0, 0], dtype="{data}x{together}"),
+                    data.vload([{stride}, 0], dtype="{data}x{together}"),
+                ],
+                {order},
+            )"""
+
+_PAIRED_CALL: Final = """
+        sums[0, T.ramp(T.int32(0), 1, 4)] = T.call_llvm_pure_intrin(
+            T.llvm_lookup_intrinsic_id("{name}"),
+            sums.vload([0, 0], dtype="int32x4"),
+            {words},
+            weights.vload([0, 0], dtype="{weight}x{numbers}"),
+            dtype="int32x4",
+        )
+"""
+
 
 def member_of(word: Any, at: int, arithmetic: Arithmetic) -> Any:
     """Return a number of a word of int32 as int32; the first has the lowest bits."""
@@ -123,3 +210,58 @@ def _product(at: int, arithmetic: Arithmetic) -> str:
         moved = f"T.shift_left(words[lane], {WORD - bits * (at + 1)})"
         number = f"T.shift_right({moved}, {WORD - bits})"
     return f'{number} * T.cast(weights[lane, {at}], "int32")'
+
+
+def indexed_instruction(arithmetic: Arithmetic, lanes: int, words: int, apart: int) -> str:
+    """Return the name by which schedules call an instruction for several words, one after another.
+
+    Args:
+        apart: how far apart the weights of two words are.
+    """
+    llvm = arithmetic.instructions[lanes]
+    name = f"tapeout.{llvm}.{words}.{apart}"
+    if TensorIntrin.get(name, allow_missing=True) is None:
+        parts: dict[str, object] = {
+            "lanes": lanes,
+            "together": arithmetic.together,
+            "words": words,
+            "apart": apart,
+            "count": lanes * arithmetic.together,
+            "numbers": words * arithmetic.together,
+            "data": arithmetic.data,
+            "weight": arithmetic.weight,
+            "name": llvm,
+        }
+        total = f'sums.vload([0], dtype="int32x{lanes}")'
+        for at in range(words):
+            total = _INDEXED_CALL.format(**parts, before=total, at=at)
+        call = f"\n        sums[T.ramp(T.int32(0), 1, {lanes})] = {total}\n"
+        head = _INDEXED.format(**parts)
+        functions = (from_source(head + body) for body in (_INDEXED_MEANING.format(**parts), call))
+        TensorIntrin.register(name, *functions)
+    return name
+
+
+def paired_instruction(arithmetic: Arithmetic, stride: int) -> str:
+    """Return the name by which schedules call an instruction for pairs of rows.
+
+    Args:
+        stride: how far apart the words of both are, in words.
+    """
+    [llvm] = arithmetic.instructions.values()
+    name = f"tapeout.{llvm}.{stride}"
+    if TensorIntrin.get(name, allow_missing=True) is None:
+        parts: dict[str, object] = {
+            "together": arithmetic.together,
+            "data": arithmetic.data,
+            "weight": arithmetic.weight,
+            "reach": stride + 1,
+            "stride": stride,
+            "numbers": 2 * arithmetic.together,
+            "order": list(range(2 * arithmetic.together)),
+            "name": llvm,
+        }
+        parts["words"] = (_PAIRED_NEXT if stride == 1 else _PAIRED_APART).format(**parts)
+        bodies = (_PAIRED_MEANING, _PAIRED_CALL)
+        TensorIntrin.register(name, *(from_source((_PAIRED + it).format(**parts)) for it in bodies))
+    return name

@@ -6,6 +6,7 @@ Also what the other schedules are made of.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, Final, TypeAlias
 
 import tvm_ffi
@@ -62,6 +63,15 @@ def split_lanes(schedule: s_tir.Schedule, loop: Loop, core: Core) -> None:
         outer, loop = schedule.split(loop, [None, width])
         schedule.unroll(outer)
     schedule.vectorize(loop)
+
+
+def unroll_in_vectors(
+    schedule: s_tir.Schedule, loops: Sequence[Loop], lane: Loop, core: Core
+) -> None:
+    """Write out the loops of a tile, and turn the last into vectors."""
+    for loop in loops:
+        schedule.unroll(loop)
+    split_lanes(schedule, lane, core)
 
 
 def schedule_plain(schedule: s_tir.Schedule, core: Core) -> None:

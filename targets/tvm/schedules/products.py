@@ -6,27 +6,24 @@ sums of a tile come in parts, once all parts for its channels are there.
 
 from __future__ import annotations
 
-import dataclasses
-import math
 from collections.abc import Sequence
 
 from tvm import s_tir
 
-from .annotations import DEPTHWISE, PRODUCT, TRANSPOSED, numbered
+from .annotations import DEPTHWISE, PAIRED, PRODUCT, TRANSPOSED, numbered
 from .core import Core
-from .instructions import instruction
 from .loops import (
     PARTITION,
-    SPATIAL,
     Block,
     Loop,
     blocks_of,
-    extent,
+    is_spatial,
     split_lanes,
     split_tail,
+    unroll_in_vectors,
     vectorize,
 )
-from .tile import steps_of
+from .nests import Nest, PairedNest
 
 
 def schedule_product(schedule: s_tir.Schedule, core: Core) -> bool:
@@ -40,7 +37,8 @@ def schedule_product(schedule: s_tir.Schedule, core: Core) -> bool:
         _product(schedule, blocks, [int(item) for item in annotations[PRODUCT]], core)
         return True
     if DEPTHWISE in annotations:
-        _depthwise(schedule, blocks, [int(item) for item in annotations[DEPTHWISE]], core)
+        schedule_depthwise = _written_out if is_spatial(schedule, sums) else _depthwise
+        schedule_depthwise(schedule, blocks, [int(item) for item in annotations[DEPTHWISE]], core)
         return True
     return False
 
@@ -63,25 +61,35 @@ def _product(
     tiles, lane = split_tail(schedule, channel, channels)
     part, *space = _block_of_rows(schedule, space, rows)
     schedule.reorder(*outer, part, tiles, *space, *phases, lane)
+    stride = int(annotations.get(PAIRED, 0))
+
+    def nest_of(block: Block, around: Loop) -> Nest | PairedNest:
+        schedule.set_scope(block, 0, "local")
+        if stride:
+            return PairedNest.at(schedule, block, around, rank, stride)
+        return Nest.at(schedule, block, around, rank, rank + 2, 1)
+
     nests = []
     if "partial" in blocks:
         for number in _numbers(blocks):
             sums, partial = (blocks[numbered(name, number)] for name in ("sums", "partial"))
             schedule.compute_at(sums, tiles, preserve_unit_loops=True)
-            *_, over = loops = schedule.get_loops(sums)
-            around, inner = _tiled(schedule, loops[-2 - rank - 1 : -3], height, width)
-            schedule.reorder(over, *around, *inner, loops[-2])
-            _unroll(schedule, inner, loops[-2], core)
-            schedule.set_scope(partial, 0, "local")
-            nests.append(Nest.at(schedule, partial, around[-1], rank, rank + 2, 1))
+            *loops, over = schedule.get_loops(sums)
+            end = len(loops) - (3 if stride else 1)
+            lanes, wide = loops[end:], width // 2 if stride else width
+            around, inner = _tiled(schedule, loops[end - 1 - rank : end - 1], height, wide)
+            schedule.reorder(over, *around, *inner, *lanes)
+            if stride:
+                lanes[1:] = [schedule.fuse(*lanes[1:])]
+            unroll_in_vectors(schedule, [*inner, *lanes[:-1]], lanes[-1], core)
+            nests.append(nest_of(partial, around[-1]))
             schedule.decompose_reduction(sums, over)
     else:
         around, inner = _tiled(schedule, space, height, width)
         schedule.reorder(*around, *inner, *phases, lane)
-        for number in _numbers(blocks):
-            sums = blocks[numbered("sums", number)]
-            schedule.set_scope(sums, 0, "local")
-            nests.append(Nest.at(schedule, sums, around[-1], rank, rank + 2, 1))
+        nests = [
+            nest_of(blocks[numbered("sums", number)], around[-1]) for number in _numbers(blocks)
+        ]
     if "packed" in blocks:
         schedule.compute_at(blocks["packed"], part, preserve_unit_loops=True)
         vectorize(schedule, blocks["packed"], core.lanes)
@@ -108,90 +116,6 @@ def _pack_panels(schedule: s_tir.Schedule, block: Block, outer: Sequence[Loop], 
     split_lanes(schedule, lane, core)
 
 
-@dataclasses.dataclass(frozen=True)
-class Nest:
-    """The loops of the sums of one tile, which are in registers while all that they are made of
-    goes by.
-
-    Attributes:
-        over: loops that sums are over.
-        tile, lane: loops of the sums.
-        word: the loop over the numbers of a word, where there are several.
-    """
-
-    block: Block
-    over: Sequence[Loop]
-    tile: Sequence[Loop]
-    lane: Loop
-    word: Sequence[Loop]
-
-    @classmethod
-    def at(
-        cls, schedule: s_tir.Schedule, block: Block, loop: Loop, rank: int, taps: int, tiles: int
-    ) -> Nest:
-        """Return the loops of sums that are computed in each round of a loop.
-
-        Args:
-            rank: of the space.
-            taps: how many loops, but that over a word, sums are over.
-            tiles: how many loops there are between those of the space and that over lanes.
-        """
-        schedule.compute_at(block, loop, preserve_unit_loops=True)
-        kinds = [int(axis.iter_type) for axis in schedule.get(block).iter_vars]
-        summed = len(kinds) - kinds.count(SPATIAL)
-        loops = schedule.get_loops(block)
-        *spatial, lane = loops[len(loops) - len(kinds) : -summed]
-        over = loops[-summed:]
-        end = len(spatial) - tiles
-        nest = cls(block, over[:taps], spatial[end - rank : end], lane, over[taps:])
-        schedule.reorder(*nest.over, *nest.tile, lane, *nest.word)
-        return nest
-
-    def write_out(self, schedule: s_tir.Schedule, core: Core) -> None:
-        """Unroll the tile, in vectors."""
-        if self.word:
-            self.use_instruction(schedule, core, spread=True)
-            return
-        first = self._write_out_steps(schedule, core)
-        _unroll(schedule, self.tile, self.lane, core)
-        schedule.decompose_reduction(self.block, first)
-
-    def _write_out_steps(self, schedule: s_tir.Schedule, core: Core) -> Loop:
-        """Unroll steps along the innermost loop that sums are over; return the outermost."""
-        rows = math.prod(extent(schedule, loop) for loop in self.tile)
-        count = extent(schedule, self.over[-1])
-        steps = math.gcd(count, steps_of(rows, -(-extent(schedule, self.lane) // core.lanes), core))
-        if not 1 < steps < count:
-            return self.over[0]
-        around, written = schedule.split(self.over[-1], [None, steps])
-        schedule.unroll(written)
-        return self.over[0] if len(self.over) > 1 else around
-
-    def use_instruction(self, schedule: s_tir.Schedule, core: Core, *, spread: bool) -> None:
-        """Unroll the tile, computed by an instruction for integers.
-
-        Args:
-            spread: as of `instruction`.
-        """
-        width = _instruction_lanes(schedule, self.lane, core)
-        vectors, lane = schedule.split(self.lane, [None, width])
-        for loop in (*self.tile, vectors):
-            schedule.unroll(loop)
-        # What the rows of a tile that are outside do not compute is outside of the block, too.
-        around = schedule.blockize(lane)
-        zeros = schedule.decompose_reduction(around, self.over[0])
-        called = instruction(core.integers, width, spread=spread)
-        schedule.tensorize(schedule.get_loops(self.block)[-1 - len(self.word)], called)
-        (zero,) = schedule.get_child_blocks(zeros)
-        schedule.vectorize(schedule.get_loops(zero)[-1])
-
-
-def _instruction_lanes(schedule: s_tir.Schedule, lane: Loop, core: Core) -> int:
-    """Return how many lanes the longest instruction has that does a loop without a rest."""
-    size = extent(schedule, lane)
-    return max(count for count in core.integers.instructions if size % count == 0)
-
-
 def _depthwise(
     schedule: s_tir.Schedule, blocks: dict[str, Block], said: Sequence[int], core: Core
 ) -> None:
@@ -216,10 +140,32 @@ def _depthwise(
         vectorize(schedule, blocks["padded"], core.lanes)
     if "packed" in blocks:
         vectorize(schedule, blocks["packed"], core.lanes)
-        nest.use_instruction(schedule, core, spread=False)
+        nest.use_instruction(schedule, core.alone, spread=False)
     else:
         nest.write_out(schedule, core)
-    _unroll(schedule, inner, lane, core)
+    unroll_in_vectors(schedule, inner, lane, core)
+
+
+def _written_out(
+    schedule: s_tir.Schedule, blocks: dict[str, Block], said: Sequence[int], core: Core
+) -> None:
+    """Schedule sums whose terms are written out, as part of what becomes of them."""
+    rank, width, channels, rows = said
+    if list(blocks)[-1] != "sums":
+        schedule.compute_inline(blocks["sums"])
+    last = _last(schedule, blocks, "sums")
+    *outer, channel = schedule.get_loops(last)
+    space, outer = outer[-rank:], outer[:-rank]
+    tiles, lane = schedule.split(channel, [None, channels])
+    part, *space = _block_of_rows(schedule, space, rows if rank > 1 else None)
+    around, inner = _tiled(schedule, space, 1, width)
+    schedule.reorder(*outer, part, *around[:-1], tiles, around[-1], *inner, lane)
+    if "padded" in blocks:
+        schedule.compute_at(blocks["padded"], part, preserve_unit_loops=True)
+        vectorize(schedule, blocks["padded"], core.lanes)
+    for loop in inner:
+        schedule.unroll(loop)
+    schedule.vectorize(lane)
 
 
 def _last(schedule: s_tir.Schedule, blocks: dict[str, Block], name: str) -> Block:
@@ -245,10 +191,3 @@ def _tiled(
     sizes = (*(1 for _ in space[2:]), height, width)[-len(space) :]
     pairs = [schedule.split(loop, [None, size]) for loop, size in zip(space, sizes, strict=True)]
     return [outer for outer, _ in pairs], [inner for _, inner in pairs]
-
-
-def _unroll(schedule: s_tir.Schedule, loops: Sequence[Loop], lane: Loop, core: Core) -> None:
-    """Write out the loops of a tile, and turn the last into vectors."""
-    for loop in loops:
-        schedule.unroll(loop)
-    split_lanes(schedule, lane, core)

@@ -19,7 +19,7 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
-from .arithmetic import Arithmetic
+from .arithmetic import FLOAT, SHORT, Arithmetic
 from .core import LATENCY, Core
 from .shares import EVEN, evenness, shared_blocks, sharers
 
@@ -119,14 +119,20 @@ def tiles_of(
     """
     height, width = height_of(places), places[-1]
     found = [
-        (_worth(tall * wide, vectors, used * useful, core), wide, -each, tall, vectors)
+        (
+            _worth(tall * wide, vectors, used * useful, core, arithmetic.rows),
+            wide,
+            -each,
+            tall,
+            vectors,
+        )
         for each in divisors(channels)
         if each % arithmetic.least_lanes == 0
         for vectors in (-(-each // core.lanes),)
         for useful in (each / (vectors * core.lanes),)
         if vectors <= MOST_VECTORS and (each % core.lanes == 0 or channels % core.lanes)
-        for tall, wide, used in _shapes(height, width, core.registers)
-        if fits(tall * wide, _registers(each, core, arithmetic), core)
+        for tall, wide, used in _shapes(height, width, core.registers, arithmetic.rows)
+        if fits(tall * wide, _registers(each, core, arithmetic), core, arithmetic.rows)
     ]
     ranked = sorted(found, reverse=True)
     return [Tile(tall, wide, -each, lanes_of(-each, core)) for _, wide, each, tall, _ in ranked]
@@ -146,25 +152,33 @@ def lanes_of(channels: int, core: Core) -> int:
 
 
 @functools.lru_cache(maxsize=256)
-def _shapes(height: int, width: int, most: int) -> list[tuple[int, int, float]]:
-    """Return heights and widths of tiles of so many rows at most, and the share that is inside."""
+def _shapes(height: int, width: int, most: int, rows: int) -> list[tuple[int, int, float]]:
+    """Return heights and widths of tiles of so many rows at most, and the share that is inside.
+
+    Args:
+        rows: that an instruction takes; they are side by side.
+    """
     return [
         (tall, wide, width / (-(-width // wide) * wide))
-        for wide in range(1, min(width, most) + 1)
+        for wide in range(rows, min(width + rows - 1, most) + 1, rows)
         for tall in divisors(height)
         if tall * wide <= most
     ]
 
 
-def fits(rows: int, vectors: int, core: Core) -> bool:
+def fits(rows: int, vectors: int, core: Core, pairs: int = 1) -> bool:
     """Whether sums, weights and words of the input have registers; one sum always has.
 
     Of words in lanes, those of all rows: LLVM loads them long before it needs them. A core that
     takes words from memory needs two registers for what else there is; with one of them only, LLVM
     puts sums aside on the stack. Products that are added by another instruction need one.
+
+    Args:
+        pairs: rows that an instruction takes, and as many times fewer channels of each.
     """
-    words = {"vector": rows, "memory": 2, "apart": 0}[core.operands.number]
-    return rows * vectors + vectors + words <= core.registers or rows == vectors == 1
+    words = {"vector": -(-rows // pairs), "memory": 2, "apart": 0}[core.operands.number]
+    taken = rows * vectors + pairs * vectors + words
+    return taken <= core.registers or (rows == pairs and vectors == 1)
 
 
 def steps_of(rows: int, vectors: int, core: Core) -> int:
@@ -173,10 +187,10 @@ def steps_of(rows: int, vectors: int, core: Core) -> int:
     return 2 if core.operands.number == "vector" and taken <= core.registers else 1
 
 
-def _worth(rows: int, vectors: int, useful: float, core: Core) -> float:
+def _worth(rows: int, vectors: int, useful: float, core: Core, pairs: int = 1) -> float:
     """Return the share of its peak that a core reaches, if its caches hold all; an estimate."""
     sums = rows * vectors
-    loads = (rows + core.operands.vector * vectors) / sums
+    loads = (rows / pairs + core.operands.vector * vectors * pairs) / sums
     return useful * min(1.0, sums / (_SLACK * LATENCY * core.units)) / (1 + _LOAD * loads)
 
 
@@ -196,6 +210,7 @@ def blocks_of(
     core: Core,
     *,
     copied: bool,
+    arithmetic: Arithmetic = FLOAT,
 ) -> Blocks:
     """Return what is kept in caches.
 
@@ -207,16 +222,18 @@ def blocks_of(
         tiles: along the channels.
         images: that are computed like this, one after the other.
         copied: whether the input has to be copied anyway.
+        arithmetic: of the words. Those of pairs of rows lie side by side, not those of one.
     """
+    word = arithmetic.word // 8
     axis, *others = places
-    room = core.l1 * _WEIGHTS / (taps * tile.lanes * _BYTES)
-    depth = _depth(inputs, room)
+    room = core.l1 * _WEIGHTS / (taps * tile.lanes * word)
+    depth = _depth(inputs, room) if arithmetic.rows == 1 else 1
     count = inputs // depth
     fitting = [item for item in divisors(count) if item * depth <= room]
     group = max(fitting, default=1)
-    packs = copied or (tiles > 2 and (taps > 1 or inputs * _BYTES % _CLASH == 0))
+    packs = copied or (tiles > 2 and (taps > 1 or inputs * word % _CLASH == 0))
     unit = unit_of(tile.height, tile.width, places)
-    needed = [packed_row * _BYTES / (core.l2 * _ROWS)] if packs else []
+    needed = [packed_row * word / (core.l2 * _ROWS)] if packs else []
     if group < count or tile.lanes != tile.channels:
         needed.append(math.prod(others) * tile.lanes * _BYTES / (core.l2 * _SUMS))
     units = -(-axis // unit)
@@ -266,19 +283,16 @@ def depthwise_tile(
     """Return the tile for outputs of these places along each axis and channels.
 
     Each number of the input is used for few sums, so that the weights should stay in registers and
-    sums of neighbours keep the units busy.
+    sums of neighbours keep the units busy. Short sums of as many channels as numbers of 8 bits fit
+    a register do that by themselves.
     """
-    least = arithmetic.least_lanes
-    fitting = [item for item in divisors(channels) if item <= 2 * core.lanes and item % least == 0]
+    least, is_short = arithmetic.least_lanes, arithmetic == SHORT
+    most = (4 if is_short else 2) * core.lanes
+    fitting = [item for item in divisors(channels) if item <= most and item % least == 0]
     whole = [item for item in fitting if item % core.lanes == 0]
-    lanes = min(whole, default=max(fitting))
+    lanes = max(fitting) if is_short else min(whole, default=max(fitting))
     vectors = -(-lanes // core.lanes)
-    # What becomes of integer sums takes registers, too: numbers of other kinds, and their limits.
-    room = core.registers // (2 if arithmetic.together > 1 else 1)
-    most = max(1, (room - min(taps, room // 2)) // vectors - 1)
-    width = max(item for item in divisors(places[-1]) if item <= most)
-    if width <= most // 2:
-        width = _even(places[-1], most)
+    width = 1 if is_short else _depthwise_width(places[-1], taps, vectors, core, arithmetic)
     height = places[0] if len(places) > 1 else 1
     image = math.prod(reach) * channels * _BYTES
     rows = _even(height, max(1, int(height * core.l2 * _ROWS / image)))
@@ -286,6 +300,17 @@ def depthwise_tile(
     threads = sharers(images * math.prod(places) * spent * taps, core)
     rows = -(-height // shared_blocks(height, -(-height // rows), images, threads))
     return DepthwiseTile(width, lanes, rows)
+
+
+def _depthwise_width(
+    places: int, taps: int, vectors: int, core: Core, arithmetic: Arithmetic
+) -> int:
+    """Return how many sums beside each other have registers, with their weights."""
+    # What becomes of integer sums takes registers, too: numbers of other kinds, and their limits.
+    room = core.registers // (2 if arithmetic.together > 1 else 1)
+    most = max(1, (room - min(taps, room // 2)) // vectors - 1)
+    width = max(item for item in divisors(places) if item <= most)
+    return _even(places, most) if width <= most // 2 else width
 
 
 def _even(size: int, most: int) -> int:

@@ -11,7 +11,7 @@ from tvm import s_tir
 from .annotations import WINOGRAD
 from .core import Core
 from .loops import Block, Loop, blocks_of, extent, split_lanes, vectorize
-from .products import Nest
+from .nests import Nest
 from .winograd_tile import vector_of
 
 

@@ -20,7 +20,8 @@ class Workload:
     """A convolution or a product, apart from its numbers and from what follows it.
 
     Attributes:
-        kind: of a constant weight, of two computed operands, or of each channel by itself.
+        kind: of a constant weight, the same by pairs of rows, of two computed operands, or of each
+            channel by itself.
         dtype: of the data that it reads.
         images: that are computed like this, one after the other.
         places: of the output, along each axis of the space.
@@ -35,7 +36,7 @@ class Workload:
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
 
-    kind: Literal["product", "dynamic", "depthwise"]
+    kind: Literal["product", "paired", "dynamic", "depthwise"]
     dtype: str
     images: PositiveInt
     places: Axes

@@ -11,11 +11,13 @@ from hypothesis import strategies as st
 
 from tapeout.targets.tvm.schedules.arithmetic import FLOAT, arithmetic_for, feature_of
 from tapeout.targets.tvm.schedules.choices import alternatives, analysed, misfits
-from tapeout.targets.tvm.schedules.core import Core
+from tapeout.targets.tvm.schedules.core import OPERANDS, Core
 from tapeout.targets.tvm.schedules.workload import Choice, Workload
 
 from kernels import CORES
 from workloads import convolution, workloads
+
+PAIRS = arithmetic_for("i8mm")
 
 #: A convolution of 3x3, 64 to 96 channels.
 CONVOLUTION = convolution(28, 96)
@@ -33,6 +35,23 @@ def test_alternatives_fit_and_are_others(work: Workload, core: Core) -> None:
     assert len({first, *found}) == len(found) + 1
     for choice in found:
         assert misfits(work, choice, core) == []
+
+
+@settings(derandomize=True)
+@given(work=workloads(), l1=st.sampled_from([1 << 10, 64 << 10]))
+def test_alternatives_of_pairs_fit(work: Workload, l1: int) -> None:
+    core = Core(4, 32, 2, l1, l2=4 * l1, integers=PAIRS, operands=OPERANDS["neon"])
+    outputs = 4 * work.outputs
+    work = dataclasses.replace(
+        work, kind="paired", dtype="int8", copies="always", group=1, outputs=outputs
+    )
+    first = analysed(work, core)
+    for choice in (first, *itertools.islice(alternatives(work, first, core), 30)):
+        assert misfits(work, choice, core) == []
+        assert choice.width % 2 == 0
+        assert choice.depth == 1
+    odd = dataclasses.replace(first, width=1, rows=1, height=1)
+    assert "pairs" in "; ".join(misfits(work, odd, core))
 
 
 def test_alternatives_come_by_turns_the_best_first() -> None:
@@ -81,7 +100,7 @@ def test_what_does_not_fit_is_told(
 
 
 def test_arithmetic_has_a_name() -> None:
-    for feature in ("", "avx512vnni", "avxvnni", "avx512bw", "avx2", "sse2", "dotprod"):
+    for feature in ("", "avx512vnni", "avxvnni", "avx512bw", "avx2", "sse2", "i8mm", "dotprod"):
         assert feature_of(arithmetic_for(feature)) == feature
     with pytest.raises(ValueError, match="'amx' is none of avx512vnni"):
         arithmetic_for("amx")

@@ -15,17 +15,57 @@ import onnx_ir as ir
 import pytest
 from emulated_kernels import program
 
-from tapeout.lowering.canonical import canonical
+from tapeout.lowering.canonical import canonical, integers
 from tapeout.lowering.reference import Reference
 from tapeout.profiles import catalog
 
+import quantized
 import support
+from quantized import Integers
 
-#: Without RISC-V's vectors and with them, NEON without SDOT and with it.
-DEVICES = ("visionfive-2", "banana-pi-f3", "raspberry-pi-3b-plus", "raspberry-pi-5")
+#: Without RISC-V's vectors and with them, NEON without SDOT and with it, and with SMMLA.
+DEVICES = (
+    "visionfive-2", "banana-pi-f3", "raspberry-pi-3b-plus", "raspberry-pi-5", "aws-graviton3",
+)  # fmt: skip
 
-#: In order and out of order, without SDOT and with it; RISC-V with vectors.
-WITH_VECTORS = ("raspberry-pi-3b-plus", "raspberry-pi-4b", "raspberry-pi-5", "banana-pi-f3")
+#: In order and out of order, without SDOT and with it, and with SMMLA; RISC-V with vectors.
+WITH_VECTORS = (
+    "raspberry-pi-3b-plus", "raspberry-pi-4b", "raspberry-pi-5", "aws-graviton3", "banana-pi-f3",
+)  # fmt: skip
+
+pytestmark = pytest.mark.usefixtures("no_kernel_is_left_alone")
+
+#: Convolutions and a product by pairs of rows: odd numbers of them, windows apart, groups, words
+#: and vectors that are not full.
+PAIRS = """
+    a = Conv <pads = [1,1,1,1], strides = [2,2]> (x, wa)  b = Conv <pads = [1,0,0,2]> (x, wb)
+    c = Conv <pads = [2,2,2,2], dilations = [2,2], group = 3> (x, wc)
+    d = Conv <strides = [1,3]> (x, wd)                    e = Conv <strides = [2,1]> (x, we)
+    m = MatMul (v, wm)
+"""
+WEIGHTS = {
+    "a": (20, 24, 3, 3), "b": (13, 24, 1, 1), "c": (36, 8, 3, 3), "d": (16, 24, 1, 3),
+    "e": (72, 24, 1, 1), "m": (90, 68),
+}  # fmt: skip
+PLACES = {"a": (5, 4), "b": (10, 9), "c": (9, 7), "d": (9, 2), "e": (5, 7)}
+
+
+def pairs(dtype: type[np.integer]) -> ir.Model:
+    rng, zero = np.random.default_rng(0), int(np.iinfo(dtype).min) + 120
+    weights = {
+        f"w{name}": Integers(rng.integers(-127, 128, shape).astype(np.int8), 0.01)
+        for name, shape in WEIGHTS.items()
+    }
+    shapes = {name: (1, WEIGHTS[name][0], *places) for name, places in PLACES.items()}
+    outputs = {
+        name: Integers(shape, 0.7, zero, dtype) for name, shape in {**shapes, "m": (5, 68)}.items()
+    }
+    data = {"x": (1, 24, 9, 7), "v": (5, 90)}
+    inputs = {name: Integers(shape, 0.05, zero, dtype) for name, shape in data.items()}
+    return (canonical("nhwc") + integers()).run(
+        quantized.network(PAIRS, outputs, **inputs, **weights)
+    )
+
 
 #: A softmax of 40: at some lengths qemu 7.2 itself fails, where a block that it translates begins
 #: with a conversion of RISC-V's vectors from floats to integers.
@@ -74,6 +114,23 @@ def test_integers_are_the_reference_s_bit_for_bit(device: str, group: int, tmp_p
     [wanted] = Reference(model).run(feeds).values()
     assert len(np.unique(wanted)) > 50
     np.testing.assert_array_equal(found, wanted)
+
+
+@pytest.mark.parametrize("l1", [2 << 10, 64 << 10])
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8])
+def test_pairs_are_the_reference_s_bit_for_bit(
+    l1: int, dtype: type[np.integer], tmp_path: Path
+) -> None:
+    model, profile = pairs(dtype), catalog.load("aws-graviton3")
+    assert profile.cpu is not None
+    assert profile.cpu.l1 is not None
+    small = profile.cpu.l1.model_copy(update={"value": l1})
+    cpu = profile.cpu.model_copy(update={"l1": small, "l2": small})
+    feeds = quantized.integer_feeds(model)
+    made = program(model, profile.model_copy(update={"cpu": cpu}), feeds, tmp_path)
+    for found, wanted in zip(made.outputs(), Reference(model).run(feeds).values(), strict=True):
+        assert len(np.unique(wanted)) > 50
+        np.testing.assert_array_equal(found, wanted)
 
 
 @pytest.mark.parametrize("device", WITH_VECTORS)
