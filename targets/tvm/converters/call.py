@@ -16,7 +16,7 @@ from ..schedules.core import Core
 Expr: TypeAlias = Any
 Shape: TypeAlias = tuple[int, ...]
 
-#: Half precision: a way to store numbers, not to compute with them.
+#: Half precision: a way to store numbers; with float16 some cores compute products, too.
 HALF = ("float16", "bfloat16")
 
 #: What a converter returns: the node's output, or one expression for each of its outputs.
@@ -52,6 +52,21 @@ class Call:
         expression = self.inputs[index]
         is_half = self.widened and dtype_of(self.node.inputs[index]) in HALF
         return expression.args[0] if expression is not None and is_half else expression
+
+    @property
+    def native(self) -> Call:
+        """The same as the model states it, where that is half precision that the core computes in.
+
+        Else this.
+        """
+        values = [*self.node.inputs, *self.node.outputs]
+        dtypes = {dtype_of(value) for value in values if value is not None}
+        if self.core is None or not self.core.halves or dtypes != {"float16"}:
+            return self
+        inputs = tuple(
+            None if item is None else self.given(k) for k, item in enumerate(self.inputs)
+        )
+        return dataclasses.replace(self, inputs=inputs, widened=False)
 
     def has(self, index: int) -> bool:
         """Whether an optional input is given."""

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from tvm import relax, te, tirx
 
-from ..schedules.arithmetic import FLOAT
+from ..schedules.arithmetic import FLOATS
 from .call import Call, Expr, Shape, core_of
 from .products import FUSABLE, POINT, Plan
 from .storage import Storage
@@ -58,7 +58,7 @@ class _Operand:
 
 
 def dynamic_product(call: Call, a: Expr, b: Expr, out: Shape) -> Expr | None:
-    """Return numpy's matmul of two matrices of float32, or of batches; None where it is not worth.
+    """Return numpy's matmul of two matrices of floats, or of batches; None where it is not worth.
 
     Args:
         a: (batch..., M, K).
@@ -72,7 +72,8 @@ def dynamic_product(call: Call, a: Expr, b: Expr, out: Shape) -> Expr | None:
     if rows < _LEAST_ROWS:
         return None
     depth = left.shape[-1]
-    shape, storage = (*batch, rows, depth), Storage(FLOAT, "float32")
+    dtype = call.out_dtype()
+    shape, storage = (*batch, rows, depth), Storage(FLOATS[dtype], dtype)
     weight = (1, depth, columns)
     plan = Plan.of(POINT, weight, shape, out, storage, core_of(call), kind="dynamic")
 
@@ -104,7 +105,7 @@ def _panels(plan: Plan, batch: Sequence[int], columns: int, read: Any) -> Tensor
         if not spare:
             return value
         inside = tirx.all(lane < tile.channels, column < columns)
-        return tirx.if_then_else(tirx.likely(inside), value, tirx.const(0.0, "float32"))
+        return tirx.if_then_else(tirx.likely(inside), value, tirx.const(0.0, plan.storage.dtype))
 
     shape = (*batch, plan.tiles, plan.count, 1, depth, tile.lanes)
     return te.compute(shape, element, name="panels")

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from tvm import relax, te, tirx
 
+from ..schedules.arithmetic import FLOATS
 from .call import Call, Converted, Converter, Expr, constant, reshaped, scalar
 from .dynamic_products import dynamic_product
 from .elementwise import cast
@@ -22,6 +23,8 @@ op = relax.op
 
 def _gemm(call: Call) -> Expr:
     """alpha * A' B' + beta * C."""
+    if _constant(call) is not None:
+        call = call.native
     if _is_normal(call):
         stored = stored_weight(call, (1, 0) if call.attr("transB", 0) else (0, 1))
         if stored is not None:
@@ -33,7 +36,7 @@ def _gemm(call: Call) -> Expr:
     dtype = call.out_dtype()
     weight = _constant(call)
     if weight is None:
-        result = _computed(call, a, b)
+        result = _computed(call, a, b) or op.matmul(a, b)
     else:
         result = multiply(call, a, weight.T if call.attr("transB", 0) else weight)
     alpha, beta = call.attr("alpha", 1.0), call.attr("beta", 1.0)
@@ -58,22 +61,21 @@ def matmul(call: Call, a: Expr, b: Expr, out_dtype: str | None = None) -> Expr:
 
 
 def _matmul(call: Call) -> Expr:
+    native = call.native
+    if _constant(call) is not None and call.rank(1) == 2 and call.rank() >= 2:
+        call = native
     stored = stored_weight(call, (0, 1)) if call.rank(1) == 2 else None
     if stored is not None:
         return multiply_stored(call, stored)
     weight = _constant(call)
     if weight is not None and weight.ndim == 2 and call.rank() >= 2:
         return multiply(call, call[0], weight)
-    return _computed(call, call[0], call[1])
+    return _computed(native, native[0], native[1]) or matmul(call, call[0], call[1])
 
 
-def _computed(call: Call, a: Expr, b: Expr) -> Expr:
-    """Return the product of two operands that are both computed."""
-    if call.out_dtype() == "float32":
-        result = dynamic_product(call, a, b, call.out_shape())
-        if result is not None:
-            return result
-    return matmul(call, a, b)
+def _computed(call: Call, a: Expr, b: Expr) -> Expr | None:
+    """Return the product of two operands that are both computed; None where it is not worth."""
+    return dynamic_product(call, a, b, call.out_shape()) if call.out_dtype() in FLOATS else None
 
 
 def _constant(call: Call) -> np.ndarray | None:
@@ -84,7 +86,7 @@ def _constant(call: Call) -> np.ndarray | None:
 
 def multiply(call: Call, a: Expr, weight: np.ndarray) -> Expr:
     """Return the product of (..., M, K) with a constant (K, N)."""
-    if call.core is None or weight.dtype != np.float32:
+    if call.core is None or str(weight.dtype) not in FLOATS:
         return op.matmul(a, constant(weight))
     data = call.emit(a)
     *lead, _ = data.ty.shape

@@ -24,7 +24,7 @@ import numpy as np
 from tvm import relax, te, tirx
 
 from ..schedules.annotations import PRODUCT, WORKLOAD
-from ..schedules.arithmetic import FLOAT, Arithmetic
+from ..schedules.arithmetic import FLOATS, Arithmetic
 from ..schedules.choices import chosen, tile_and_blocks
 from ..schedules.core import Core
 from ..schedules.tile import Blocks, Tile
@@ -44,7 +44,7 @@ POINT: Final = Window((1,), (1,), (1,), (0,), (0,), channels_last=True)
 
 
 def product(call: Call, data: Expr, weight: np.ndarray, window: Window, out: Shape) -> Expr:
-    """Return the product of channels-last data with a weight; float32.
+    """Return the product of channels-last data with a weight; float32, or float16.
 
     Args:
         data: (..., space, groups x I); of what precedes the space, each is taken by itself.
@@ -52,7 +52,8 @@ def product(call: Call, data: Expr, weight: np.ndarray, window: Window, out: Sha
             from (o // (O / groups)) x I on.
         out: (..., space, O).
     """
-    return _emit(call, data, weight, window, out, Storage(FLOAT, "float32"))
+    dtype = str(data.ty.dtype)
+    return _emit(call, data, weight, window, out, Storage(FLOATS[dtype], dtype))
 
 
 def integer_product(
@@ -156,7 +157,7 @@ class Plan:
             group=window.group,
             copies="never" if start is not None else "always" if copied else "maybe",
         )
-        tile, blocks = tile_and_blocks(chosen(work, core), core)
+        tile, blocks = tile_and_blocks(work, chosen(work, core), core)
         return cls(window, shape, out, inputs, storage, work, tile, blocks, start)
 
     @property
@@ -217,11 +218,12 @@ class Plan:
         """Return the tensor ``product``."""
         read, strides = self._reader(x)
         sums = self._sums(weights, read, strides)
-        channels = self.tile.channels
+        channels, dtype = self.tile.channels, self._arithmetic.sum
 
         def element(*index: Any) -> Any:
             *place, channel = index
-            return sums(*place, tirx.floordiv(channel, channels), tirx.floormod(channel, channels))
+            tile, lane = tirx.floordiv(channel, channels), tirx.floormod(channel, channels)
+            return sums(*place, tile, lane).astype(dtype)
 
         return te.compute(self.out, element, name="product")
 
@@ -313,7 +315,7 @@ class Plan:
         part = te.reduce_axis((0, parts), "part")
         return te.compute(
             shape,
-            lambda *index: te.sum(partial(part, *index), [part]),
+            lambda *index: te.sum(partial(part, *index).astype(arithmetic.total), [part]),
             name="sums",
             attrs=annotation,
         )

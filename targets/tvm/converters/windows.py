@@ -12,6 +12,7 @@ from tvm import relax, te, tirx
 
 from ....lowering.dialect import DOMAIN
 from ....lowering.spatial import window_attributes
+from ..schedules.arithmetic import FLOATS
 from .call import Call, Converter, Expr, Shape, constant, reshaped, scalar
 from .depthwise import depthwise
 from .movement import padded
@@ -130,20 +131,20 @@ def add_bias(call: Call, window: Window, result: Expr, bias: Expr) -> Expr:
 
 def _conv(call: Call) -> Expr:
     window = window_of(call)
+    if _is_scheduled(call.native, window):
+        call = call.native
     stored = stored_weight(call, (*range(2, 2 + window.rank), 1, 0))
     if stored is not None:
         return _convolve_stored(call, window, stored)
-    weight = weight_of(call)
-    fast = _is_scheduled(call, window) and isinstance(weight, np.ndarray)
-    result = (_scheduled if fast else convolve)(call, window, call[0], weight)
+    way = _scheduled if _is_scheduled(call, window) else convolve
+    result = way(call, window, call[0], weight_of(call))
     return add_bias(call, window, result, call[2]) if call.has(2) else result
 
 
 def _is_scheduled(call: Call, window: Window) -> bool:
-    """Whether `schedules` knows how to compute a convolution whose weight is constant."""
-    return (
-        call.core is not None and window.is_known and call.dtype() == call.out_dtype() == "float32"
-    )
+    """Whether `schedules` knows how to compute a convolution: its weight is constant."""
+    known = call.core is not None and window.is_known and call.dtype() in FLOATS
+    return known and isinstance(weight_of(call), np.ndarray)
 
 
 def _scheduled(call: Call, window: Window, data: Expr, weight: np.ndarray) -> Expr:
@@ -151,8 +152,10 @@ def _scheduled(call: Call, window: Window, data: Expr, weight: np.ndarray) -> Ex
     ordered = weight.transpose(*range(2, 2 + window.rank), 1, 0)
     if window.group > 1 and weight.shape[:2] == (window.group, 1):
         return depthwise(call, data, ordered[..., 0, :], window)
-    fewer = winograd(call, data, ordered, window, call.out_shape())
-    return product(call, data, ordered, window, call.out_shape()) if fewer is None else fewer
+    out = call.out_shape()
+    # With fewer multiplications, sums in half precision would lose too many digits.
+    fewer = winograd(call, data, ordered, window, out) if call.dtype() == "float32" else None
+    return product(call, data, ordered, window, out) if fewer is None else fewer
 
 
 def _conv_transpose(call: Call) -> Expr:
