@@ -152,10 +152,8 @@ def _scheduled(call: Call, window: Window, data: Expr, weight: np.ndarray) -> Ex
     ordered = weight.transpose(*range(2, 2 + window.rank), 1, 0)
     if window.group > 1 and weight.shape[:2] == (window.group, 1):
         return depthwise(call, data, ordered[..., 0, :], window)
-    out = call.out_shape()
-    # With fewer multiplications, sums in half precision would lose too many digits.
-    fewer = winograd(call, data, ordered, window, out) if call.dtype() == "float32" else None
-    return product(call, data, ordered, window, out) if fewer is None else fewer
+    fewer = winograd(call, data, ordered, window, call.out_shape())
+    return product(call, data, ordered, window, call.out_shape()) if fewer is None else fewer
 
 
 def _conv_transpose(call: Call) -> Expr:
