@@ -1,7 +1,8 @@
 """How fast TVM's code is, for the roofline model.
 
 Kernels have schedules of ours (`schedules`): their roof is what the vector units can do in float32,
-and of integers, what the instructions can that a profile gives for int8.
+of integers, what the instructions can that a profile gives for int8, and of half precision, twice
+as much where the cores compute in it.
 """
 
 from __future__ import annotations
@@ -42,6 +43,12 @@ _INTEGERS: Final[dict[Kind, float]] = {
     "matmul": 0.25,
 }
 
+#: The same of the roof of half precision: what is no product is computed in float32.
+_HALVES: Final[dict[Kind, float]] = {
+    **{kind: part / 2 for kind, part in _EFFICIENCY.items()},
+    **{kind: _EFFICIENCY[kind] for kind in ("convolution", "depthwise", "matmul")},
+}
+
 #: What integer kernels read.
 _INTEGER: Final = ("int8", "uint8")
 _SUM_BITS: Final = 32
@@ -61,18 +68,23 @@ def machine_of(profile: Profile, threads: int = 1) -> Machine:
     scalar = 2 * profile.cpu.clock.value
     lanes = max(1, profile.cpu.vector_bits.value // _SUM_BITS)
     vectors = scalar * lanes * profile.cpu.fma_units.value * threads
+    halves = vectors if profile.peak("float16") is None else 2 * vectors
     is_measured = profile.toolchain.triple.startswith("x86_64")
     share = 1.0 if is_measured else _ELSEWHERE
+    special = [(dtype, _INTEGERS) for dtype in _INTEGER]
+    if halves > vectors:
+        special.append(("float16", _HALVES))
     return Machine(
         peaks={
             **dict.fromkeys(profile.dtypes, vectors),
+            "float16": halves,
             **dict.fromkeys(_INTEGER, _integer_peak(profile, vectors / threads) * threads),
         },
         bandwidth=profile.main_memory.bandwidth.value,
         efficiency={kind: share * part for kind, part in _EFFICIENCY.items()},
         overhead=_OVERHEAD,
         special={
-            dtype: {kind: share * part for kind, part in _INTEGERS.items()} for dtype in _INTEGER
+            dtype: {kind: share * part for kind, part in parts.items()} for dtype, parts in special
         },
         threads=threads,
         sharing=least_gain(threads) / profile.cpu.clock.value,

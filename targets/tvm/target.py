@@ -6,6 +6,7 @@ TVM is imported where it is used, so that listing devices or targets costs nothi
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, Final
@@ -46,12 +47,15 @@ _CODE: Final = 64 << 10
 _DIRECT: Final = ("convolutions", "direct")
 
 
-def growth(model: ir.Model) -> int:
+def growth(model: ir.Model, profile: Profile) -> int:
     """Return by how many bytes weights grow at most for convolutions with fewer multiplications.
 
-    To 36 numbers for each 9 of a window of 3 x 3 without strides, in float32: see
-    `schedules.winograd_tile`.
+    To 36 numbers for each 9 of a window of 3 x 3 without strides, in float32; where cores compute
+    in half precision, to 16 of that: see `schedules.winograd_tile`.
     """
+    spare = {ir.DataType.FLOAT: 3.0}
+    if profile.peak("float16") is not None:
+        spare[ir.DataType.FLOAT16] = 7 / 9
     weights = [
         node.inputs[1].const_value
         for node in model.graph
@@ -60,9 +64,9 @@ def growth(model: ir.Model) -> int:
     windows = [
         item
         for item in weights
-        if item is not None and item.dtype == ir.DataType.FLOAT and item.shape[2:] == (3, 3)
+        if item is not None and item.dtype in spare and item.shape[2:] == (3, 3)
     ]
-    return sum(3 * item.nbytes for item in windows)
+    return math.ceil(sum(spare[item.dtype] * item.nbytes for item in windows))
 
 
 def _multiplies_unsigned(profile: Profile) -> bool:
@@ -110,7 +114,7 @@ class TvmTarget(Target):
 
     def settled(self, model: ir.Model, profile: Profile, plan: Plan, budget: Budget) -> Plan:
         """Compute convolutions with all multiplications where weights for fewer may not fit."""
-        usage, more = self.estimate(model, profile, plan), growth(model)
+        usage, more = self.estimate(model, profile, plan), growth(model, profile)
         limits = ((usage.memory, budget.memory), (usage.storage, budget.storage))
         fits = all(limit is None or used.value + more <= limit for used, limit in limits)
         if fits or not more or _DIRECT in plan.options:

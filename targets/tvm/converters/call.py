@@ -49,9 +49,7 @@ class Call:
 
     def given(self, index: int) -> Expr:
         """Return a required input in the dtype that the model states, not widened."""
-        expression = self.inputs[index]
-        is_half = self.widened and dtype_of(self.node.inputs[index]) in HALF
-        return expression.args[0] if expression is not None and is_half else expression
+        return as_stored(self.inputs[index]) if self.widened else self.inputs[index]
 
     @property
     def native(self) -> Call:
@@ -126,6 +124,15 @@ def bound(builder: relax.BlockBuilder, expression: Expr) -> relax.Var:
     One that is a variable already gets no second name: TVM does not fuse beyond it.
     """
     return expression if isinstance(expression, relax.Var) else builder.emit(expression)
+
+
+def as_stored(expression: Expr) -> Expr:
+    """Return half precision as it is, if an expression widens it; else the expression."""
+    if not isinstance(expression, relax.Call) or str(expression.op.name) != "relax.astype":
+        return expression
+    source = expression.args[0]
+    widens = str(source.ty.dtype) in HALF and str(expression.attrs.dtype) == "float32"
+    return source if widens else expression
 
 
 def core_of(call: Call) -> Core:

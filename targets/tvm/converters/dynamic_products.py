@@ -57,8 +57,14 @@ class _Operand:
         return tensor(*(index[self.order.index(axis)] for axis in range(len(index))))
 
 
-def dynamic_product(call: Call, a: Expr, b: Expr, out: Shape) -> Expr | None:
-    """Return numpy's matmul of two matrices of floats, or of batches; None where it is not worth.
+def is_worth(call: Call) -> bool:
+    """Whether a node's product of two matrices, or of batches, has enough rows to pack for."""
+    known = call.core is not None and call.out_dtype() in FLOATS
+    return known and min(call.rank(0), call.rank(1)) > 1 and call.out_shape()[-2] >= _LEAST_ROWS
+
+
+def dynamic_product(call: Call, a: Expr, b: Expr, out: Shape) -> Expr:
+    """Return numpy's matmul of two matrices of floats, or of batches.
 
     Args:
         a: (batch..., M, K).
@@ -66,11 +72,7 @@ def dynamic_product(call: Call, a: Expr, b: Expr, out: Shape) -> Expr | None:
         out: (batch..., M, N).
     """
     left, right = _Operand.of(call, call.emit(a)), _Operand.of(call, call.emit(b))
-    if call.core is None or min(len(left.shape), len(right.shape)) < 2:
-        return None
     *batch, rows, columns = out
-    if rows < _LEAST_ROWS:
-        return None
     depth = left.shape[-1]
     dtype = call.out_dtype()
     shape, storage = (*batch, rows, depth), Storage(FLOATS[dtype], dtype)

@@ -11,7 +11,7 @@ from tvm import relax, te, tirx
 
 from ..schedules.arithmetic import FLOATS
 from .call import Call, Converted, Converter, Expr, constant, reshaped, scalar
-from .dynamic_products import dynamic_product
+from .dynamic_products import dynamic_product, is_worth
 from .elementwise import cast
 from .products import POINT, product
 from .rows import normalization, takes
@@ -36,7 +36,7 @@ def _gemm(call: Call) -> Expr:
     dtype = call.out_dtype()
     weight = _constant(call)
     if weight is None:
-        result = _computed(call, a, b) or op.matmul(a, b)
+        result = _computed(call, a, b)
     else:
         result = multiply(call, a, weight.T if call.attr("transB", 0) else weight)
     alpha, beta = call.attr("alpha", 1.0), call.attr("beta", 1.0)
@@ -61,21 +61,22 @@ def matmul(call: Call, a: Expr, b: Expr, out_dtype: str | None = None) -> Expr:
 
 
 def _matmul(call: Call) -> Expr:
-    native = call.native
-    if _constant(call) is not None and call.rank(1) == 2 and call.rank() >= 2:
-        call = native
+    if is_worth(call.native) or (_constant(call) is not None and call.rank(1) == 2 <= call.rank()):
+        call = call.native
     stored = stored_weight(call, (0, 1)) if call.rank(1) == 2 else None
     if stored is not None:
         return multiply_stored(call, stored)
     weight = _constant(call)
     if weight is not None and weight.ndim == 2 and call.rank() >= 2:
         return multiply(call, call[0], weight)
-    return _computed(native, native[0], native[1]) or matmul(call, call[0], call[1])
+    return _computed(call, call[0], call[1])
 
 
-def _computed(call: Call, a: Expr, b: Expr) -> Expr | None:
-    """Return the product of two operands that are both computed; None where it is not worth."""
-    return dynamic_product(call, a, b, call.out_shape()) if call.out_dtype() in FLOATS else None
+def _computed(call: Call, a: Expr, b: Expr) -> Expr:
+    """Return the product of two operands that are both computed."""
+    if is_worth(call):
+        return dynamic_product(call, a, b, call.out_shape())
+    return matmul(call, a, b)
 
 
 def _constant(call: Call) -> np.ndarray | None:
