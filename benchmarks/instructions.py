@@ -34,6 +34,7 @@ DEVICES: Final = (
 #: Type -> how a layer of it is made, and how far outputs may be off, as a share of the largest.
 TYPES: Final[dict[str, tuple[Callable[[int, int, int], ir.Model], float]]] = {
     "float32": (convolutions.of_floats, 1e-5),
+    "float16": (convolutions.of_halves, 1e-2),
     "int8": (convolutions.of_integers, 0),
 }
 

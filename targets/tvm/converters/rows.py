@@ -2,8 +2,8 @@
 
 The numbers of a row are summed in lanes: each sums every so many-th number, and in the end the
 halves of the lanes are added until one is left. So the order of a sum is not that of the numbers,
-and its error is smaller. A kernel reads a row as often as it needs, while it is in the cache; one in
-half precision, as it is stored.
+and its error is smaller. A kernel reads a row as often as it needs, while it is in the cache; half
+precision as it is stored.
 """
 
 from __future__ import annotations

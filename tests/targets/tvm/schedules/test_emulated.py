@@ -16,6 +16,7 @@ import pytest
 from emulated_kernels import program
 
 from tapeout.lowering.canonical import canonical
+from tapeout.lowering.passes.convert_precision import ConvertPrecision
 from tapeout.lowering.reference import Reference
 from tapeout.profiles import catalog
 
@@ -26,6 +27,9 @@ DEVICES = ("visionfive-2", "banana-pi-f3", "raspberry-pi-3b-plus", "raspberry-pi
 
 #: In order and out of order, without SDOT and with it; RISC-V with vectors.
 WITH_VECTORS = ("raspberry-pi-3b-plus", "raspberry-pi-4b", "raspberry-pi-5", "banana-pi-f3")
+
+#: Cores that compute in half precision.
+WITH_HALVES = ("raspberry-pi-5", "banana-pi-f3")
 
 #: A softmax of 40: at some lengths qemu 7.2 itself fails, where a block that it translates begins
 #: with a conversion of RISC-V's vectors from floats to integers.
@@ -63,6 +67,29 @@ def test_floats_are_the_reference_s(device: str, tmp_path: Path) -> None:
     found = program(model, catalog.load(device), feeds, tmp_path).outputs()
     for actual, wanted in zip(found, Reference(model).run(feeds).values(), strict=True):
         support.assert_equal_or_close(actual, wanted, 1e-5, device)
+
+
+@pytest.mark.parametrize("device", WITH_HALVES)
+def test_half_precision_is_near_the_reference(device: str, tmp_path: Path) -> None:
+    model = canonical("nhwc").run(ConvertPrecision()(floats()).model)
+    feeds = support.random_feeds(model)
+    found = program(model, catalog.load(device), feeds, tmp_path).outputs()
+    for actual, wanted in zip(found, Reference(model).run(feeds).values(), strict=True):
+        support.assert_equal_or_close(actual, wanted, 5e-3, device)
+
+
+@pytest.mark.parametrize("device", WITH_HALVES)
+@pytest.mark.parametrize("group", [1, 64])
+def test_half_precision_takes_about_half_the_instructions(
+    device: str, group: int, tmp_path: Path
+) -> None:
+    counts = []
+    for layer in (convolutions.of_halves, convolutions.of_floats):
+        model, folder = layer(10, 64, group), tmp_path / layer.__name__
+        folder.mkdir()
+        made = program(model, catalog.load(device), convolutions.feeds(model), folder)
+        counts.append(made.instructions)
+    assert counts[0] < 0.6 * counts[1]
 
 
 @pytest.mark.parametrize("device", DEVICES)
