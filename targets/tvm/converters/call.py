@@ -66,6 +66,14 @@ class Call:
         )
         return dataclasses.replace(self, inputs=inputs, widened=False)
 
+    def rounded(self, result: Expr) -> Expr:
+        """Return the result in the dtype that the model states.
+
+        What asks for it before a reshape lets the kernel that computes the result round it.
+        """
+        dtype = dtype_of(self.node.outputs[0])
+        return relax.op.astype(result, dtype) if self.widened and dtype in HALF else result
+
     def has(self, index: int) -> bool:
         """Whether an optional input is given."""
         return index < len(self.inputs) and self.inputs[index] is not None

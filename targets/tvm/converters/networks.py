@@ -152,8 +152,8 @@ def _normalized_rows(call: Call, axes: int) -> Expr:
         scaled = value * scale(k)
         return scaled if bias is None else scaled + bias(k)
 
-    epsilon = call.attr("epsilon", 1e-5)
-    return reshaped(normalization(call, call[0], axes, epsilon, others, finish), call.out_shape())
+    y = normalization(call, call[0], axes, call.attr("epsilon", 1e-5), others, finish)
+    return reshaped(call.rounded(y), call.out_shape())
 
 
 def _rms_normalization(call: Call) -> Expr:
@@ -177,7 +177,7 @@ def _instance_normalization(call: Call) -> Expr:
             return value * scale(row[1]) + bias(row[1])
 
         y = normalization(call, call[0], len(axes), epsilon, [call[1], call[2]], finish)
-        return reshaped(y, call.out_shape())
+        return reshaped(call.rounded(y), call.out_shape())
     return _scaled(call, normalized(call, call[0], axes, epsilon, call.dtype())[0])
 
 
@@ -194,7 +194,7 @@ def _group_normalization(call: Call) -> Expr:
             return value * scale(channel) + bias(channel)
 
         y = normalization(call, x, 1, call.attr("epsilon", 1e-5), [call[1], call[2]], finish)
-        return reshaped(y, call.shape())
+        return reshaped(call.rounded(y), call.shape())
     y, _, _ = normalized(call, x, (2,), call.attr("epsilon", 1e-5), call.dtype())
     return _scaled(call, reshaped(y, call.shape()))
 

@@ -21,7 +21,8 @@ from .shares import evenness
 from .tile import Tile, divisors, share_of_peak, tile_of
 
 #: Outputs along each side of a tile, in the order of the weights they need. With tiles of 4 x 4,
-#: sums in half precision would lose most of their digits.
+#: sums in half precision would lose most of their digits; with those of 2 x 2, data becomes up to 4
+#: times as large, the margin that calibration keeps (`lowering.analysis.overflow`).
 _SIZES: Final[Mapping[Arithmetic, Sequence[int]]] = {FLOAT: (2, 4), HALF: (2,)}
 
 #: Taps along each side of the window, and how much further a tile reads than it writes.
