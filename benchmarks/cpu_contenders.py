@@ -126,8 +126,8 @@ def _iree_module(case: Case) -> Prepared:
     return Prepared(output)
 
 
-#: Ours, by name: for the runtime TVM, also with no more than AVX2, whatever this machine has; and for
-#: whichever of the runtimes compiles to the fastest.
+#: Ours, by name: for the runtime TVM, also with no more than AVX2 where the machine has more; and
+#: for whichever of the runtimes compiles to the fastest.
 OURS: Final = {
     "tvm": Contender(("tvm",), BundleEngine, _bundle("tvm")),
     "tvm, AVX2": Contender(("tvm",), BundleEngine, _bundle("tvm", "x86-64-v3")),

@@ -17,16 +17,26 @@ _LAYER = """t = Transpose <perm = [0,3,1,2]> (x)
     y = Transpose <perm = [0,2,3,1]> (r)"""
 
 
-def of_floats(size: int, channels: int, group: int = 1) -> ir.Model:
-    """Return a lowered 3x3 convolution of a square image and ReLU, float32."""
-    shape = f"float[1,{size},{size},{channels}]"
+def of_floats(size: int, channels: int, group: int = 1, dtype: str = "float") -> ir.Model:
+    """Return a lowered 3x3 convolution of a square image and ReLU, float32.
+
+    Args:
+        dtype: another, as ONNX spells it.
+    """
+    shape = f"{dtype}[1,{size},{size},{channels}]"
     each = channels // group
     text = (
-        f"g ({shape} x, float[{channels},{each},3,3] w) => ({shape} y)"
+        f"g ({shape} x, {dtype}[{channels},{each},3,3] w) => ({shape} y)"
         f" {{ {_LAYER.format(group=group)} }}"
     )
-    weight = np.random.default_rng(0).standard_normal((channels, each, 3, 3)).astype(np.float32)
-    return canonical("nhwc").run(support.from_text(text, w=weight))
+    weight = np.random.default_rng(0).standard_normal((channels, each, 3, 3))
+    numbers = weight.astype(np.float32 if dtype == "float" else dtype)
+    return canonical("nhwc").run(support.from_text(text, w=numbers))
+
+
+def of_halves(size: int, channels: int, group: int = 1) -> ir.Model:
+    """Return the same of half precision, from end to end."""
+    return of_floats(size, channels, group, "float16")
 
 
 def of_integers(size: int, channels: int, group: int = 1) -> ir.Model:
@@ -43,9 +53,9 @@ def of_integers(size: int, channels: int, group: int = 1) -> ir.Model:
 
 
 def feeds(model: ir.Model) -> dict[str, np.ndarray]:
-    """Return random data for either."""
+    """Return random data for any of these."""
     [entry] = model.graph.inputs
-    if entry.dtype == ir.DataType.FLOAT:
+    if entry.dtype in (ir.DataType.FLOAT, ir.DataType.FLOAT16):
         return support.random_feeds(model)
     shape = [int(dim) for dim in entry.shape or ()]
     return {str(entry.name): np.random.default_rng(1).integers(-128, 128, shape).astype(np.int8)}

@@ -41,7 +41,8 @@ _EMULATORS: Final = {
     "aarch64": ("qemu-aarch64-static", "max"),
     "riscv64": (
         "qemu-riscv64-static",
-        "rv64,v=true,vext_spec=v1.0,vlen={vector_bits},zba=true,zbb=true,zbc=true,zbs=true",
+        "rv64,v=true,vext_spec=v1.0,vlen={vector_bits},Zfh=true,zba=true,zbb=true,zbc=true,"
+        "zbs=true",
     ),
     "x86_64": ("qemu-x86_64-static", "max"),
 }

@@ -42,6 +42,9 @@ CORES = {
     "three, small caches": Core(16, registers=32, units=2, l1=2 << 10, l2=8 << 10, threads=3),
 }
 
+#: The same with half precision, which this machine computes as conversions, number by number.
+HALVES = {name: dataclasses.replace(core, halves=True) for name, core in CORES.items()}
+
 
 class NeverRaisedError(Exception):
     """In the place of what `apply` takes for a reason to leave a kernel alone."""

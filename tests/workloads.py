@@ -39,7 +39,7 @@ def workloads(draw: st.DrawFn) -> Workload:
     group = outputs if depthwise else draw(st.sampled_from([1, 1, 2]))
     return Workload(
         kind="depthwise" if depthwise else draw(st.sampled_from(["product", "dynamic"])),
-        dtype="float32",
+        dtype=draw(st.sampled_from(["float32", "float16"])),
         images=draw(st.integers(1, 2)),
         places=places,
         reach=tuple(size + 2 for size in places),

@@ -17,7 +17,7 @@ from ...lowering.analysis.arithmetic import input_shape
 from ...lowering.analysis.operators import kind_of
 from ...lowering.analysis.tensors import bytes_of, dtype_name, shape_of
 from ...lowering.layout.nhwc import SUFFIXES
-from .schedules.arithmetic import FLOAT, Arithmetic
+from .schedules.arithmetic import FLOATS, Arithmetic
 from .schedules.choices import arithmetic_of, chosen
 from .schedules.core import Core
 from .schedules.tile import lanes_of
@@ -88,12 +88,15 @@ def _convolution(node: ir.Node, dtype: str, core: Core) -> Kernel | None:
     if not _is_constant(node.inputs[1]):
         return None
     dilations = tuple(given.get_ints("dilations", (1,) * len(kernel)))
-    arithmetic = core.integers if dtype in INTEGERS else FLOAT
+    numbers = _numbers(dtype, core)
+    uses = math.prod(kernel) * outputs // group
+    arithmetic = FLOATS.get(numbers) or core.integers_for(places[-1], inputs, uses)
     together, words = arithmetic.together, arithmetic.words(inputs)
+    pairs = arithmetic.rows > 1
     reach = _reach(places, strides, kernel, dilations)
     work = Workload(
-        kind="product",
-        dtype=dtype if dtype in INTEGERS else "float32",
+        kind="paired" if pairs else "product",
+        dtype=numbers,
         images=images,
         places=places,
         reach=places if math.prod(kernel) == 1 else reach,
@@ -102,13 +105,13 @@ def _convolution(node: ir.Node, dtype: str, core: Core) -> Kernel | None:
         inputs=words,
         outputs=_up(outputs, arithmetic.least_lanes),
         group=group,
-        copies="always" if any(given.get_ints("pads", ())) else "maybe",
+        copies="always" if pairs or any(given.get_ints("pads", ())) else "maybe",
     )
     if kind_of(node) == "depthwise":
         return _depthwise(work, kernel, outputs, core)
     if group > 1 and outputs // group % arithmetic.least_lanes:
         return None
-    if inputs % together and kernel[-1] > 1 and group == dilations[-1] == 1:
+    if inputs % together and not pairs and kernel[-1] > 1 and group == dilations[-1] == 1:
         # Rows of a window are read as runs of numbers.
         strides, rows = (*strides[:-1], strides[-1] * inputs), (*kernel[:-1], 1)
         work = dataclasses.replace(
@@ -129,11 +132,11 @@ def _depthwise(work: Workload, kernel: tuple[int, ...], channels: int, core: Cor
     """Return the kernel of a convolution of each channel by itself, given that of all."""
     work = dataclasses.replace(work, kind="depthwise", inputs=1, outputs=channels)
     arithmetic = arithmetic_of(work, core)
-    if arithmetic == FLOAT:
-        return _kernel(work, core)
     together = arithmetic.together
-    if together == 1 or channels % arithmetic.least_lanes:
+    if channels % arithmetic.least_lanes:
         return None
+    if together == 1:
+        return _kernel(work, core)
     count, stride = arithmetic.words(kernel[-1]), work.strides[-1]
     step = stride if count == 1 or together % stride == 0 else 1
     last = (work.places[-1] - 1) * stride + (count - 1) * together
@@ -157,10 +160,12 @@ def _matmul(node: ir.Node, dtype: str, core: Core) -> Kernel | None:
     *batch, rows, outputs = (1, *shape_of(node.outputs[0]))
     inputs = input_shape(node, 0)[-2 if node.attributes.get_int("transA", 0) else -1]
     is_constant = _is_constant(node.inputs[1]) and len(input_shape(node, 1)) == 2
-    arithmetic = core.integers if dtype in INTEGERS else FLOAT
+    numbers = _numbers(dtype, core)
+    arithmetic = FLOATS.get(numbers) or core.integers_for(rows, inputs, outputs)
+    pairs = arithmetic.rows > 1
     work = Workload(
-        kind="product" if is_constant else "dynamic",
-        dtype=dtype if dtype in INTEGERS else "float32",
+        kind="dynamic" if not is_constant else "paired" if pairs else "product",
+        dtype=numbers,
         images=math.prod(batch),
         places=(rows,),
         reach=(rows,),
@@ -169,18 +174,23 @@ def _matmul(node: ir.Node, dtype: str, core: Core) -> Kernel | None:
         inputs=arithmetic.words(inputs),
         outputs=_up(outputs, arithmetic.least_lanes),
         group=1,
-        copies="maybe",
+        copies="always" if pairs else "maybe",
     )
     return _kernel(work, core)
 
 
 def _kernel(work: Workload, core: Core, *, is_winograd: bool = False) -> Kernel:
-    arithmetic = arithmetic_of(work, core)
+    own, arithmetic = core.of_dtype(work.dtype), arithmetic_of(work, core)
     tile = None
-    if is_winograd and arithmetic == FLOAT and not core.direct:
+    if is_winograd and work.dtype in FLOATS and not core.direct:
         high, wide = work.places
-        tile = winograd_tile(work.images, (high, wide), work.inputs, work.outputs, core)
-    return Kernel(work, chosen(work, core), arithmetic, core, tile)
+        tile = winograd_tile(work.images, (high, wide), work.inputs, work.outputs, own, arithmetic)
+    return Kernel(work, chosen(work, core), arithmetic, own, tile)
+
+
+def _numbers(dtype: str, core: Core) -> str:
+    """Return the dtype that a kernel computes with, of data that is stored as another."""
+    return dtype if dtype in INTEGERS or (dtype == "float16" and core.halves) else "float32"
 
 
 def _is_constant(value: ir.Value | None) -> bool:

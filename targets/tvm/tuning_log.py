@@ -55,6 +55,7 @@ class CoreKey(_Line):
     integers: str
     threads: PositiveInt
     operands: Operands
+    halves: bool = False
 
     @field_validator("integers")
     @classmethod
@@ -74,6 +75,7 @@ class CoreKey(_Line):
             integers=feature_of(core.integers),
             threads=core.threads,
             operands=core.operands,
+            halves=core.halves,
         )
 
     @property
@@ -87,6 +89,7 @@ class CoreKey(_Line):
             integers=arithmetic_for(self.integers),
             threads=self.threads,
             operands=self.operands,
+            halves=self.halves,
         )
 
 

@@ -16,7 +16,7 @@ from ..schedules.core import Core
 Expr: TypeAlias = Any
 Shape: TypeAlias = tuple[int, ...]
 
-#: Half precision: a way to store numbers, not to compute with them.
+#: Half precision: a way to store numbers; with float16 some cores compute products, too.
 HALF = ("float16", "bfloat16")
 
 #: What a converter returns: the node's output, or one expression for each of its outputs.
@@ -49,9 +49,30 @@ class Call:
 
     def given(self, index: int) -> Expr:
         """Return a required input in the dtype that the model states, not widened."""
-        expression = self.inputs[index]
-        is_half = self.widened and dtype_of(self.node.inputs[index]) in HALF
-        return expression.args[0] if expression is not None and is_half else expression
+        return as_stored(self.inputs[index]) if self.widened else self.inputs[index]
+
+    @property
+    def native(self) -> Call:
+        """The same as the model states it, where that is half precision that the core computes in.
+
+        Else this.
+        """
+        values = [*self.node.inputs, *self.node.outputs]
+        dtypes = {dtype_of(value) for value in values if value is not None}
+        if self.core is None or not self.core.halves or dtypes != {"float16"}:
+            return self
+        inputs = tuple(
+            None if item is None else self.given(k) for k, item in enumerate(self.inputs)
+        )
+        return dataclasses.replace(self, inputs=inputs, widened=False)
+
+    def rounded(self, result: Expr) -> Expr:
+        """Return the result in the dtype that the model states.
+
+        What asks for it before a reshape lets the kernel that computes the result round it.
+        """
+        dtype = dtype_of(self.node.outputs[0])
+        return relax.op.astype(result, dtype) if self.widened and dtype in HALF else result
 
     def has(self, index: int) -> bool:
         """Whether an optional input is given."""
@@ -111,6 +132,15 @@ def bound(builder: relax.BlockBuilder, expression: Expr) -> relax.Var:
     One that is a variable already gets no second name: TVM does not fuse beyond it.
     """
     return expression if isinstance(expression, relax.Var) else builder.emit(expression)
+
+
+def as_stored(expression: Expr) -> Expr:
+    """Return half precision as it is, if an expression widens it; else the expression."""
+    if not isinstance(expression, relax.Call) or str(expression.op.name) != "relax.astype":
+        return expression
+    source = expression.args[0]
+    widens = str(source.ty.dtype) in HALF and str(expression.attrs.dtype) == "float32"
+    return source if widens else expression
 
 
 def core_of(call: Call) -> Core:

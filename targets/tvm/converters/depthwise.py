@@ -20,7 +20,7 @@ from .window import Window, read_window, taps_of, with_pads
 def depthwise(call: Call, data: Expr, weight: np.ndarray, window: Window) -> Expr:
     """Return the convolution of channels-last data (n, space, C) with a weight (kernel, C)."""
     out = call.out_shape()
-    work = depthwise_work(window, out, "float32", window.reach(out[1:-1]), window.taps)
+    work = depthwise_work(window, out, call.dtype(), window.reach(out[1:-1]), window.taps)
     annotation = annotated(work, core_of(call))
 
     def compute(x: Tensor, w: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from tvm import relax, te, tirx
 
-from ..schedules.arithmetic import FLOAT
+from ..schedules.arithmetic import FLOATS
 from .call import Call, Expr, Shape, core_of
 from .products import FUSABLE, POINT, Plan
 from .storage import Storage
@@ -57,8 +57,14 @@ class _Operand:
         return tensor(*(index[self.order.index(axis)] for axis in range(len(index))))
 
 
-def dynamic_product(call: Call, a: Expr, b: Expr, out: Shape) -> Expr | None:
-    """Return numpy's matmul of two matrices of float32, or of batches; None where it is not worth.
+def is_worth(call: Call) -> bool:
+    """Whether a node's product of two matrices, or of batches, has enough rows to pack for."""
+    known = call.core is not None and call.out_dtype() in FLOATS
+    return known and min(call.rank(0), call.rank(1)) > 1 and call.out_shape()[-2] >= _LEAST_ROWS
+
+
+def dynamic_product(call: Call, a: Expr, b: Expr, out: Shape) -> Expr:
+    """Return numpy's matmul of two matrices of floats, or of batches.
 
     Args:
         a: (batch..., M, K).
@@ -66,13 +72,10 @@ def dynamic_product(call: Call, a: Expr, b: Expr, out: Shape) -> Expr | None:
         out: (batch..., M, N).
     """
     left, right = _Operand.of(call, call.emit(a)), _Operand.of(call, call.emit(b))
-    if call.core is None or min(len(left.shape), len(right.shape)) < 2:
-        return None
     *batch, rows, columns = out
-    if rows < _LEAST_ROWS:
-        return None
     depth = left.shape[-1]
-    shape, storage = (*batch, rows, depth), Storage(FLOAT, "float32")
+    dtype = call.out_dtype()
+    shape, storage = (*batch, rows, depth), Storage(FLOATS[dtype], dtype)
     weight = (1, depth, columns)
     plan = Plan.of(POINT, weight, shape, out, storage, core_of(call), kind="dynamic")
 
@@ -104,7 +107,7 @@ def _panels(plan: Plan, batch: Sequence[int], columns: int, read: Any) -> Tensor
         if not spare:
             return value
         inside = tirx.all(lane < tile.channels, column < columns)
-        return tirx.if_then_else(tirx.likely(inside), value, tirx.const(0.0, "float32"))
+        return tirx.if_then_else(tirx.likely(inside), value, tirx.const(0.0, plan.storage.dtype))
 
     shape = (*batch, plan.tiles, plan.count, 1, depth, tile.lanes)
     return te.compute(shape, element, name="panels")

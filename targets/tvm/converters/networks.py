@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from tvm import relax, te, tirx
 
+from ..schedules.arithmetic import FLOATS
 from .call import Call, Converted, Converter, Expr, constant, reshaped, scalar
-from .dynamic_products import dynamic_product
+from .dynamic_products import dynamic_product, is_worth
 from .elementwise import cast
 from .products import POINT, product
 from .rows import normalization, takes
@@ -22,6 +23,8 @@ op = relax.op
 
 def _gemm(call: Call) -> Expr:
     """alpha * A' B' + beta * C."""
+    if _constant(call) is not None:
+        call = call.native
     if _is_normal(call):
         stored = stored_weight(call, (1, 0) if call.attr("transB", 0) else (0, 1))
         if stored is not None:
@@ -58,6 +61,8 @@ def matmul(call: Call, a: Expr, b: Expr, out_dtype: str | None = None) -> Expr:
 
 
 def _matmul(call: Call) -> Expr:
+    if is_worth(call.native) or (_constant(call) is not None and call.rank(1) == 2 <= call.rank()):
+        call = call.native
     stored = stored_weight(call, (0, 1)) if call.rank(1) == 2 else None
     if stored is not None:
         return multiply_stored(call, stored)
@@ -69,10 +74,8 @@ def _matmul(call: Call) -> Expr:
 
 def _computed(call: Call, a: Expr, b: Expr) -> Expr:
     """Return the product of two operands that are both computed."""
-    if call.out_dtype() == "float32":
-        result = dynamic_product(call, a, b, call.out_shape())
-        if result is not None:
-            return result
+    if is_worth(call):
+        return dynamic_product(call, a, b, call.out_shape())
     return matmul(call, a, b)
 
 
@@ -84,7 +87,7 @@ def _constant(call: Call) -> np.ndarray | None:
 
 def multiply(call: Call, a: Expr, weight: np.ndarray) -> Expr:
     """Return the product of (..., M, K) with a constant (K, N)."""
-    if call.core is None or weight.dtype != np.float32:
+    if call.core is None or str(weight.dtype) not in FLOATS:
         return op.matmul(a, constant(weight))
     data = call.emit(a)
     *lead, _ = data.ty.shape
@@ -149,8 +152,8 @@ def _normalized_rows(call: Call, axes: int) -> Expr:
         scaled = value * scale(k)
         return scaled if bias is None else scaled + bias(k)
 
-    epsilon = call.attr("epsilon", 1e-5)
-    return reshaped(normalization(call, call[0], axes, epsilon, others, finish), call.out_shape())
+    y = normalization(call, call[0], axes, call.attr("epsilon", 1e-5), others, finish)
+    return reshaped(call.rounded(y), call.out_shape())
 
 
 def _rms_normalization(call: Call) -> Expr:
@@ -174,7 +177,7 @@ def _instance_normalization(call: Call) -> Expr:
             return value * scale(row[1]) + bias(row[1])
 
         y = normalization(call, call[0], len(axes), epsilon, [call[1], call[2]], finish)
-        return reshaped(y, call.out_shape())
+        return reshaped(call.rounded(y), call.out_shape())
     return _scaled(call, normalized(call, call[0], axes, epsilon, call.dtype())[0])
 
 
@@ -191,7 +194,7 @@ def _group_normalization(call: Call) -> Expr:
             return value * scale(channel) + bias(channel)
 
         y = normalization(call, x, 1, call.attr("epsilon", 1e-5), [call[1], call[2]], finish)
-        return reshaped(y, call.shape())
+        return reshaped(call.rounded(y), call.shape())
     y, _, _ = normalized(call, x, (2,), call.attr("epsilon", 1e-5), call.dtype())
     return _scaled(call, reshaped(y, call.shape()))
 

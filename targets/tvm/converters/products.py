@@ -24,7 +24,7 @@ import numpy as np
 from tvm import relax, te, tirx
 
 from ..schedules.annotations import PAIRED, PRODUCT, WORKLOAD, numbered
-from ..schedules.arithmetic import FLOAT, Arithmetic
+from ..schedules.arithmetic import FLOATS, Arithmetic
 from ..schedules.choices import chosen, tile_and_blocks
 from ..schedules.core import Core
 from ..schedules.tile import Blocks, Tile
@@ -44,7 +44,7 @@ POINT: Final = Window((1,), (1,), (1,), (0,), (0,), channels_last=True)
 
 
 def product(call: Call, data: Expr, weight: np.ndarray, window: Window, out: Shape) -> Expr:
-    """Return the product of channels-last data with a weight; float32.
+    """Return the product of channels-last data with a weight; float32, or float16.
 
     Args:
         data: (..., space, groups x I); of what precedes the space, each is taken by itself.
@@ -52,7 +52,8 @@ def product(call: Call, data: Expr, weight: np.ndarray, window: Window, out: Sha
             from (o // (O / groups)) x I on.
         out: (..., space, O).
     """
-    return _emit(call, data, weight, window, out, Storage(FLOAT, "float32"))
+    dtype = str(data.ty.dtype)
+    return _emit(call, data, weight, window, out, Storage(FLOATS[dtype], dtype))
 
 
 def integer_product(
@@ -167,7 +168,7 @@ class Plan:
             group=window.group,
             copies="never" if start is not None else "always" if copied else "maybe",
         )
-        tile, blocks = tile_and_blocks(chosen(work, core), core)
+        tile, blocks = tile_and_blocks(work, chosen(work, core), core)
         return cls(window, shape, out, inputs, storage, work, tile, blocks, start)
 
     @property
@@ -242,7 +243,7 @@ class Plan:
         channels = self.tile.channels
         tile, lane = tirx.floordiv(channel, channels), tirx.floormod(channel, channels)
         if not self._pairs:
-            return sums(*place, tile, lane)
+            return sums(*place, tile, lane).astype(self._arithmetic.sum)
         *place, last = place
         return sums(*place, last // 2, tile, lane // 2, last % 2, lane % 2)
 
@@ -362,7 +363,7 @@ class Plan:
         part = te.reduce_axis((0, parts), "part")
         return te.compute(
             shape,
-            lambda *index: te.sum(partial(part, *index), [part]),
+            lambda *index: te.sum(partial(part, *index).astype(arithmetic.total), [part]),
             name=name,
             attrs=annotation,
         )

@@ -2,7 +2,8 @@
 
 The numbers of a row are summed in lanes: each sums every so many-th number, and in the end the
 halves of the lanes are added until one is left. So the order of a sum is not that of the numbers,
-and its error is smaller. A kernel reads a row as often as it needs, while it is in the cache.
+and its error is smaller. A kernel reads a row as often as it needs, while it is in the cache; half
+precision as it is stored.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from tvm import te, tirx
 
 from ..schedules.annotations import ROW
 from ..schedules.core import LATENCY, Core
-from .call import Call, Expr, Shape, core_of, reshaped
+from .call import Call, Expr, Shape, as_stored, core_of, reshaped
 from .products import FUSABLE
 from .tiles import Index, Tensor
 
@@ -108,21 +109,29 @@ def emit_rows(
     Args:
         arguments: expressions; the first has the rows.
         axes: of the first argument that make up a row: its last ones. They are given as one.
-        compute: given the rows and one tensor for each argument, returns the kernel's last.
+        compute: given the rows and what reads each argument as float32, returns the kernel's last
+            tensor.
     """
-    data, *others = map(call.emit, arguments)
+    data, *others = (call.emit(as_stored(item)) for item in arguments)
     shape = tuple(int(dim) for dim in data.ty.shape)
     outer, inner = shape[: len(shape) - axes], shape[len(shape) - axes :]
     rows = Rows(outer, int(np.prod(inner, dtype="int64")), core_of(call))
     if axes != 1:
         data = call.emit(reshaped(data, (*outer, rows.count)))
     return call.builder.emit_te(
-        lambda *tensors: compute(rows, *tensors),
+        lambda *tensors: compute(rows, *map(_in_single, tensors)),
         data,
         *others,
         primfunc_name_hint=name,
         primfunc_attrs={"op_pattern": FUSABLE},
     )
+
+
+def _in_single(tensor: Tensor) -> Tensor:
+    """Return what reads the numbers of a tensor as float32."""
+    if str(tensor.dtype) == "float32":
+        return tensor
+    return lambda *index: tensor(*index).astype("float32")
 
 
 def takes(call: Call, axes: Sequence[int]) -> bool:

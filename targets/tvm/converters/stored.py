@@ -86,7 +86,7 @@ def stored_weight(call: Call, order: Sequence[int], index: int = 1) -> Stored | 
         return None
     if value.const_value is not None:
         array = value.const_value.numpy()
-        if str(array.dtype) not in HALF:
+        if str(array.dtype) not in HALF or str(array.dtype) == call.dtype():
             return None
         numbers = np.ascontiguousarray(array.transpose(order))
         return Stored(numbers, numbers.shape)

@@ -13,6 +13,7 @@ from tvm import relax, te, tirx
 from ....lowering.dialect import DOMAIN
 from ....lowering.layout.nhwc import SUFFIXES
 from ....lowering.spatial import window_attributes
+from ..schedules.arithmetic import FLOATS
 from .call import Call, Converter, Expr, constant, reshaped, scalar
 from .depthwise import depthwise
 from .products import product
@@ -130,6 +131,8 @@ def add_bias(call: Call, window: Window, result: Expr, bias: Expr) -> Expr:
 
 def _conv(call: Call) -> Expr:
     window = window_of(call)
+    if is_scheduled(call.native, window) and isinstance(weight_of(call.native), np.ndarray):
+        call = call.native
     stored = stored_weight(call, (*range(2, 2 + window.rank), 1, 0))
     if stored is not None:
         return _convolve_stored(call, window, stored)
@@ -141,9 +144,7 @@ def _conv(call: Call) -> Expr:
 
 def is_scheduled(call: Call, window: Window) -> bool:
     """Whether `schedules` knows how to compute a convolution whose weight is constant."""
-    return (
-        call.core is not None and window.is_known and call.dtype() == call.out_dtype() == "float32"
-    )
+    return call.core is not None and window.is_known and call.dtype() in FLOATS
 
 
 def scheduled(call: Call, window: Window, data: Expr, weight: np.ndarray) -> Expr:

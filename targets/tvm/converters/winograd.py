@@ -25,6 +25,7 @@ import numpy as np
 from tvm import relax, te, tirx
 
 from ..schedules.annotations import WINOGRAD
+from ..schedules.arithmetic import FLOATS
 from ..schedules.winograd_tile import OVERLAP, WinogradTile, winograd_tile
 from .call import Call, Expr, Shape, core_of
 from .products import FUSABLE
@@ -50,18 +51,21 @@ def winograd(call: Call, data: Expr, weight: np.ndarray, window: Window, out: Sh
     """Return the convolution of channels-last data with a weight; None: not worth it, or not so.
 
     Args:
-        data: (n, H, W, I), float32.
+        data: (n, H, W, I), float32 or float16.
         weight: (kernel, I, O).
         out: (n, H, W, O).
     """
     if core_of(call).direct or not _is_fit(window):
         return None
     images, high, wide, outputs = out
-    tile = winograd_tile(images, (high, wide), weight.shape[-2], outputs, core_of(call))
+    dtype = str(data.ty.dtype)
+    core = core_of(call).of_dtype(dtype)
+    tile = winograd_tile(images, (high, wide), weight.shape[-2], outputs, core, FLOATS[dtype])
     if tile is None:
         return None
     shape = tuple(int(dim) for dim in data.ty.shape)
-    kernel = _Kernel(tile, _POINTS[tile.size], shape, out, (window.begin[0], window.begin[1]))
+    begin = window.begin[0], window.begin[1]
+    kernel = _Kernel(tile, _POINTS[tile.size], shape, out, begin, dtype)
     return call.builder.emit_te(
         kernel.compute,
         data,
@@ -91,6 +95,7 @@ class _Kernel:
     shape: Shape
     out: Shape
     begin: tuple[int, int]
+    dtype: str
 
     @property
     def _panels(self) -> int:
@@ -101,7 +106,7 @@ class _Kernel:
         at = _evaluation(self.points)
         factors, lanes = np.kron(at, at), self.tile.product.channels
         inputs, outputs = weight.shape[-2:]
-        result = np.zeros((len(factors), self._panels, inputs, lanes), np.float32)
+        result = np.zeros((len(factors), self._panels, inputs, lanes), self.dtype)
         # In parts that the caches hold, each of which is put in its place at once.
         step = max(1, _PART // (len(factors) * outputs))
         for first in range(0, inputs, step):
@@ -127,7 +132,7 @@ class _Kernel:
         def element(n: Any, row: Any, column: Any, channel: Any) -> Any:
             y, x_at = row - top, column - left
             inside = tirx.all(y >= 0, y < high, x_at >= 0, x_at < wide)
-            return tirx.if_then_else(inside, x(n, y, x_at, channel), _number(0))
+            return tirx.if_then_else(inside, x(n, y, x_at, channel), tirx.const(0, self.dtype))
 
         reach = (tile.size * count + OVERLAP for count in (tile.blocks * tile.rows, tile.across))
         return te.compute((self.shape[0], *reach, self.shape[-1]), element, name="padded")
@@ -217,7 +222,7 @@ def _values(data: _Line, points: Sequence[float]) -> list[Expr]:
     result = [_weighted(whole, data, 0)]
     for point in points:
         others = _factors([other for other in points if other != point])
-        even, odd = _weighted(others, data, 2), _number(point) * _weighted(others, data, 1)
+        even, odd = _weighted(others, data, 2), _times(point, _weighted(others, data, 1))
         result += [even + odd, even - odd]
     return [*result, _weighted(whole, data, 1)]
 
@@ -233,7 +238,7 @@ def _weighted(factors: Sequence[float], line: _Line, first: int) -> Expr:
     *others, _ = factors
     total = line(first + 2 * len(others))
     for k, factor in enumerate(others):
-        total = total + _number(factor) * line(first + 2 * k)
+        total = total + _times(factor, line(first + 2 * k))
     return total
 
 
@@ -246,7 +251,7 @@ def _interpolated(products: _Line, points: Sequence[float]) -> list[Expr]:
     for power in range(size):
         total = products(0) if power == 0 else products(size + 1) if power == size - 1 else None
         for point, each in zip(points, differences if power % 2 else sums, strict=True):
-            part = each if point**power == 1 else _number(point**power) * each
+            part = each if point**power == 1 else _times(point**power, each)
             total = part if total is None else total + part
         result.append(total)
     return result
@@ -260,5 +265,5 @@ def _chosen(at: Any, items: Sequence[Expr]) -> Expr:
     return result
 
 
-def _number(value: float) -> Expr:
-    return tirx.const(value, "float32")
+def _times(factor: float, value: Expr) -> Expr:
+    return tirx.const(factor, str(value.ty.dtype)) * value

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from .arithmetic import FLOAT, Arithmetic
+from .arithmetic import FLOATS, Arithmetic
 from .core import Core
 from .tile import (
     MOST_VECTORS,
@@ -41,6 +41,7 @@ def chosen(work: Workload, core: Core) -> Choice:
 
 def analysed(work: Workload, core: Core) -> Choice:
     """Return what the analysis takes for the best."""
+    core = core.of_dtype(work.dtype)
     if work.kind == "depthwise":
         arithmetic = arithmetic_of(work, core)
         found = depthwise_tile(
@@ -55,7 +56,7 @@ def alternatives(work: Workload, given: Choice, core: Core) -> Iterator[Choice]:
 
     That is another tile; more or fewer rows, or another way to the data; other depths.
     """
-    known = {given}
+    core, known = core.of_dtype(work.dtype), {given}
 
     def others(source: Iterable[Choice]) -> Iterator[Choice]:
         for choice in source:
@@ -67,13 +68,14 @@ def alternatives(work: Workload, given: Choice, core: Core) -> Iterator[Choice]:
         sources = [*_depthwise_tiles(work, given, core), _other_rows(work, given)]
     else:
         sources = [_product_tiles(work, given, core), _other_rows(work, given)]
-        sources.append(_other_depths(work, given))
+        sources.append(_other_depths(work, given, core))
     for found in itertools.zip_longest(*map(others, sources)):
         yield from (choice for choice in found if choice is not None)
 
 
 def misfits(work: Workload, choice: Choice, core: Core) -> list[str]:
     """Return why a workload cannot be computed so: every reason, each after what is wrong."""
+    core = core.of_dtype(work.dtype)
     arithmetic = arithmetic_of(work, core)
     least, pairs = arithmetic.least_lanes, arithmetic.rows
     found = _depthwise_misfits if work.kind == "depthwise" else _product_misfits
@@ -151,8 +153,8 @@ def _unit(work: Workload, choice: Choice) -> int:
 
 def arithmetic_of(work: Workload, core: Core) -> Arithmetic:
     """Return what a core computes a workload with."""
-    if work.dtype == "float32":
-        return FLOAT
+    if work.dtype in FLOATS:
+        return FLOATS[work.dtype]
     if work.kind == "depthwise":
         return core.alone
     return core.integers if work.kind == "paired" else core.single
@@ -186,8 +188,8 @@ def _with_blocks(tile: Tile, work: Workload, core: Core) -> Choice:
         tiles,
         work.images,
         core,
+        arithmetic_of(work, core),
         copied=work.copies == "always",
-        arithmetic=arithmetic_of(work, core),
     )
     packs = blocks.packs and work.copies != "never"
     return Choice(
@@ -195,9 +197,9 @@ def _with_blocks(tile: Tile, work: Workload, core: Core) -> Choice:
     )
 
 
-def tile_and_blocks(choice: Choice, core: Core) -> tuple[Tile, Blocks]:
+def tile_and_blocks(work: Workload, choice: Choice, core: Core) -> tuple[Tile, Blocks]:
     """Return a choice for a product as its parts."""
-    lanes = lanes_of(choice.channels, core)
+    lanes = lanes_of(choice.channels, core.of_dtype(work.dtype))
     return (
         Tile(choice.height, choice.width, choice.channels, lanes),
         Blocks(choice.depth, choice.group, choice.rows, choice.packs),
@@ -209,7 +211,7 @@ def _product_tiles(work: Workload, given: Choice, core: Core) -> Iterator[Choice
 
     Its blocks are those of the analysis where the given ones are, and else these.
     """
-    own, _ = tile_and_blocks(given, core)
+    own, _ = tile_and_blocks(work, given, core)
     plain = dataclasses.replace(_with_blocks(own, work, core), packs=given.packs) == given
     seen: Counter[tuple[int, int]] = Counter()
     ranked: list[tuple[int, Tile]] = []
@@ -261,8 +263,18 @@ def _other_rows(work: Workload, given: Choice) -> Iterator[Choice]:
             yield dataclasses.replace(given, rows=-(-units // count) * unit)
 
 
-def _other_depths(work: Workload, given: Choice) -> Iterator[Choice]:
-    """Return choices with more or fewer weights in the first-level cache, or in other blocks."""
+def _other_depths(work: Workload, given: Choice, core: Core) -> Iterator[Choice]:
+    """Return choices with more or fewer weights in the first-level cache, or in other blocks.
+
+    None of them adds up more products at once than the arithmetic has digits for.
+    """
+    most = arithmetic_of(work, core).most or work.taps * work.inputs
+    for found in _depths(work, given):
+        if work.taps * found.depth * found.group <= most:
+            yield found
+
+
+def _depths(work: Workload, given: Choice) -> Iterator[Choice]:
     groups = _nearest(work.inputs // given.depth, given.group)
     for group, depth in itertools.zip_longest(groups, _nearest(work.inputs, given.depth)):
         if group is not None:

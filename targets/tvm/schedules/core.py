@@ -19,6 +19,11 @@ LATENCY: Final = 4
 
 #: So many uses outweigh that a number is copied by itself; counted in instructions.
 _USES: Final = 64
+#: LLVM's features of cores that compute in half precision, with twice the numbers in a vector.
+_HALVES: Final = ("fullfp16", "avx512fp16", "zvfh")
+
+#: Bytes of a number of single precision.
+_SINGLE: Final = WORD // 8
 
 #: Caches of a profile that gives none, in bytes.
 _L1: Final = 32 << 10
@@ -59,13 +64,15 @@ class Core:
     """One core, of those that share the work.
 
     Attributes:
-        lanes: float32 numbers in a vector register.
+        lanes: numbers in a vector register, of the width below.
         registers: vector registers that code can name.
         units: multiply-adds of whole vectors that it starts per cycle.
         l1, l2: bytes of its data caches, in full where cores share one.
         integers: what it computes products of integers of 8 bits with.
         threads: so many such cores share a kernel.
         operands: of its multiply-adds.
+        halves: whether it computes in half precision.
+        width: bytes of a number: 4; as kernels in half precision see the core, 2.
         choices: what measurement chose in the place of the analysis.
         direct: whether convolutions are computed with all multiplications, which takes the least
             memory.
@@ -79,6 +86,8 @@ class Core:
     integers: Arithmetic = WIDE
     threads: int = 1
     operands: Operands = _MEMORY
+    halves: bool = False
+    width: int = _SINGLE
     choices: Mapping[Workload, Choice] = dataclasses.field(
         default_factory=lambda: MappingProxyType({}), compare=False
     )
@@ -90,7 +99,13 @@ class Core:
 
         As cores have longer vectors, they have faster memory: 40 GB/s measured on a Zen 4.
         """
-        return self.lanes
+        return self.lanes * self.width // _SINGLE
+
+    def of_dtype(self, dtype: str) -> Core:
+        """Return the core as kernels see it that compute with numbers of a dtype."""
+        if dtype != "float16" or not self.halves or self.width != _SINGLE:
+            return self
+        return dataclasses.replace(self, lanes=2 * self.lanes, width=_SINGLE // 2)
 
     @property
     def single(self) -> Arithmetic:
@@ -129,4 +144,5 @@ class Core:
             integers=integers_of(features, lanes),
             threads=threads,
             operands=next((OPERANDS[name] for name in OPERANDS if name in features), _MEMORY),
+            halves=any(name in features for name in _HALVES),
         )

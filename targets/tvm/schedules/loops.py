@@ -40,6 +40,11 @@ def blocks_of(schedule: s_tir.Schedule) -> dict[str, Block]:
     return {str(schedule.get(block).name_hint): block for block in found}
 
 
+def dtype_of(schedule: s_tir.Schedule, block: Block) -> str:
+    """Return the dtype of what a block computes."""
+    return str(schedule.get(block).writes[0].source.dtype)
+
+
 def extent(schedule: s_tir.Schedule, loop: Loop) -> int:
     """Return how often a loop runs."""
     return int(schedule.get(loop).extent)

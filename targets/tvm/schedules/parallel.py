@@ -41,7 +41,7 @@ def parallelized(function: tirx.PrimFunc, core: Core) -> tirx.PrimFunc:
     root = function.body
     if core.threads == 1 or not isinstance(root, s_tir.SBlockRealize):
         return function
-    block = root.block
+    block, core = root.block, core.of_dtype(str(function.params[-1].dtype))
     body = _Kernel(core, _touched(block.body) + Counter(function.params)).shared(block.body)
     return function.with_body(
         s_tir.SBlockRealize(

@@ -17,6 +17,7 @@ from .loops import (
     Block,
     Loop,
     blocks_of,
+    dtype_of,
     is_spatial,
     split_lanes,
     split_tail,
@@ -33,6 +34,7 @@ def schedule_product(schedule: s_tir.Schedule, core: Core) -> bool:
     if sums is None:
         return False
     annotations = schedule.get(sums).annotations
+    core = core.of_dtype(dtype_of(schedule, blocks.get("partial", sums)))
     if PRODUCT in annotations:
         _product(schedule, blocks, [int(item) for item in annotations[PRODUCT]], core)
         return True

@@ -19,7 +19,7 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
-from .arithmetic import FLOAT, SHORT, Arithmetic
+from .arithmetic import SHORT, Arithmetic
 from .core import LATENCY, Core
 from .shares import EVEN, evenness, shared_blocks, sharers
 
@@ -34,9 +34,9 @@ _LOAD: Final = 0.25
 #: operands are there.
 _SLACK: Final = 1.5
 
-#: Words of input channels that lie side by side in packed data: those of a cache line. Fewer than
-#: the least are not worth packing apart.
-_DEPTH: Final = 16
+#: Bytes of the words of input channels that lie side by side in packed data: a cache line. Fewer
+#: words than the least are not worth packing apart.
+_LINE: Final = 64
 _LEAST_DEPTH: Final = 4
 
 #: Shares of the caches: weights in the first level; packed rows, and sums, in the second.
@@ -44,6 +44,7 @@ _WEIGHTS: Final = 3 / 4
 _ROWS: Final = 1 / 3
 _SUMS: Final = 1 / 4
 
+#: Bytes of a sum of parts.
 _BYTES: Final = 4
 
 #: Rows that are a multiple of this many bytes apart compete for places in the first-level cache,
@@ -208,9 +209,9 @@ def blocks_of(
     tiles: int,
     images: int,
     core: Core,
+    arithmetic: Arithmetic,
     *,
     copied: bool,
-    arithmetic: Arithmetic = FLOAT,
 ) -> Blocks:
     """Return what is kept in caches.
 
@@ -227,7 +228,9 @@ def blocks_of(
     word = arithmetic.word // 8
     axis, *others = places
     room = core.l1 * _WEIGHTS / (taps * tile.lanes * word)
-    depth = _depth(inputs, room) if arithmetic.rows == 1 else 1
+    if arithmetic.most:
+        room = min(room, arithmetic.most / taps)
+    depth = _depth(inputs, room, core) if arithmetic.rows == 1 else 1
     count = inputs // depth
     fitting = [item for item in divisors(count) if item * depth <= room]
     group = max(fitting, default=1)
@@ -247,15 +250,16 @@ def blocks_of(
     return Blocks(depth, group, -(-units // parts) * unit, packs)
 
 
-def _depth(inputs: int, room: float) -> int:
+def _depth(inputs: int, room: float, core: Core) -> int:
     """Return how many words of channels lie side by side: a divisor, best a cache line's worth.
 
     Args:
         room: for so many there are weights in the first-level cache.
     """
-    found = [item for item in divisors(inputs) if item <= _DEPTH or item == inputs <= 2 * _DEPTH]
+    line = _LINE // core.width
+    found = [item for item in divisors(inputs) if item <= line or item == inputs <= 2 * line]
     fitting = [item for item in found if item <= room]
-    best = _DEPTH if _DEPTH in fitting else max(fitting, default=1)
+    best = line if line in fitting else max(fitting, default=1)
     return best if best >= min(_LEAST_DEPTH, inputs) else inputs
 
 
@@ -294,7 +298,7 @@ def depthwise_tile(
     vectors = -(-lanes // core.lanes)
     width = 1 if is_short else _depthwise_width(places[-1], taps, vectors, core, arithmetic)
     height = places[0] if len(places) > 1 else 1
-    image = math.prod(reach) * channels * _BYTES
+    image = math.prod(reach) * channels * core.width
     rows = _even(height, max(1, int(height * core.l2 * _ROWS / image)))
     spent = channels // lanes * vectors * core.lanes
     threads = sharers(images * math.prod(places) * spent * taps, core)

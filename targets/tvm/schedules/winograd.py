@@ -10,7 +10,7 @@ from tvm import s_tir
 
 from .annotations import WINOGRAD
 from .core import Core
-from .loops import Block, Loop, blocks_of, extent, split_lanes, vectorize
+from .loops import Block, Loop, blocks_of, dtype_of, extent, split_lanes, vectorize
 from .nests import Nest
 from .winograd_tile import vector_of
 
@@ -22,6 +22,7 @@ def schedule_winograd(schedule: s_tir.Schedule, core: Core) -> bool:
     if sums is None or WINOGRAD not in schedule.get(sums).annotations:
         return False
     size, rows, height, channels = map(int, schedule.get(sums).annotations[WINOGRAD])
+    core = core.of_dtype(dtype_of(schedule, sums))
     part = _output(schedule, blocks, size, rows, core)
     _products(schedule, blocks, part, height, channels, core)
     _input(schedule, blocks, part, core)

@@ -12,15 +12,18 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping, Sequence
 from typing import Final
 
-from .arithmetic import FLOAT
+from .arithmetic import FLOAT, HALF, Arithmetic
 from .core import Core
 from .shares import evenness
 from .tile import Tile, divisors, share_of_peak, tile_of
 
-#: Outputs along each side of a tile, in the order of the weights they need.
-_SIZES: Final = (2, 4)
+#: Outputs along each side of a tile, in the order of the weights they need. With tiles of 4 x 4,
+#: sums in half precision would lose most of their digits; with those of 2 x 2, data becomes up to 4
+#: times as large, the margin that calibration keeps (`lowering.analysis.overflow`).
+_SIZES: Final[Mapping[Arithmetic, Sequence[int]]] = {FLOAT: (2, 4), HALF: (2,)}
 
 #: Taps along each side of the window, and how much further a tile reads than it writes.
 _TAPS: Final = 3
@@ -39,8 +42,6 @@ _ALIKE: Final = 1.05
 
 #: What is gained has to be so much: weights need memory, and sums lose digits.
 _GAIN: Final = 0.8
-
-_BYTES: Final = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,21 +74,29 @@ class WinogradTile:
 
 
 def winograd_tile(
-    images: int, places: tuple[int, int], inputs: int, outputs: int, core: Core
+    images: int,
+    places: tuple[int, int],
+    inputs: int,
+    outputs: int,
+    core: Core,
+    arithmetic: Arithmetic,
 ) -> WinogradTile | None:
     """Return how to compute a convolution of 3 x 3 taps without strides; None: not this way.
 
     Args:
         places: height and width of the output.
         inputs, outputs: channels.
+        core: as kernels with such numbers see it.
     """
-    best, least = None, _direct(images, places, inputs, outputs, core)
-    for size in _SIZES:
+    if 0 < arithmetic.most < inputs:
+        return None
+    best, least = None, _direct(images, places, inputs, outputs, core, arithmetic)
+    for size in _SIZES[arithmetic]:
         found = [
             (_cycles(tile, images, inputs, outputs, core), tile)
             for rows in _heights(-(-places[0] // size))
-            for tile in [_tile(size, rows, places, outputs, core)]
-            if rows == 1 or _kept(tile, inputs, outputs) <= core.l2
+            for tile in [_tile(size, rows, places, outputs, core, arithmetic)]
+            if rows == 1 or _kept(tile, inputs, outputs, core) <= core.l2
         ]
         fastest = min(cycles for cycles, _ in found)
         cycles, tile = next(item for item in found if item[0] <= _ALIKE * fastest)
@@ -106,16 +115,23 @@ def _heights(down: int) -> list[int]:
     return sorted({-(-down // parts) for parts in range(1, down + 1)})
 
 
-def _tile(size: int, rows: int, places: tuple[int, int], outputs: int, core: Core) -> WinogradTile:
+def _tile(
+    size: int,
+    rows: int,
+    places: tuple[int, int],
+    outputs: int,
+    core: Core,
+    arithmetic: Arithmetic,
+) -> WinogradTile:
     down, across = (-(-place // size) for place in places)
     filled = -(-outputs // core.lanes) * core.lanes
-    product = tile_of((rows * across,), filled, core, FLOAT)
+    product = tile_of((rows * across,), filled, core, arithmetic)
     return WinogradTile(size, rows, across, -(-down // rows), product)
 
 
-def _kept(tile: WinogradTile, inputs: int, outputs: int) -> int:
+def _kept(tile: WinogradTile, inputs: int, outputs: int, core: Core) -> int:
     """Return the bytes that are kept of one block: its input, transformed, and its products."""
-    return tile.edge**2 * tile.count * (inputs + outputs) * _BYTES
+    return tile.edge**2 * tile.count * (inputs + outputs) * core.width
 
 
 def work_of(tile: WinogradTile, inputs: int, outputs: int, core: Core) -> tuple[int, float]:
@@ -130,8 +146,8 @@ def work_of(tile: WinogradTile, inputs: int, outputs: int, core: Core) -> tuple[
 def _cycles(tile: WinogradTile, images: int, inputs: int, outputs: int, core: Core) -> float:
     multiplies, additions = work_of(tile, inputs, outputs, core)
     speed = core.units * share_of_peak(tile.product, core)
-    weights = tile.edge**2 * inputs * -(-outputs // core.lanes) * core.lanes * _BYTES
-    kept = _kept(tile, inputs, outputs)
+    weights = tile.edge**2 * inputs * -(-outputs // core.lanes) * core.lanes * core.width
+    kept = _kept(tile, inputs, outputs, core)
     blocks = images * tile.blocks
     moved = weights * (1 + _AGAIN * (blocks - 1)) if weights + kept > core.l2 else 0.0
     if kept > core.l2 / 2:
@@ -140,12 +156,19 @@ def _cycles(tile: WinogradTile, images: int, inputs: int, outputs: int, core: Co
     return (blocks * (multiplies / speed + additions) + moved / core.stream) / share
 
 
-def _direct(images: int, places: tuple[int, int], inputs: int, outputs: int, core: Core) -> float:
+def _direct(
+    images: int,
+    places: tuple[int, int],
+    inputs: int,
+    outputs: int,
+    core: Core,
+    arithmetic: Arithmetic,
+) -> float:
     """Return the cycles of the same with all multiplications."""
     filled = -(-outputs // core.lanes) * core.lanes
-    tile = tile_of(places, filled, core, FLOAT)
+    tile = tile_of(places, filled, core, arithmetic)
     vectors = filled // core.lanes
-    weights = _TAPS**2 * inputs * filled * _BYTES
+    weights = _TAPS**2 * inputs * filled * core.width
     multiplies = _TAPS**2 * math.prod(places) * inputs * vectors
     moved = weights if weights > core.l2 else 0
     return images * (multiplies / (core.units * share_of_peak(tile, core)) + moved / core.stream)

@@ -153,6 +153,20 @@ def test_estimates_are_near_what_was_measured(name: str, zen4: Profile, tmp_path
         assert 1 / 1.25 < estimated / measured < 1.25, threads
 
 
+@pytest.mark.parametrize(("device", "faster"), [("raspberry-pi-5", 2), ("raspberry-pi-4b", 1)])
+def test_half_precision_is_twice_as_fast_on_cores_that_compute_in_it(
+    device: str, faster: float
+) -> None:
+    machine = dataclasses.replace(machine_of(catalog.load(device)), bandwidth=1e15, overhead=0.0)
+    text = "g (float[512,512] x, float[512,512] w) => (float[512,512] y) { y = MatMul(x, w) }"
+    models = (
+        support.from_text(text.replace("float", dtype), w=np.ones((512, 512), numbers))
+        for dtype, numbers in (("float", np.float32), ("float16", np.float16))
+    )
+    single, half = (estimate(model, machine, TARGET.sharing).seconds for model in models)
+    assert single / half == pytest.approx(faster)
+
+
 def test_the_estimate_says_that_it_is_one() -> None:
     profile = catalog.load("raspberry-pi-5")
     plan = TARGET.plans(profile, "fp32")[0]

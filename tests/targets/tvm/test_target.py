@@ -10,6 +10,7 @@ import pytest
 
 from tapeout.budget import Budget
 from tapeout.errors import MissingToolError
+from tapeout.lowering.passes.convert_precision import ConvertPrecision
 from tapeout.profiles import catalog
 from tapeout.targets.base import Plan, Precision, targets
 from tapeout.targets.tvm import TARGET
@@ -100,18 +101,23 @@ def test_a_build_leaves_the_engine_and_its_glue(tmp_path: Path) -> None:
     assert len(lines) == 2
 
 
-def test_a_tight_budget_takes_the_weights_of_convolutions_as_they_are(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("precision", "size", "times"), [("fp32", 4, 4), ("fp16", 2, 16 / 9)])
+def test_a_tight_budget_takes_the_weights_of_convolutions_as_they_are(
+    precision: Precision, size: int, times: float, tmp_path: Path
+) -> None:
     """Those for fewer multiplications are up to four times as many."""
     profile = catalog.load("raspberry-pi-5")
-    plan = TARGET.plans(profile, "fp32")[0]
+    plan = TARGET.plans(profile, precision)[0]
     model = support.from_text(
-        """g (float[1,32,8,8] x, float[32,32,3,3] w) => (float[1,32,8,8] y) {
+        """g (float[1,64,16,16] x, float[64,64,3,3] w) => (float[1,64,16,16] y) {
             y = Conv <pads = [1, 1, 1, 1]> (x, w)
         }""",
-        w=np.ones((32, 32, 3, 3), np.float32),
+        w=np.ones((64, 64, 3, 3), np.float32),
     )
+    if precision == "fp16":
+        model = ConvertPrecision()(model).model
     lowered = TARGET.pipeline(profile, plan).run(model)
-    needed = int(TARGET.estimate(lowered, profile, plan).memory.value)
+    needed, plain = int(TARGET.estimate(lowered, profile, plan).memory.value), 64 * 64 * 9 * size
     assert TARGET.settled(lowered, profile, plan, Budget()) == plan
     assert TARGET.settled(lowered, profile, plan, Budget(memory=needed)) == plan
     direct = TARGET.settled(lowered, profile, plan, Budget(memory=needed - 1))
@@ -123,5 +129,5 @@ def test_a_tight_budget_takes_the_weights_of_convolutions_as_they_are(tmp_path: 
         folder.mkdir()
         built = TARGET.build(lowered, profile, item, folder, lambda _: None)
         weights[item] = dict(built.usage.parts)["weights"].value
-    assert weights[direct] == 32 * 32 * 9 * 4
-    assert weights[direct] < weights[plan] <= 4 * weights[direct]
+    assert weights[direct] == plain
+    assert plain < weights[plan] <= times * plain

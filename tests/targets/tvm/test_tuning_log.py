@@ -17,10 +17,10 @@ from tapeout.targets.tvm.schedules.choices import analysed
 from tapeout.targets.tvm.schedules.workload import Workload
 from tapeout.targets.tvm.tuning_log import CoreKey, Entry
 
-from kernels import CORES
+from kernels import HALVES
 from workloads import Others, convolution, workloads
 
-CORE = CORES["wide"]
+CORE = HALVES["wide"]
 
 
 def entry(work: Workload, place: int = 0, **others: Any) -> Entry:
@@ -112,7 +112,7 @@ def test_a_log_that_cannot_be_read_or_written_is_a_usage_error(tmp_path: Path) -
 
 
 def test_a_choice_of_the_analysis_fits_every_core() -> None:
-    for core in CORES.values():
+    for core in HALVES.values():
         work = convolution(14, 96)
         found = Entry(core=CoreKey.of(core), workload=work, choice=analysed(work, core))
         assert Entry.model_validate_json(found.line) == found

@@ -14,7 +14,7 @@ from tapeout.targets.tvm.schedules.choices import alternatives, analysed, misfit
 from tapeout.targets.tvm.schedules.core import OPERANDS, Core
 from tapeout.targets.tvm.schedules.workload import Choice, Workload
 
-from kernels import CORES
+from kernels import CORES, HALVES
 from workloads import convolution, workloads
 
 PAIRS = arithmetic_for("i8mm")
@@ -27,7 +27,7 @@ DEPTHWISE = dataclasses.replace(
 
 
 @settings(derandomize=True)
-@given(work=workloads(), core=st.sampled_from(list(CORES.values())))
+@given(work=workloads(), core=st.sampled_from([*CORES.values(), *HALVES.values()]))
 def test_alternatives_fit_and_are_others(work: Workload, core: Core) -> None:
     first = analysed(work, core)
     assert misfits(work, first, core) == []

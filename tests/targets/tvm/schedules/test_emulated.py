@@ -16,6 +16,7 @@ import pytest
 from emulated_kernels import program
 
 from tapeout.lowering.canonical import canonical, integers
+from tapeout.lowering.passes.convert_precision import ConvertPrecision
 from tapeout.lowering.reference import Reference
 from tapeout.profiles import catalog
 
@@ -67,6 +68,9 @@ def pairs(dtype: type[np.integer]) -> ir.Model:
     )
 
 
+#: Cores that compute in half precision.
+WITH_HALVES = ("raspberry-pi-5", "banana-pi-f3")
+
 #: A softmax of 40: at some lengths qemu 7.2 itself fails, where a block that it translates begins
 #: with a conversion of RISC-V's vectors from floats to integers.
 FLOATS = """g (float[1,5,13,11] x, float[24,5,3,3] w, float[24] b, float[24,1,3,3] d,
@@ -103,6 +107,29 @@ def test_floats_are_the_reference_s(device: str, tmp_path: Path) -> None:
     found = program(model, catalog.load(device), feeds, tmp_path).outputs()
     for actual, wanted in zip(found, Reference(model).run(feeds).values(), strict=True):
         support.assert_equal_or_close(actual, wanted, 1e-5, device)
+
+
+@pytest.mark.parametrize("device", WITH_HALVES)
+def test_half_precision_is_near_the_reference(device: str, tmp_path: Path) -> None:
+    model = canonical("nhwc").run(ConvertPrecision()(floats()).model)
+    feeds = support.random_feeds(model)
+    found = program(model, catalog.load(device), feeds, tmp_path).outputs()
+    for actual, wanted in zip(found, Reference(model).run(feeds).values(), strict=True):
+        support.assert_equal_or_close(actual, wanted, 5e-3, device)
+
+
+@pytest.mark.parametrize("device", WITH_HALVES)
+@pytest.mark.parametrize("group", [1, 64])
+def test_half_precision_takes_about_half_the_instructions(
+    device: str, group: int, tmp_path: Path
+) -> None:
+    counts = []
+    for layer in (convolutions.of_halves, convolutions.of_floats):
+        model, folder = layer(10, 64, group), tmp_path / layer.__name__
+        folder.mkdir()
+        made = program(model, catalog.load(device), convolutions.feeds(model), folder)
+        counts.append(made.instructions)
+    assert counts[0] < 0.6 * counts[1]
 
 
 @pytest.mark.parametrize("device", DEVICES)

@@ -14,7 +14,7 @@ from tapeout.profiles import catalog
 from tapeout.profiles.schema import Profile
 from tapeout.targets.tvm.compile import compile_model
 from tapeout.targets.tvm.host import architecture, processor_features
-from tapeout.targets.tvm.schedules.arithmetic import FLOAT
+from tapeout.targets.tvm.schedules.arithmetic import FLOATS
 from tapeout.targets.tvm.schedules.core import Core
 from tapeout.targets.tvm.schedules.tile import tile_of
 
@@ -30,6 +30,13 @@ MULTIPLY_ADDS = {
     "fp-armv8": r"fmla\s+v\d+\.4s",
     "neon": r"vmul\.f32\s+q",  # LLVM takes what adds, too, for slow on these
     "f": r"fmadd\.s\s",
+}
+
+#: The same of float16, on processors that compute in it.
+HALF_MULTIPLY_ADDS = {
+    "avx512fp16": r"vfmadd\d+ph\s.*%zmm",
+    "zvfh": r"vfmacc\.v[vf]\s",
+    "fullfp16": r"fmla\s+v\d+\.8h",
 }
 
 #: LLVM's feature -> the instruction that multiplies integers of 8 bits, with whole registers. Those
@@ -89,17 +96,32 @@ def blocks_of(library: Any) -> list[str]:
     return re.split(r"\n(?=\.?L\w+:)", assembly(library))
 
 
-@pytest.mark.parametrize("name", PROCESSORS)
-def test_the_innermost_loop_is_multiply_adds_of_whole_registers(name: str) -> None:
+def multiplied(dtype: str, profile: Profile) -> str | None:
+    """Return what multiplies and adds numbers of a dtype; None if a processor does not."""
+    table = MULTIPLY_ADDS if dtype == "float" else HALF_MULTIPLY_ADDS
+    return table.get(str(best(table, profile)))
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [
+        (name, dtype)
+        for name, profile in PROCESSORS.items()
+        for dtype in ("float", "float16")
+        if multiplied(dtype, profile)
+    ],
+)
+def test_the_innermost_loop_is_multiply_adds_of_whole_registers(name: str, dtype: str) -> None:
     profile = PROCESSORS[name]
-    multiply = MULTIPLY_ADDS[str(best(MULTIPLY_ADDS, profile))]
+    multiply = str(multiplied(dtype, profile))
     stack = STACK[architecture(profile.toolchain.triple)]
     core, size, channels = core_of(profile), 28, 64
+    numbers = np.dtype("float32" if dtype == "float" else dtype)
     model = support.from_text(
-        f"g (float[1,{channels},{size},{size}] x, float[{channels},{channels},3,3] w)"
-        f" => (float[1,{channels},{size},{size}] y) {{"
+        f"g ({dtype}[1,{channels},{size},{size}] x, {dtype}[{channels},{channels},3,3] w)"
+        f" => ({dtype}[1,{channels},{size},{size}] y) {{"
         " c = Conv <pads = [2,2,2,2], dilations = [2,2]> (x, w)  y = Relu(c) }",
-        w=np.ones((channels, channels, 3, 3), np.float32),
+        w=np.ones((channels, channels, 3, 3), numbers),
     )
     compiled = compile_model(canonical("nhwc").run(model), profile.toolchain, core)
     blocks = blocks_of(compiled.library)
@@ -107,7 +129,8 @@ def test_the_innermost_loop_is_multiply_adds_of_whole_registers(name: str) -> No
     label = innermost.partition(":")[0]
     assert re.search(rf"\b\w+\s+.*{re.escape(label)}\b", innermost), "it is no loop"
 
-    tile = tile_of((size, size), channels, core, FLOAT)
+    core = core.of_dtype(str(numbers))
+    tile = tile_of((size, size), channels, core, FLOATS[str(numbers)])
     sums = tile.height * tile.width * tile.lanes // (core.lanes * core.operands.group)
     found = len(re.findall(multiply, innermost))
     assert found % sums == 0  # LLVM may write several steps out

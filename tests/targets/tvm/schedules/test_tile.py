@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tapeout.profiles import catalog
-from tapeout.targets.tvm.schedules.arithmetic import FLOAT, integers_of
+from tapeout.targets.tvm.schedules.arithmetic import FLOAT, HALF, Arithmetic, integers_of
 from tapeout.targets.tvm.schedules.core import OPERANDS, Core
 from tapeout.targets.tvm.schedules.tile import (
     Tile,
@@ -60,22 +62,29 @@ def test_tiles_divide_and_fit(places: tuple[int, ...], channels: int, core: Core
     taps=st.sampled_from([1, 3, 9, 25, 49]),
     copied=st.booleans(),
     core=cores,
+    arithmetic=st.sampled_from([FLOAT, HALF]),
 )
 def test_blocks_divide_and_fit(
-    places: tuple[int, ...], channels: int, inputs: int, taps: int, copied: bool, core: Core
+    places: tuple[int, ...],
+    channels: int,
+    inputs: int,
+    taps: int,
+    copied: bool,
+    core: Core,
+    arithmetic: Arithmetic,
 ) -> None:
-    tile = tile_of(places, channels, core, FLOAT)
-    row = float(inputs * places[-1])
-    found = blocks_of(
-        tile, taps, inputs, places, row, channels // tile.channels, 1, core, copied=copied
-    )
+    core = dataclasses.replace(core, halves=True).of_dtype(arithmetic.data)
+    tile = tile_of(places, channels, core, arithmetic)
+    row, tiles = float(inputs * places[-1]), channels // tile.channels
+    found = blocks_of(tile, taps, inputs, places, row, tiles, 1, core, arithmetic, copied=copied)
     assert inputs % (found.depth * found.group) == 0
     unit = tile.height if len(places) > 1 else tile.width
     assert found.rows % unit == 0
     assert found.rows < places[0] + unit
     assert found.packs or not copied
     if found.group > 1:
-        assert found.group * found.depth * taps * tile.lanes * 4 <= core.l1
+        assert found.group * found.depth * taps * tile.lanes * core.width <= core.l1
+        assert not arithmetic.most or found.group * found.depth * taps <= arithmetic.most
 
 
 @given(places=places, channels=st.integers(1, 500), core=cores)
@@ -107,7 +116,9 @@ def test_what_is_copied_before_it_is_read(
     inputs: int, taps: int, copied: bool, packs: bool
 ) -> None:
     tile = tile_of((28, 28), 256, AVX512, FLOAT)
-    found = blocks_of(tile, taps, inputs, (28, 28), 28.0 * inputs, 8, 1, AVX512, copied=copied)
+    found = blocks_of(
+        tile, taps, inputs, (28, 28), 28.0 * inputs, 8, 1, AVX512, FLOAT, copied=copied
+    )
     assert found.packs == packs
 
 

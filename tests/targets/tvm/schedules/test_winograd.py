@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tapeout.lowering.canonical import canonical
 from tapeout.targets.tvm.compile import compile_model
 from tapeout.targets.tvm.schedules import parallel, shares, winograd_tile
+from tapeout.targets.tvm.schedules.arithmetic import FLOAT
 
 import kernels
 import support
@@ -38,7 +39,7 @@ def _threads_share_whatever_they_can(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(params=[2, 4])
 def _size(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Tiles of one size are taken for whatever they can be."""
-    monkeypatch.setattr(winograd_tile, "_SIZES", (request.param,))
+    monkeypatch.setattr(winograd_tile, "_SIZES", {FLOAT: (request.param,)})
     monkeypatch.setattr(winograd_tile, "_GAIN", math.inf)
 
 

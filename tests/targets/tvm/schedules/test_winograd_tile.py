@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tapeout.targets.tvm.schedules.arithmetic import FLOAT, HALF, Arithmetic
 from tapeout.targets.tvm.schedules.core import Core
 from tapeout.targets.tvm.schedules.winograd_tile import winograd_tile
 
@@ -27,19 +28,27 @@ CORES = [
     [(56, 64, 4), (28, 128, 4), (14, 256, 4), (4, 32, 2)],
 )
 def test_the_fastest_that_was_measured(size: int, channels: int, expected: int) -> None:
-    tile = winograd_tile(1, (size, size), channels, channels, ZEN4)
+    tile = winograd_tile(1, (size, size), channels, channels, ZEN4, FLOAT)
     assert tile is not None
     assert tile.size == expected
 
 
 def test_weights_that_are_loaded_for_few_places_are_not_multiplied() -> None:
-    tile = winograd_tile(1, (7, 7), 512, 512, ZEN4)
+    tile = winograd_tile(1, (7, 7), 512, 512, ZEN4, FLOAT)
     assert tile is None or tile.size == 2
-    assert winograd_tile(1, (2, 2), 2048, 2048, ZEN4) is None
+    assert winograd_tile(1, (2, 2), 2048, 2048, ZEN4, FLOAT) is None
 
 
 def test_few_channels_are_not_worth_the_additions() -> None:
-    assert winograd_tile(1, (224, 224), 1, 1, ZEN4) is None
+    assert winograd_tile(1, (224, 224), 1, 1, ZEN4, FLOAT) is None
+
+
+def test_half_precision_has_digits_for_few_channels_and_small_tiles() -> None:
+    core = dataclasses.replace(ZEN4, halves=True).of_dtype("float16")
+    tile = winograd_tile(1, (28, 28), 128, 128, core, HALF)
+    assert tile is not None
+    assert tile.size == 2
+    assert winograd_tile(1, (28, 28), 2 * HALF.most, 128, core, HALF) is None
 
 
 @given(
@@ -48,11 +57,17 @@ def test_few_channels_are_not_worth_the_additions() -> None:
     inputs=st.integers(1, 600),
     outputs=st.integers(1, 600),
     core=st.sampled_from(CORES),
+    arithmetic=st.sampled_from([FLOAT, HALF]),
 )
 def test_blocks_cover_the_output_and_fit(
-    images: int, places: tuple[int, int], inputs: int, outputs: int, core: Core
+    images: int,
+    places: tuple[int, int],
+    inputs: int,
+    outputs: int,
+    core: Core,
+    arithmetic: Arithmetic,
 ) -> None:
-    tile = winograd_tile(images, places, inputs, outputs, core)
+    tile = winograd_tile(images, places, inputs, outputs, core, arithmetic)
     if tile is None:
         return
     high, wide = places
