@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any, Final, TypeAlias
 
 import tvm_ffi
-from tvm import s_tir, tirx
+from tvm import DataType, s_tir, tirx
 from tvm.ir import Call
 
 from .annotations import VECTOR
@@ -29,6 +29,9 @@ _SCALAR: Final = ("tirx.cosh", "tirx.popcount", "tirx.sinh")
 
 #: Annotation of a loop whose last round is written apart, if its conditions are those of no other.
 PARTITION: Final = "pragma_loop_partition_hint"
+
+#: Bytes that memory gives at once.
+_LINE: Final = 64
 
 #: The longest vector that one loop becomes, in registers: LLVM splits it.
 _MOST: Final = 4
@@ -139,7 +142,10 @@ def vectorize(schedule: s_tir.Schedule, block: Block, lanes: int) -> None:
         return
     spatial = [loop for loop, kind in zip(loops, kinds, strict=True) if kind == SPATIAL]
     summed = [loop for loop, kind in zip(loops, kinds, strict=True) if kind != SPATIAL]
-    if spatial and not _has_scalar_calls(schedule, block):
+    turned = None if summed else _turned(schedule, block)
+    if turned is not None:
+        _turn(schedule, block, spatial, turned)
+    elif spatial and not _has_scalar_calls(schedule, block):
         width = longest_vector(extent(schedule, spatial[-1]), lanes)
         if width > 1:
             outer, inner = schedule.split(spatial[-1], [None, width])
@@ -148,6 +154,31 @@ def vectorize(schedule: s_tir.Schedule, block: Block, lanes: int) -> None:
             schedule.vectorize(inner)
     if summed:
         schedule.decompose_reduction(block, summed[0])
+
+
+def _turned(schedule: s_tir.Schedule, block: Block) -> int | None:
+    """Return the axis that data has last which a block reads, if it is none of neighbours."""
+    stated = schedule.get(block)
+    axes = [axis.var for axis in stated.iter_vars]
+    lasts = [read.region[-1].min for read in stated.reads if len(read.region) > 1]
+    found = (at for at, axis in enumerate(axes[:-1]) if any(map(axis.same_as, lasts)))
+    return next(found, None)
+
+
+def _turn(schedule: s_tir.Schedule, block: Block, loops: Sequence[Loop], turned: int) -> None:
+    """Compute the vectors next that are made of the same lines of the data as those before.
+
+    They lie in other lines of the result: in the order of these, each line of the data would have
+    left the caches before its next number is read.
+    """
+    written = schedule.get(block).writes[0].source
+    most = 8 * _LINE // max(8, DataType(str(written.dtype)).bits)
+    width = max(item for item in divisors(extent(schedule, loops[-1])) if item <= most)
+    outer, inner = schedule.split(loops[-1], [None, width])
+    others = [loop for at, loop in enumerate(loops[:-1]) if at != turned]
+    schedule.reorder(*others, outer, loops[turned], inner)
+    if width > 1:
+        schedule.vectorize(inner)
 
 
 def _has_scalar_calls(schedule: s_tir.Schedule, block: Block) -> bool:
