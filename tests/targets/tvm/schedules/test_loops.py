@@ -30,6 +30,11 @@ def turned(x: Any, y: Any) -> Any:
     return te.compute(x.shape, lambda i, j: x(x.shape[0] - 1 - i, j) * y(), name="y")
 
 
+def last_first(x: Any, y: Any) -> Any:
+    high, wide, channels = x.shape
+    return te.compute((channels, high, wide), lambda k, i, j: x(i, j, k) * y(), name="y")
+
+
 @pytest.mark.parametrize(
     ("shape", "loops"),
     [
@@ -46,6 +51,10 @@ def test_elementwise_kernels_have_the_longest_vectors(
 
 def test_axes_that_move_stay_apart() -> None:
     assert loops_of((64, 3), turned) == [(64, False), (1, False), (3, True)]
+
+
+def test_vectors_that_read_the_same_lines_are_next_to_each_other() -> None:
+    assert loops_of((5, 64, 48), last_first) == [(5, False), (4, False), (48, False), (16, True)]
 
 
 def test_vectors_have_no_rest() -> None:
