@@ -97,12 +97,17 @@ class TvmTarget(Target):
         )
 
     def settled(self, model: ir.Model, profile: Profile, plan: Plan, budget: Budget) -> Plan:
-        """Compute convolutions with all multiplications where weights for fewer do not fit."""
+        """Compute convolutions with all multiplications where weights for fewer may not fit.
+
+        What kernels keep inside is about what their second-level caches hold, at most.
+        """
         direct = dataclasses.replace(plan, options=(*plan.options, _DIRECT))
         if _DIRECT in plan.options or (budget.memory is None and budget.storage is None):
             return plan
         weights, activations = self._needed(model, profile, plan)
-        limits = ((weights + activations, budget.memory), (weights + _CODE, budget.storage))
+        inside = plan.threads * _request(profile, plan).core.l2
+        memory, storage = weights + activations + inside, weights + _CODE
+        limits = ((memory, budget.memory), (storage, budget.storage))
         fits = all(limit is None or used <= limit for used, limit in limits)
         grows = _grown(model, profile, plan) > _grown(model, profile, direct)
         return direct if grows and not fits else plan
