@@ -116,13 +116,20 @@ def _file(case: Case) -> Prepared:
 
 
 def _iree_module(case: Case) -> Prepared:
-    output = case.path("vmfb")
-    if not output.exists():  # it is the same for any number of threads
+    """Compile once for any number of threads, or find out once why it cannot be."""
+    output, failure = case.path("vmfb"), case.path("vmfb.txt")
+    if failure.exists():
+        raise LeftOutError(failure.read_text())
+    if not output.exists():
         try:
             compile_with_iree(_file(case).file, output)
         except subprocess.CalledProcessError as error:
             first, _, _ = error.stderr.partition("\n")
-            raise LeftOutError(f"it does not compile: {first}") from error
+            failure.write_text(f"it does not compile: {first}")
+        except subprocess.TimeoutExpired as error:
+            failure.write_text(f"it compiles for more than {error.timeout:g} s")
+        if failure.exists():
+            raise LeftOutError(failure.read_text())
     return Prepared(output)
 
 

@@ -92,14 +92,23 @@ class OpenVino:
         return [self._request.get_tensor(port).data.copy() for port in self._model.outputs]
 
 
+#: Seconds that IREE may take to compile a network.
+_PATIENCE: Final = 240
+
+
 def compile_with_iree(model: Path, output: Path) -> None:
-    """Compile an ONNX file for this machine; raises CalledProcessError with what it printed."""
+    """Compile an ONNX file for this machine.
+
+    Raises:
+        subprocess.CalledProcessError: with what it printed.
+        subprocess.TimeoutExpired: it takes too long.
+    """
     graph, tools = output.with_suffix(".mlir"), Path(sys.executable).parent
     for command in (
         [tools / "iree-import-onnx", model, "-o", graph],
         [tools / "iree-compile", graph, "-o", output, *_IREE_FLAGS],
     ):
-        subprocess.run(command, check=True, capture_output=True, text=True)
+        subprocess.run(command, check=True, capture_output=True, text=True, timeout=_PATIENCE)
 
 
 class Iree:
