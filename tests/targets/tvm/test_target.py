@@ -117,7 +117,8 @@ def test_a_tight_budget_takes_the_weights_of_convolutions_as_they_are(
     if precision == "fp16":
         model = ConvertPrecision()(model).model
     lowered = TARGET.pipeline(profile, plan).run(model)
-    assert profile.cpu is not None and profile.cpu.l2 is not None
+    assert profile.cpu is not None
+    assert profile.cpu.l2 is not None
     inside, plain = int(profile.cpu.l2.value), 64 * 64 * 9 * size
     needed = int(TARGET.estimate(lowered, profile, plan).memory.value) + inside
     assert TARGET.settled(lowered, profile, plan, Budget()) == plan
