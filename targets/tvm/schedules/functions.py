@@ -146,10 +146,8 @@ def _exp_minus(x: Expr) -> Expr:
         value = let(rest, lambda r: _polynomial(r, _EXP_MINUS))
         return value * tirx.reinterpret("float32", bits)
 
-    # What is not a number is in no order, and passed on.
-    return let(
-        tirx.Select(x > high, high, x), lambda x: let(tirx.Select(x < low, low, x), of_bounded)
-    )
+    # Of what is in no order, as what is not a number, these are the second.
+    return let(tirx.max(low, tirx.min(high, x)), of_bounded)
 
 
 def _sigmoid(x: Expr) -> Expr:
