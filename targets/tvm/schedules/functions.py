@@ -33,9 +33,9 @@ _EXP: Final = (
 #: Of the exponent of a float32.
 _BIAS: Final = 127
 
-#: Beyond these, exp is not normal; and the polynomial of exp(-r) for |r| <= ln 2 / 2, highest power
-#: first: least squares with weights that even its relative error out, to 9.2e-8.
-_NORMAL: Final = 87.3
+#: Between these, exp(-x) is a normal number; and the polynomial of exp(-r) for |r| <= ln 2 / 2,
+#: highest power first: least squares with weights that even its relative error out, to 9.2e-8.
+_NORMAL: Final = (-88.3, 87.3)
 _EXP_MINUS: Final = (-8.289363e-3, 4.189818e-2, -1.6667652e-1, 4.9999148e-1, -9.999997e-1, 1.0)
 
 #: A number beyond it of moderate size is rounded to a whole one, whose last bits it then ends with.
@@ -134,7 +134,7 @@ def _exp_minus(x: Expr) -> Expr:
 
     2^n exp(-r), where x = r - n ln 2. It takes half of what exp does.
     """
-    high, low = _number(_NORMAL), _number(-_NORMAL)
+    low, high = map(_number, _NORMAL)
 
     def of_bounded(x: Expr) -> Expr:
         return let(x * _number(-1 / math.log(2)) + _number(_WHOLE + _BIAS), lambda n: of(x, n))
