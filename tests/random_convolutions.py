@@ -2,11 +2,53 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Final
+
 import numpy as np
 import onnx_ir as ir
 from hypothesis import strategies as st
 
 import support
+
+#: What follows a convolution.
+FOLLOWING: Final = {
+    "nothing": "y = {node}(x, w)",
+    "bias": "y = {node}(x, w, b)",
+    "activation": "c = {node}(x, w, b) y = Relu(c)",
+    "residual": "c = {node}(x, w, b) s = Add(c, r) y = Relu(s)",
+    "gate": "c = {node}(x, w, b) g = Sigmoid(c) y = Mul(c, g)",
+}
+
+
+def followed(
+    operator: str,
+    attributes: Mapping[str, int | Sequence[int]],
+    shape: Sequence[int],
+    weight: Sequence[int],
+    out: Sequence[int],
+    following: str,
+) -> ir.Model:
+    """Return a node with a random weight, and perhaps a bias, and what follows it.
+
+    Args:
+        shape, out: of its data and of its result, (n, C, space).
+        following: of `FOLLOWING`.
+    """
+    rng = np.random.default_rng(0)
+    constants = {"w": rng.standard_normal(weight).astype(np.float32)}
+    if following != "nothing":
+        constants["b"] = rng.standard_normal(out[1]).astype(np.float32)
+    dims = {"x": shape, **({"r": out} if following == "residual" else {})}
+    dims |= {name: array.shape for name, array in constants.items()}
+    given = ", ".join(f"float[{','.join(map(str, dim))}] {name}" for name, dim in dims.items())
+    said = ", ".join(
+        f"{name} = {value if isinstance(value, int) else list(value)}"
+        for name, value in attributes.items()
+    )
+    text = FOLLOWING[following].replace("{node}", f"{operator} <{said}> ")
+    result = ",".join(map(str, out))
+    return support.from_text(f"g ({given}) => (float[{result}] y) {{ {text} }}", **constants)
 
 
 def convolution(
@@ -14,45 +56,40 @@ def convolution(
     outputs: int,
     kernel: tuple[int, ...],
     *,
-    strides: tuple[int, ...],
-    dilations: tuple[int, ...],
-    pads: tuple[int, ...],
-    group: int,
-    epilogue: str,
+    strides: tuple[int, ...] = (),
+    dilations: tuple[int, ...] = (),
+    pads: tuple[int, ...] = (),
+    group: int = 1,
+    following: str,
 ) -> ir.Model | None:
     """Return a convolution and what follows; None where its window does not fit in the input."""
-    _, channels, *space = shape
+    images, channels, *space = shape
     rank = len(space)
-    places = [
+    strides, dilations = strides or (1,) * rank, dilations or (1,) * rank
+    pads = pads or (0,) * 2 * rank
+    places = places_of(space, kernel, strides, dilations, pads)
+    if min(places) < 1:
+        return None
+    attributes = {"strides": strides, "dilations": dilations, "pads": pads, "group": group}
+    weight, out = (outputs, channels // group, *kernel), (images, outputs, *places)
+    return followed("Conv", attributes, shape, weight, out, following)
+
+
+def places_of(
+    space: Sequence[int],
+    kernel: Sequence[int],
+    strides: Sequence[int],
+    dilations: Sequence[int],
+    pads: Sequence[int],
+) -> list[int]:
+    """Return in how many places along each axis a window stands."""
+    rank = len(space)
+    return [
         (size + low + high - (k - 1) * d - 1) // s + 1
         for size, low, high, k, d, s in zip(
             space, pads[:rank], pads[rank:], kernel, dilations, strides, strict=True
         )
     ]
-    if min(places) < 1:
-        return None
-    rng = np.random.default_rng(0)
-    weight = rng.standard_normal((outputs, channels // group, *kernel)).astype(np.float32)
-    bias = rng.standard_normal(outputs).astype(np.float32)
-    text = {
-        "nothing": "y = Conv{a}(x, w)",
-        "bias": "y = Conv{a}(x, w, b)",
-        "activation": "c = Conv{a}(x, w, b) y = Relu(c)",
-        "residual": "c = Conv{a}(x, w, b) s = Add(c, r) y = Relu(s)",
-        "gate": "c = Conv{a}(x, w, b) g = Sigmoid(c) y = Mul(c, g)",
-    }[epilogue]
-    attributes = ", ".join(
-        f"{name} = {list(value)}"
-        for name, value in (("strides", strides), ("dilations", dilations), ("pads", pads))
-    )
-    text = text.replace("{a}", f" <{attributes}, group = {group}> ")
-    out = ",".join(map(str, (shape[0], outputs, *places)))
-    constants = {"w": weight} if epilogue == "nothing" else {"w": weight, "b": bias}
-    inputs = {"x": shape, **{name: array.shape for name, array in constants.items()}}
-    if epilogue == "residual":
-        inputs["r"] = (shape[0], outputs, *places)
-    given = ", ".join(f"float[{','.join(map(str, dims))}] {name}" for name, dims in inputs.items())
-    return support.from_text(f"g ({given}) => (float[{out}] y) {{ {text} }}", **constants)
 
 
 @st.composite
@@ -77,5 +114,5 @@ def convolutions(draw: st.DrawFn) -> ir.Model | None:
         dilations=each(1, 2),
         pads=draw(st.sampled_from([(0,) * 2 * rank, (1,) * 2 * rank, each(0, 2) + each(0, 2)])),
         group=group,
-        epilogue=draw(st.sampled_from(["nothing", "bias", "activation", "residual", "gate"])),
+        following=draw(st.sampled_from(list(FOLLOWING))),
     )

@@ -14,8 +14,9 @@ import onnx_ir as ir
 
 from ...lowering.analysis.arithmetic import input_shape
 from .kernels import Kernel
-from .schedules.core import LATENCY, Core
+from .schedules.core import Core
 from .schedules.shares import evenness, is_worth_sharing, sharing_cost
+from .schedules.tile import busy
 from .schedules.winograd_tile import WinogradTile, work_of
 
 #: What a load of one number adds to the time of a multiply-add: little where one starts in a
@@ -23,9 +24,6 @@ from .schedules.winograd_tile import WinogradTile, work_of
 #: much as `schedules.tile` counts.
 _LOAD: Final = 0.06
 _MOST: Final = 0.25
-
-#: So many times the sums that would just keep the units busy are needed.
-_SLACK: Final = 1.5
 
 #: The share of its peak that a core reaches where each multiply-add loads a number of its own, as
 #: in a convolution of each channel by itself.
@@ -75,7 +73,7 @@ def _speed(rows: int, vectors: int, core: Core) -> float:
     sums = rows * vectors
     loads = (rows + core.operands.vector * vectors) / sums
     waiting = min(_LOAD * core.units**2, _MOST) * loads
-    return core.units * min(1.0, sums / (_SLACK * LATENCY * core.units)) / (1 + waiting)
+    return core.units * busy(sums, core) / (1 + waiting)
 
 
 def _depthwise(kernel: Kernel) -> float:

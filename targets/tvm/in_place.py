@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import tvm_ffi
 from tvm import s_tir, sym, tirx
@@ -31,17 +31,6 @@ Realized: TypeAlias = Any
 Kernel = TypeVar("Kernel")
 
 
-class Intermediate(Protocol):
-    """A tensor between kernels: `arena.Interval` of calls, and whether it is in the workspace."""
-
-    @property
-    def size(self) -> int: ...
-    @property
-    def first(self) -> int: ...
-    @property
-    def last(self) -> int: ...
-
-
 @dataclasses.dataclass
 class Chain:
     """Tensors that are in one place, each written over the one before it.
@@ -50,7 +39,7 @@ class Chain:
         over: the number of a call that writes over what it reads -> which of its arguments.
     """
 
-    tensors: list[Intermediate]
+    tensors: list[arena.Interval]
     over: dict[int, int] = dataclasses.field(default_factory=dict)
 
     @property
@@ -82,7 +71,7 @@ class Plan:
 
 
 def plan(
-    tensors: Sequence[Intermediate],
+    tensors: Sequence[arena.Interval],
     calls: Sequence[tuple[Kernel, Sequence[object]]],
     functions: Mapping[Kernel, tirx.PrimFunc],
     alignment: int,
@@ -109,7 +98,7 @@ def plan(
 
 
 def _chains(
-    tensors: Sequence[Intermediate],
+    tensors: Sequence[arena.Interval],
     calls: Sequence[tuple[Kernel, Sequence[object]]],
     functions: Mapping[Kernel, tirx.PrimFunc],
 ) -> list[Chain]:

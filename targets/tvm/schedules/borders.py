@@ -14,7 +14,7 @@ from tvm import s_tir, tirx
 
 from .annotations import VECTOR
 from .core import Core
-from .loops import SPATIAL, longest_vector
+from .loops import SPATIAL, longest_vector, with_body
 
 #: TVM has no type hints.
 Expr: TypeAlias = Any
@@ -62,14 +62,5 @@ def _asking_once(block: s_tir.SBlock, axis: tirx.Var, width: int) -> s_tir.SBloc
     def before(node: tirx.LT) -> Expr:
         return tirx.LT(start, node.b) if axis.same_as(node.a) else node
 
-    return s_tir.SBlock(
-        block.iter_vars,
-        block.reads,
-        block.writes,
-        block.name_hint,
-        tvm_ffi.structural_map(block.body, [(tirx.LE, beyond), (tirx.LT, before)]),
-        block.init,
-        block.alloc_buffers,
-        block.match_buffers,
-        {**block.annotations, VECTOR: width},
-    )
+    body = tvm_ffi.structural_map(block.body, [(tirx.LE, beyond), (tirx.LT, before)])
+    return with_body(block, body, **{VECTOR: width})

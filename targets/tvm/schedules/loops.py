@@ -53,6 +53,21 @@ def extent(schedule: s_tir.Schedule, loop: Loop) -> int:
     return int(schedule.get(loop).extent)
 
 
+def with_body(block: s_tir.SBlock, body: Any, **annotations: Any) -> s_tir.SBlock:
+    """Return a block with another body, and more annotations."""
+    return s_tir.SBlock(
+        block.iter_vars,
+        block.reads,
+        block.writes,
+        block.name_hint,
+        body,
+        block.init,
+        block.alloc_buffers,
+        block.match_buffers,
+        {**block.annotations, **annotations},
+    )
+
+
 def split_tail(schedule: s_tir.Schedule, loop: Loop, width: int) -> list[Loop]:
     """Split a loop into parts of a width; what is left over for the last one stays apart."""
     size = extent(schedule, loop)

@@ -17,7 +17,7 @@ from tvm import s_tir, sym, tirx
 from tvm.ir import Call
 
 from .core import Core
-from .loops import SPATIAL
+from .loops import SPATIAL, with_body
 from .shares import EVEN, REACHED, evenness, is_worth_sharing
 
 #: TVM has no type hints.
@@ -43,23 +43,8 @@ def parallelized(function: tirx.PrimFunc, core: Core) -> tirx.PrimFunc:
         return function
     block, core = root.block, core.of_dtype(str(function.params[-1].dtype))
     body = _Kernel(core, _touched(block.body) + Counter(function.params)).shared(block.body)
-    return function.with_body(
-        s_tir.SBlockRealize(
-            root.iter_values,
-            root.predicate,
-            s_tir.SBlock(
-                block.iter_vars,
-                block.reads,
-                block.writes,
-                block.name_hint,
-                body,
-                block.init,
-                block.alloc_buffers,
-                block.match_buffers,
-                block.annotations,
-            ),
-        )
-    )
+    whole = s_tir.SBlockRealize(root.iter_values, root.predicate, with_body(block, body))
+    return function.with_body(whole)
 
 
 class _Kernel:

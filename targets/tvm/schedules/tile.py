@@ -188,11 +188,16 @@ def steps_of(rows: int, vectors: int, core: Core) -> int:
     return 2 if core.operands.number == "vector" and taken <= core.registers else 1
 
 
+def busy(sums: int, core: Core) -> float:
+    """Return the share of its peak at which a core starts multiply-adds to so many sums in turn."""
+    return min(1.0, sums / (_SLACK * LATENCY * core.units))
+
+
 def _worth(rows: int, vectors: int, useful: float, core: Core, pairs: int = 1) -> float:
     """Return the share of its peak that a core reaches, if its caches hold all; an estimate."""
     sums = rows * vectors
     loads = (rows / pairs + core.operands.vector * vectors * pairs) / sums
-    return useful * min(1.0, sums / (_SLACK * LATENCY * core.units)) / (1 + _LOAD * loads)
+    return useful * busy(sums, core) / (1 + _LOAD * loads)
 
 
 def share_of_peak(tile: Tile, core: Core) -> float:

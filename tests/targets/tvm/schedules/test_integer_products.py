@@ -9,6 +9,7 @@ import onnx_ir as ir
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from random_convolutions import places_of
 
 from tapeout.lowering.canonical import canonical, integers
 from tapeout.lowering.reference import Reference
@@ -57,12 +58,7 @@ def networks(draw: st.DrawFn) -> tuple[ir.Model, np.ndarray] | None:
         inputs, outputs = group * (inputs % 9 + 1), group * draw(st.sampled_from([2, 4, 12]))
     size, kernel, strides, dilations = each(1, 14), each(1, 5), each(1, 3), each(1, 2)
     pads = each(0, 2) + each(0, 2)
-    places = [
-        (have + low + high - (k - 1) * d - 1) // s + 1
-        for have, low, high, k, d, s in zip(
-            size, pads[:rank], pads[rank:], kernel, dilations, strides, strict=True
-        )
-    ]
+    places = places_of(size, kernel, strides, dilations, pads)
     if min(places) < 1:
         return None
     dtype = draw(st.sampled_from([np.int8, np.uint8]))

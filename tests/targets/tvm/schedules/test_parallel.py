@@ -13,7 +13,6 @@ from tvm import te, tirx
 
 from tapeout.lowering.importers.onnx import load
 from tapeout.targets.tvm import TARGET
-from tapeout.targets.tvm.schedules import parallel, shares
 from tapeout.targets.tvm.schedules.apply import scheduled
 from tapeout.targets.tvm.schedules.core import Core
 
@@ -93,11 +92,10 @@ def test_what_one_thread_has_just_written_stays_with_it() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("threads_share_whatever_they_can")
 @pytest.mark.parametrize("name", MODELS)
-def test_real_models_on_two_threads(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_real_models_on_two_threads(name: str) -> None:
     """With every loop shared, the numbers are those of ONNX Runtime, and of one thread exactly."""
-    for module in (parallel, shares):
-        monkeypatch.setattr(module, "is_worth_sharing", lambda cycles, parts, *_: parts > 1)
     profile = kernels.host()
     plan = TARGET.plans(profile, "fp32")[0]
     model = TARGET.pipeline(profile, plan).run(load(support.MODELS / f"{name}.onnx", {}))

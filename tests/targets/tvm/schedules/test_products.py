@@ -12,20 +12,13 @@ from hypothesis import strategies as st
 from random_convolutions import convolutions
 
 from tapeout.lowering.canonical import canonical
-from tapeout.targets.tvm.schedules import parallel, shares
 
 import kernels
 import support
 from kernels import CORES
 from workloads import Others
 
-pytestmark = pytest.mark.usefixtures("no_kernel_is_left_alone")
-
-
-@pytest.fixture(autouse=True)
-def _threads_share_whatever_they_can(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (parallel, shares):
-        monkeypatch.setattr(module, "is_worth_sharing", lambda cycles, parts, *_: parts > 1)
+pytestmark = pytest.mark.usefixtures("no_kernel_is_left_alone", "threads_share_whatever_they_can")
 
 
 @pytest.mark.parametrize("name", CORES)

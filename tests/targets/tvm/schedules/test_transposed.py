@@ -4,38 +4,22 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import onnx_ir as ir
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from random_convolutions import FOLLOWING, followed
 
 from tapeout.lowering.canonical import canonical
 from tapeout.targets.tvm.compile import compile_model
-from tapeout.targets.tvm.schedules import parallel, shares
 
 import kernels
-import support
 from kernels import CORES
 
-pytestmark = pytest.mark.usefixtures("no_kernel_is_left_alone")
-
-#: What follows a convolution.
-FOLLOWING = {
-    "nothing": "y = ConvTranspose{a}(x, w)",
-    "activation": "c = ConvTranspose{a}(x, w, b) y = Relu(c)",
-    "residual": "c = ConvTranspose{a}(x, w, b) s = Add(c, r) y = Relu(s)",
-    "gate": "c = ConvTranspose{a}(x, w, b) g = Sigmoid(c) y = Mul(c, g)",
-}
+pytestmark = pytest.mark.usefixtures("no_kernel_is_left_alone", "threads_share_whatever_they_can")
 
 #: Relative to the largest number: sums of up to 70 x 5 x 5 products in float32, in another order.
 TOLERANCE = 1e-5
-
-
-@pytest.fixture(autouse=True)
-def _threads_share_whatever_they_can(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (parallel, shares):
-        monkeypatch.setattr(module, "is_worth_sharing", lambda cycles, parts, *_: parts > 1)
 
 
 def transposed(
@@ -68,22 +52,15 @@ def transposed(
     ]
     if min(sizes) < 1:
         return None
-    rng = np.random.default_rng(0)
-    weight = rng.standard_normal((channels, outputs // group, *kernel)).astype(np.float32)
-    constants = {"w": weight}
-    if following != "nothing":
-        constants["b"] = rng.standard_normal(outputs).astype(np.float32)
-    out = (images, outputs, *sizes)
-    inputs = {"x": shape, **({"r": out} if following == "residual" else {})}
-    dims = {**inputs, **{name: array.shape for name, array in constants.items()}}
-    given_ = ", ".join(f"float[{','.join(map(str, dim))}] {name}" for name, dim in dims.items())
-    attributes = (
-        f" <strides = {list(strides)}, dilations = {list(dilations)}, pads = {list(pads)},"
-        f" output_padding = {list(padding)}, group = {group}> "
-    )
-    text = FOLLOWING[following].replace("{a}", attributes)
-    result = ",".join(map(str, out))
-    return support.from_text(f"g ({given_}) => (float[{result}] y) {{ {text} }}", **constants)
+    attributes = {
+        "strides": strides,
+        "dilations": dilations,
+        "pads": pads,
+        "output_padding": padding,
+        "group": group,
+    }
+    weight, out = (channels, outputs // group, *kernel), (images, outputs, *sizes)
+    return followed("ConvTranspose", attributes, shape, weight, out, following)
 
 
 @st.composite
