@@ -32,7 +32,7 @@ from ...lowering.analysis.roofline import Cache, Machine, Product
 from ...lowering.analysis.tensors import bytes_of, inputs_of
 from ...profiles.schema import Profile
 from .build import Request
-from .cycles import L2_BYTES, cycles_of, recurrent_cycles
+from .cycles import cycles_of, recurrent_cycles
 from .kernels import INTEGERS, kernel_of
 from .schedules.shares import least_gain, sharing_cost
 
@@ -96,14 +96,16 @@ def machine_of(profile: Profile, threads: int = 1, *, direct: bool = False) -> M
 
     main = profile.main_memory.bandwidth.value
     l3 = profile.cpu.l3.value if profile.cpu.l3 else 0
-    levels = ((core.l1, _L1_BYTES), (core.l2, L2_BYTES), (l3, _L3_BYTES))
+    levels = (
+        (core.l1, _L1_BYTES * core.lanes),
+        (core.l2, core.near),
+        (l3, _L3_BYTES * core.lanes),
+    )
     return Machine(
         peaks={"float32": 2 * clock * core.lanes * core.units * threads},
         bandwidth=main,
         caches=tuple(
-            Cache(
-                int(_KEPT * size), max(main, profile.cpu.clock.value * core.lanes * each * threads)
-            )
+            Cache(int(_KEPT * size), max(main, profile.cpu.clock.value * each * threads))
             for size, each in levels
             if size
         ),

@@ -34,9 +34,6 @@ _DEPTHWISE: Final = 0.6
 _COPY: Final = 1.5
 _JOIN: Final = 5.0
 
-#: Bytes for each lane that come from the second-level cache in a cycle.
-L2_BYTES: Final = 2.0
-
 _BYTES: Final = 4
 
 
@@ -100,7 +97,7 @@ def recurrent_cycles(node: ir.Node, core: Core) -> float:
     directions, gates, hidden = input_shape(node, 2)
     vectors = directions * -(-gates // core.lanes) / core.units
     weights = directions * gates * hidden * _BYTES
-    near = L2_BYTES * core.lanes if weights <= core.l2 else core.stream
+    near = core.near if weights <= core.l2 else core.stream
     once, each = length * batch * inputs * vectors, max(batch * hidden * vectors, weights / near)
     return _shared(once, core) + length * _shared(each, core)
 

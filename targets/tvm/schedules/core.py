@@ -94,6 +94,11 @@ class Core:
     direct: bool = False
 
     @property
+    def near(self) -> float:
+        """Bytes per cycle that come from its second-level cache: half a register, measured."""
+        return self.lanes * self.width / 2
+
+    @property
     def stream(self) -> float:
         """Bytes per cycle that come from beyond its caches, ahead of their use; an estimate.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -30,7 +30,10 @@ _OPERATION: Final = 0.5
 _FUNCTION: Final = 20
 
 #: Calls that are one instruction, or none.
-_INSTRUCTIONS: Final = ("call_llvm_pure_intrin", "fabs", "if_then_else", "nearbyint", "reinterpret")
+_INSTRUCTIONS: Final = ("call_llvm_pure_intrin", "fabs", "nearbyint", "reinterpret")
+
+#: The call that computes one of two.
+_CHOICE: Final = "if_then_else"
 
 #: What costs no operation: numbers that are there.
 _NOTHING: Final = (tirx.IntImm, tirx.FloatImm, tirx.Var)
@@ -72,7 +75,8 @@ class _Kernel:
         parts = math.prod(map(_rounds, chosen))
         threads = self.core.threads
         moved = (1 - 1 / threads) * self._moved(statement)
-        if not is_worth_sharing(cycles(statement, self.core), parts, threads, moved):
+        alone = max(cycles(statement, self.core), self._summed(statement) / self.core.near)
+        if not is_worth_sharing(alone, parts, threads, moved):
             self.alone |= {
                 region.source for item in _blocks(statement) for region in item.block.writes
             }
@@ -82,10 +86,13 @@ class _Kernel:
     def _moved(self, statement: Statement) -> int:
         """Return the bytes of what a statement reads that one thread has written before."""
         read = {region.source for item in _blocks(statement) for region in item.block.reads}
-        return sum(
-            math.prod(map(int, tensor.shape)) * np.dtype(str(tensor.dtype)).itemsize
-            for tensor in self.alone & read
-        )
+        return _size(self.alone & read)
+
+    def _summed(self, statement: Statement) -> int:
+        """Return the bytes of what a statement's sums are made of: all of it is read."""
+        items = [item for item in _blocks(statement) if not _is_spatial(item)]
+        read = {region.source for item in items for region in item.block.reads}
+        return _size(read - {region.source for item in items for region in item.block.writes})
 
     def _count(self, nest: Sequence[Loop]) -> int:
         """Return how many of the outermost loops to share: the fewest that are even enough."""
@@ -125,29 +132,59 @@ def cycles(statement: Statement, core: Core) -> float:
         case tirx.IfThenElse():
             return cycles(statement.then_case, core)
         case s_tir.SBlockRealize():
-            sums = any(int(axis.iter_type) != SPATIAL for axis in statement.block.iter_vars)
             inside = cycles(statement.block.body, core)
-            return 1 / (REACHED * core.units) if sums and inside else inside
+            return inside if _is_spatial(statement) or not inside else 1 / (REACHED * core.units)
         case tirx.BufferStore():
-            return _OPERATION * _operations(statement.value)
+            return _OPERATION * (1 + _operations(statement.value))
     return 1.0
 
 
-def _operations(value: Any) -> int:
-    """Return how many operations make a vector, without the arithmetic of its indices."""
-    found = 1
+def _is_spatial(realized: Realized) -> bool:
+    return all(int(axis.iter_type) == SPATIAL for axis in realized.block.iter_vars)
 
-    def note(node: Any) -> None:
+
+def _size(tensors: Set[Any]) -> int:
+    """Return the bytes of tensors."""
+    return sum(
+        math.prod(map(int, tensor.shape)) * np.dtype(str(tensor.dtype)).itemsize
+        for tensor in tensors
+    )
+
+
+def _operations(value: Any) -> float:
+    """Return how many operations make a vector, without the arithmetic of its indices."""
+    found = 0.0
+
+    def note(node: Any) -> tvm_ffi.WalkResult | None:
         nonlocal found
         dtype = str(getattr(getattr(node, "ty", None), "dtype", ""))
         if dtype in ("", "int64", "bool") or isinstance(node, _NOTHING):
-            return
+            return None
         name = str(node.op.name).rpartition(".")[2] if isinstance(node, Call) else None
+        if name == _CHOICE:
+            found += _choice(node)
+            return tvm_ffi.WalkResult.SKIP
         is_function = name is not None and name not in _INSTRUCTIONS
         found += _FUNCTION if is_function else 1
+        return None
 
-    tvm_ffi.structural_walk(value, (object, note))
+    tvm_ffi.structural_walk(value, (object, note), order="pre")
     return found
+
+
+def _choice(value: Any) -> float:
+    """Return how many operations a choice takes of several, of which one is computed.
+
+    Of the conditions, which are a comparison and a jump each, the usual vector meets half. Numbers
+    are what pads have, of which there are few.
+    """
+    conditions, sides = 0, []
+    while isinstance(value, Call) and str(value.op.name).endswith(_CHOICE):
+        _, side, value = value.args
+        conditions += 1
+        sides.append(side)
+    counts = [_operations(side) for side in (*sides, value) if not isinstance(side, _NOTHING)]
+    return conditions + math.fsum(counts) / max(len(counts), 1)
 
 
 def _rounds(loop: Loop) -> int:

@@ -18,9 +18,8 @@ EVEN: Final = 0.9
 _START: Final = 2_000
 _EACH: Final = 500
 
-#: What is gained has to be so many times the cost: others may keep a core busy, and the share of
-#: the data that the other core has in its caches comes later.
-_MARGIN: Final = 2
+#: What is gained has to be so many times the cost: others may keep a core busy.
+_MARGIN: Final = 1.2
 
 #: Cycles until a byte is here that another core has in its cache, measured on two of the same: half
 #: of 80 KB cost 4 us.
@@ -39,7 +38,7 @@ def sharing_cost(threads: int) -> int:
     return _START + _EACH * threads if threads > 1 else 0
 
 
-def least_gain(threads: int) -> int:
+def least_gain(threads: int) -> float:
     """Return the cycles that sharing a loop must save to be done."""
     return _MARGIN * sharing_cost(threads)
 

@@ -13,8 +13,10 @@ from tvm import te, tirx
 
 from tapeout.lowering.importers.onnx import load
 from tapeout.targets.tvm import TARGET
+from tapeout.targets.tvm.compile import compile_model
 from tapeout.targets.tvm.schedules.apply import scheduled
 from tapeout.targets.tvm.schedules.core import Core
+from tapeout.targets.tvm.schedules.shares import least_gain
 
 import kernels
 import support
@@ -89,6 +91,39 @@ def test_what_one_thread_has_just_written_stays_with_it() -> None:
 
     assert shared((64, 640), lambda x: compute(x, 16)) == []
     assert len(shared((64, 640), lambda x: compute(x, 64))) == 1
+
+
+@pytest.mark.parametrize(("depth", "is_shared"), [(64, False), (128, True)])
+def test_what_waits_for_its_weights_is_shared_sooner(depth: int, is_shared: bool) -> None:
+    """One row: each weight is loaded for one product, and caches are slower than the core."""
+    multiplies = depth * 512 / TWO.lanes / TWO.units
+    assert multiplies / 2 < least_gain(2)
+    model = support.from_text(
+        f"g (float[1,{depth}] x, float[{depth},512] w) => (float[1,512] y) {{ y = MatMul(x, w) }}",
+        w=np.ones((depth, 512), np.float32),
+    )
+    functions = compile_model(model, kernels.host().toolchain, TWO).program.module.functions
+    text = "".join(function.script() for function in functions.values())
+    assert ("T.parallel" in text) == is_shared
+
+
+def test_a_choice_of_many_is_one_of_them() -> None:
+    """Rows are as they are or functions, or functions of functions."""
+
+    def chosen(x: Any) -> Any:
+        def element(i: Any, j: Any) -> Any:
+            value = tirx.exp(x(i, j))
+            for row in range(1, 16):
+                value = tirx.if_then_else(i == row, x(i, j), value)
+            return value
+
+        return te.compute(x.shape, element, name="chosen")
+
+    def computed(x: Any) -> Any:
+        return te.compute(x.shape, lambda i, j: tirx.exp(tirx.exp(x(i, j))), name="computed")
+
+    assert shared((32, 256), chosen) == []
+    assert shared((32, 256), computed) == [32]
 
 
 @pytest.mark.slow
