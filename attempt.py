@@ -39,7 +39,8 @@ class Compiled:
     """A bundle, and what was measured on the way: no bundle holds a measured time.
 
     Attributes:
-        not_tried: runtimes of the device whose packages are not installed.
+        not_tried: runtimes of the device whose packages are not installed, and plans whose engines
+            compute something else.
     """
 
     bundle: Bundle

@@ -17,7 +17,7 @@ from .budget import Budget, Usage, Verdict
 from .bundle import Bundle, ModelFile
 from .contest import fastest
 from .data import read_data
-from .errors import BudgetError, Problem, UsageError
+from .errors import BudgetError, Problem, UsageError, VerificationError
 from .job import Job, Options, described
 from .lowering import dialect
 from .lowering.dynamic.family import family_of
@@ -201,7 +201,7 @@ def build(job: Job, output: Path, *, force: bool = False) -> Compiled:
     """Build the best plan that fits into `output`; raises as `compile` does."""
     with bundles.staged(output, force) as directory:
         compiled = _best(job, directory)
-    left_out = not_tried(job)
+    left_out = [*compiled.not_tried, *not_tried(job)]
     if job.options.tuning and "tuning" not in compiled.bundle.manifest.report:
         left_out.append(
             Problem("tuning", "the faster runtime has no such kernels", "--runtime tvm")
@@ -217,13 +217,15 @@ def _best(job: Job, directory: Path) -> Compiled:
     """Leave in `directory` the first plan that fits.
 
     Of plans that differ in nothing but their speed, all are built and measured where the device is
-    this machine, and the fastest one is taken.
+    this machine, and the fastest one is taken. One that computes something else is left out where
+    another does not.
     """
     measures = job.profile.name == catalog.HOST
     missed: list[tuple[Candidate, Usage, Verdict]] = []
     reference = Reference(job.model)
     for rivals in planner.rivals(plan(job)):
         fitting: list[tuple[Attempt, Compiled]] = []
+        wrong: dict[str, VerificationError] = {}
         for number, candidate in enumerate(rivals):
             if any(line.used and line.used.known == "exact" for line in candidate.verdict.missed):
                 missed.append((candidate, candidate.usage, candidate.verdict))
@@ -231,7 +233,12 @@ def _best(job: Job, directory: Path) -> Compiled:
             folder = directory / str(number)
             folder.mkdir()
             attempt = Attempt(job, candidate, folder, reference)
-            compiled = attempt.compiled()
+            try:
+                compiled = attempt.compiled()
+            except VerificationError as error:
+                wrong[str(candidate.plan)] = error
+                shutil.rmtree(folder)
+                continue
             if not compiled.verdict.fits:
                 missed.append((candidate, compiled.usage, compiled.verdict))
                 shutil.rmtree(folder)
@@ -242,8 +249,15 @@ def _best(job: Job, directory: Path) -> Compiled:
         if fitting:
             chosen = fastest(fitting)
             _keep(directory, chosen.bundle.directory)
-            return chosen
+            said = tuple(_left_out(plan, error) for plan, error in wrong.items())
+            return dataclasses.replace(chosen, not_tried=said)
+        if wrong:
+            raise next(iter(wrong.values()))
     raise _nothing_fits(job, missed)
+
+
+def _left_out(plan: str, error: VerificationError) -> Problem:
+    return Problem(plan, "; ".join([error.summary, *map(str, error.problems)]))
 
 
 def _nothing_fits(job: Job, missed: list[tuple[Candidate, Usage, Verdict]]) -> BudgetError:

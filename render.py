@@ -108,7 +108,7 @@ def _shapes(console: Console, shapes: ShapesRecord | None) -> None:
 
 def _not_tried(console: Console, problems: Sequence[Problem]) -> None:
     for problem in problems:
-        console.print(f"not tried: {problem}", soft_wrap=True)
+        console.print(f"left out: {problem}", soft_wrap=True)
 
 
 def check(job: Job, found: Sequence[Candidate], not_tried: Sequence[Problem]) -> None:

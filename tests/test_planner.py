@@ -11,7 +11,7 @@ import pytest
 
 from tapeout import compiler, planner, render
 from tapeout.budget import Budget
-from tapeout.errors import BudgetError, ModelError, TapeoutError, UsageError
+from tapeout.errors import BudgetError, ModelError, TapeoutError, UsageError, VerificationError
 from tapeout.planner import Candidate
 from tapeout.targets.base import Execution, target_for
 
@@ -93,6 +93,32 @@ def test_on_this_machine_the_measured_latency_decides(
     assert sorted(item.name for item in (tmp_path / "x.bundle").iterdir()) == sorted(
         ["manifest.json", "run", "test_vectors.npz", *files[fastest]]
     )
+
+
+def test_an_engine_that_computes_something_else_is_left_out_where_another_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = target_for("tflite")
+
+    def execute(*given: Any, real: Any = target.execute) -> Execution:
+        found = real(*given)
+        return dataclasses.replace(
+            found, outputs={name: array + 1 for name, array in found.outputs.items()}
+        )
+
+    monkeypatch.setattr(type(target), "execute", staticmethod(execute))
+    job = compiler.prepare(MODEL, "host", Budget(), compiler.Options())
+    compiled = compiler.build(job, tmp_path / "x.bundle")
+    assert compiled.bundle.manifest.runtime.name == "tvm"
+    [left_out] = compiled.not_tried
+    assert left_out.where.startswith("tflite")
+    assert "the outputs are not the reference's" in left_out.what
+    render.compiled(compiled)
+    assert "left out: tflite" in capsys.readouterr().out
+    alone = compiler.prepare(MODEL, "host", Budget(), compiler.Options(runtime="tflite"))
+    with pytest.raises(VerificationError, match="the outputs are not the reference's"):
+        compiler.build(alone, tmp_path / "y.bundle")
+    assert not (tmp_path / "y.bundle").exists()
 
 
 def test_a_runtime_that_is_not_installed_is_named(
