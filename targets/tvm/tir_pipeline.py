@@ -1,4 +1,4 @@
-"""TVM's passes over the loops of functions, with two of ours after them.
+"""TVM's passes over the loops of functions, with ours after them.
 
 Kernels are called by the engine's own code alone. Each still has a function of its own for what it
 computes, as those have that are called from outside: LLVM does not put it into the function that
@@ -18,6 +18,7 @@ import tvm_ffi
 from tvm import tirx
 
 from .fixed_vectors import with_fixed_vectors
+from .schedules.lookups import with_lookups
 
 #: The scope of what schedules keep for one tile.
 _LOCAL: Final = "local"
@@ -39,7 +40,9 @@ def _pipeline() -> tuple[Any, Any, Any]:
     lower, finalize_host, finalize_device = tirx.get_tir_pipeline("default")
 
     def lowered(module: tvm.IRModule) -> tvm.IRModule:
-        return with_tiles_on_stack(_scoped(with_fixed_vectors(lower)(module)))
+        found = _scoped(with_fixed_vectors(lower)(module))
+        functions = {name: with_lookups(function) for name, function in found.functions.items()}
+        return with_tiles_on_stack(tvm.IRModule(functions, attrs=found.attrs))
 
     return lowered, finalize_host, finalize_device
 

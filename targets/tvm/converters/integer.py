@@ -10,12 +10,13 @@ import numpy as np
 from tvm import relax, te, tirx
 
 from ....lowering.integer import Operator, operators
+from ..schedules.lookups import LOOKUP
 from .call import Call, Converter, Expr, Shape, core_of
 from .integer_depthwise import integer_depthwise
 from .products import POINT, integer_product
 from .rounding import whole
 from .short_depthwise import short_depthwise
-from .tiles import Index, Tensor, at, emit
+from .tiles import OPAQUE, Index, Tensor, at, emit
 from .window import Window, read_window, taps_of, with_pads
 from .windows import window_of
 
@@ -269,7 +270,15 @@ def _table(call: Call) -> Expr:
     def compute(x: Tensor, table: Tensor) -> Tensor:
         return te.compute(call.out_shape(), lambda *index: table(_wide(x(*index)) & 255), name="y")
 
-    return emit(call, "integer_table", [call[0], call[1]], compute)
+    if call.core is None:
+        return emit(call, "integer_table", [call[0], call[1]], compute)
+    # By itself: with whatever it follows, vectors would be those of sums, of fewer numbers.
+    attributes: dict[str, Any] = {"op_pattern": OPAQUE}
+    if call.core.lookup:
+        attributes[LOOKUP] = call.core.lookup
+    return call.builder.emit_te(
+        compute, call[0], call[1], primfunc_name_hint="table", primfunc_attrs=attributes
+    )
 
 
 _KINDS: dict[str, Converter] = {

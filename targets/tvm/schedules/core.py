@@ -11,6 +11,7 @@ from pydantic import PositiveInt
 
 from ....profiles.schema import Cpu
 from .arithmetic import WIDE, WORD, Arithmetic, integers_of
+from .lookups import lookup_of
 from .workload import STRICT, Choice, Workload
 
 #: Cycles from the start of a multiply-add to its result: 4 on all x86 cores since Skylake and Zen
@@ -74,6 +75,7 @@ class Core:
         halves: whether it computes in half precision.
         width: bytes of a number: 4; as kernels in half precision see the core, 2.
         choices: what measurement chose in the place of the analysis.
+        lookup: LLVM's feature by which it looks up many numbers of a table at once; empty: none.
         direct: whether convolutions are computed with all multiplications, which takes the least
             memory.
     """
@@ -91,6 +93,7 @@ class Core:
     choices: Mapping[Workload, Choice] = dataclasses.field(
         default_factory=lambda: MappingProxyType({}), compare=False
     )
+    lookup: str = ""
     direct: bool = False
 
     @property
@@ -150,4 +153,5 @@ class Core:
             threads=threads,
             operands=next((OPERANDS[name] for name in OPERANDS if name in features), _MEMORY),
             halves=any(name in features for name in _HALVES),
+            lookup=lookup_of(features),
         )

@@ -123,13 +123,39 @@ def _in_one_row(schedule: s_tir.Schedule, block: Block, lanes: int) -> bool:
     widths = [longest_vector(size, lanes) for size in (math.prod(extents), extents[-1])]
     if widths[0] <= widths[1]:
         return False
-    _, inner = schedule.split(schedule.fuse(*loops), [None, widths[0]])
+    if len(loops) > 1:
+        _flatten(schedule, block)
+    (loop,) = schedule.get_loops(block)
+    _, inner = schedule.split(loop, [None, widths[0]])
     schedule.vectorize(inner)
     return True
 
 
+def _flatten(schedule: s_tir.Schedule, block: Block) -> None:
+    """Let a block that is elementwise, and what it is computed from, have one axis.
+
+    With several, TVM does not see in each case that the places of a vector are neighbours.
+    """
+    stated = schedule.get(block)
+    extents = [int(axis.dom.extent) for axis in stated.iter_vars]
+
+    def place(*index: Any) -> Any:
+        found: Any = 0
+        for at, size in zip(index, extents, strict=True):
+            found = found * size + at
+        return [found]
+
+    dtype = str(stated.iter_vars[0].var.ty.dtype)
+    row = tirx.IndexMap.from_func(place, ndim=len(extents), index_dtype=dtype)
+    for kind, accesses in (("read", stated.reads), ("write", stated.writes)):
+        for number, access in enumerate(accesses):
+            if [int(size) for size in access.source.shape] == extents:
+                schedule.transform_layout(block, (kind, number), row)
+    schedule.transform_block_layout(block, row)
+
+
 def _is_elementwise(schedule: s_tir.Schedule, block: Block) -> bool:
-    """Whether each number is computed from the same place of other tensors, and from constants."""
+    """Whether each number is computed from the same place of other tensors, and from whole ones."""
     stated = schedule.get(block)
     axes = [axis.var for axis in stated.iter_vars]
     extents = [int(axis.dom.extent) for axis in stated.iter_vars]
@@ -139,9 +165,17 @@ def _is_elementwise(schedule: s_tir.Schedule, block: Block) -> bool:
         starts = [part.min for part in access.region]
         shape = [int(size) for size in access.source.shape]
         is_own = shape == extents and all(map(tirx.Var.same_as, starts, axes))
-        if not is_own and math.prod(shape) > 1:
+        if not is_own and not _is_whole(access, shape):
             return False
     return True
+
+
+def _is_whole(access: Any, shape: Sequence[int]) -> bool:
+    """Whether a block accesses all of a tensor, wherever it stands."""
+    return all(
+        isinstance(part.extent, tirx.IntImm) and int(part.extent) == size
+        for part, size in zip(access.region, shape, strict=True)
+    )
 
 
 def longest_vector(size: int, lanes: int) -> int:
