@@ -57,6 +57,9 @@ _FIXED: Final = MappingProxyType(
     }
 )
 
+#: Functions of one number that take many operations, in float, and follow sums: a table takes few.
+_LONG: Final = frozenset({"Mish", "Swish"})
+
 #: Functions of one number, of which FPGAs keep a table of 256; those with a fixed range.
 _TABLES: Final = frozenset(
     {
@@ -190,6 +193,11 @@ _ALL: Final[tuple[AnyScheme, ...]] = (
     Scheme("int8", "activations with zero points, weights per channel, the output in float"),
     Scheme(
         "int8-per-tensor", "as int8, with one scale for all weights of a node", per_channel=False
+    ),
+    Scheme(
+        "int8-tables",
+        "as int8, with functions that take long as tables: Mish and Swish",
+        operators=LINEAR | PASSING | _COMPUTING | _LONG,
     ),
     Scheme(
         "tflite",

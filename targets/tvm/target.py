@@ -34,7 +34,7 @@ from .pipeline import pipeline
 from .tuning import recorded, require_usable, tuned_request
 
 #: Precision -> scheme; None: the model's own numbers. The preferred first.
-_SCHEMES: Final[dict[str, str | None]] = {"fp32": None, "int8": "int8", "fp16": "fp16"}
+_SCHEMES: Final[dict[str, str | None]] = {"fp32": None, "int8": "int8-tables", "fp16": "fp16"}
 
 #: What an engine holds besides its weights: kernels, the program, tables. An estimate.
 _CODE: Final = 64 << 10

@@ -8,6 +8,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
+from tapeout.lowering.canonical import canonical, integers
 from tapeout.lowering.passes.quantize import Quantize
 from tapeout.lowering.quantization.scheme import SCHEMES, Scheme
 from tapeout.lowering.reference import Reference
@@ -16,6 +17,7 @@ from tapeout.targets.tvm import TARGET
 
 import kernels
 import quantized
+import support
 
 #: All that is left of ONNX's own operators, at the input and at the output.
 REST = {"DequantizeLinear", "QuantizeLinear", "Reshape"}
@@ -59,3 +61,27 @@ def test_bits(name: str, scheme: str) -> None:
         assert list(found) == list(expected)
         for key, wanted in expected.items():
             np.testing.assert_array_equal(found[key], wanted)
+
+
+@pytest.mark.parametrize("activation", ["Swish", "Mish"])
+def test_functions_that_take_long_are_tables(activation: str) -> None:
+    rng = np.random.default_rng(0)
+    model = support.from_text(
+        "g (float[1,8,9,9] x, float[24,8,3,3] w, float[16,24,1,1] v) => (float[1,16,7,7] y)"
+        f" {{ a = Conv(x, w) b = {activation}(a) c = Conv(b, v) y = {activation}(c) }}",
+        w=rng.standard_normal((24, 8, 3, 3)).astype(np.float32) / 5,
+        v=rng.standard_normal((16, 24, 1, 1)).astype(np.float32) / 5,
+    )
+    model = canonical("nchw").run(model)
+    scheme = SCHEMES["int8-tables"]
+    assert isinstance(scheme, Scheme)
+    feeds = support.random_feeds(model)
+    exact = Reference(model).run(feeds)
+    rounded = Quantize(quantized.min_max(model, scheme, [feeds]))(model).model
+    lowered = (canonical("nhwc") + integers()).run(rounded)
+    assert [node.op_type for node in lowered.graph if node.op_type.startswith("Q")] == [
+        "QuantizeLinear", "QConvNhwc", "QTable", "QConvNhwcFloat",
+    ]  # fmt: skip
+    kernels.assert_same(lowered, feeds)
+    for name, found in kernels.run(lowered, feeds).items():
+        assert np.linalg.norm(found - exact[name]) < 0.02 * np.linalg.norm(exact[name])

@@ -47,7 +47,8 @@ def test_plans_are_those_of_the_precision(
     both = [(name, threads) for name in offered for threads in (1, 4)]
     assert plans == [Plan("tvm", name, (("threads", threads),)) for name, threads in both]
     schemes = [TARGET.scheme(profile, plan) for plan in plans]
-    assert schemes == [None if name == "fp32" else name for name, _ in both]
+    known = {"fp32": None, "int8": "int8-tables", "fp16": "fp16"}
+    assert schemes == [known[name] for name, _ in both]
 
 
 def test_a_device_with_one_core_has_plans_of_one_thread() -> None:
