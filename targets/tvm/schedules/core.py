@@ -11,7 +11,6 @@ from pydantic import PositiveInt
 
 from ....profiles.schema import Cpu
 from .arithmetic import WIDE, WORD, Arithmetic, integers_of
-from .lookups import lookup_of
 from .workload import STRICT, Choice, Workload
 
 #: Cycles from the start of a multiply-add to its result: 4 on all x86 cores since Skylake and Zen
@@ -22,6 +21,9 @@ LATENCY: Final = 4
 _USES: Final = 64
 #: LLVM's features of cores that compute in half precision, with twice the numbers in a vector.
 _HALVES: Final = ("fullfp16", "avx512fp16", "zvfh")
+
+#: LLVM's features of cores that look up many numbers of a table at once, the fastest first.
+LOOKUPS: Final = ("avx512vbmi", "avx512bw", "avx2", "neon")
 
 #: Bytes of a number of single precision.
 _SINGLE: Final = WORD // 8
@@ -153,5 +155,5 @@ class Core:
             threads=threads,
             operands=next((OPERANDS[name] for name in OPERANDS if name in features), _MEMORY),
             halves=any(name in features for name in _HALVES),
-            lookup=lookup_of(features),
+            lookup=next((name for name in LOOKUPS if name in features), ""),
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
 import tvm_ffi
@@ -84,8 +84,8 @@ def _by_rows(name: str, lanes: int) -> Callable[[Part, Expr], Expr]:
     return take
 
 
-#: LLVM's feature -> how a core that has it looks up numbers, the fastest first.
-LOOKUPS: Final = {
+#: Feature of `core.LOOKUPS` -> how a core that has it looks up numbers.
+WAYS: Final = {
     "avx512vbmi": Lookup(64, _by_two_registers),
     "avx512bw": Lookup(64, _by_rows("llvm.x86.avx512.pshuf.b.512", 64)),
     "avx2": Lookup(32, _by_rows("llvm.x86.avx2.pshuf.b", 32)),
@@ -93,16 +93,11 @@ LOOKUPS: Final = {
 }
 
 
-def lookup_of(features: Collection[str]) -> str:
-    """Return the feature by which a core looks up numbers; empty: it has none."""
-    return next((name for name in LOOKUPS if name in features), "")
-
-
 def with_lookups(function: tirx.PrimFunc) -> tirx.PrimFunc:
     """Return a lowered kernel that looks up vectors of numbers of tables, if it says by what."""
     if LOOKUP not in function.attrs:
         return function
-    lookup = LOOKUPS[str(function.attrs[LOOKUP])]
+    lookup = WAYS[str(function.attrs[LOOKUP])]
 
     def looked_up(load: TensorLoad) -> Expr:
         lanes = DataType(str(load.ty.dtype)).lanes

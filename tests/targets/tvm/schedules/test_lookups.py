@@ -12,9 +12,12 @@ from hypothesis import strategies as st
 
 from tapeout.lowering.canonical import integers
 from tapeout.lowering.reference import Reference
+from tapeout.profiles import catalog
+from tapeout.targets.tvm.build import Request
 from tapeout.targets.tvm.compile import compile_model
 from tapeout.targets.tvm.host import processor_features
-from tapeout.targets.tvm.schedules.lookups import LOOKUPS, lookup_of
+from tapeout.targets.tvm.schedules.core import LOOKUPS
+from tapeout.targets.tvm.schedules.lookups import WAYS
 
 import kernels
 import quantized
@@ -66,10 +69,12 @@ def test_every_place(name: str) -> None:
         np.testing.assert_array_equal(found["y_q"], wanted)
 
 
-def test_the_fastest_way_that_a_core_has() -> None:
-    assert lookup_of({"avx2", "avx512bw", "avx512vbmi"}) == "avx512vbmi"
-    assert lookup_of({"avx2", "sse2"}) == "avx2"
-    assert lookup_of({"f", "d"}) == ""
+@pytest.mark.parametrize(
+    ("device", "name"), [("raspberry-pi-5", "neon"), ("x86-64-v3", "avx2"), ("visionfive-2", "")]
+)
+def test_the_fastest_way_that_a_core_has(device: str, name: str) -> None:
+    assert Request.of(catalog.load(device)).core.lookup == name
+    assert tuple(WAYS) == LOOKUPS
 
 
 def test_a_table_is_a_kernel_of_long_vectors() -> None:
