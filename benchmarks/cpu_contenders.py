@@ -125,7 +125,7 @@ def _iree_module(case: Case) -> Prepared:
             compile_with_iree(_file(case).file, output)
         except subprocess.CalledProcessError as error:
             first, _, _ = error.stderr.partition("\n")
-            failure.write_text(f"it does not compile: {first}")
+            failure.write_text(f"it does not compile: {first.rpartition('error: ')[2]}")
         except subprocess.TimeoutExpired as error:
             failure.write_text(f"it compiles for more than {error.timeout:g} s")
         if failure.exists():
