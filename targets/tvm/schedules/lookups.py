@@ -110,8 +110,8 @@ def with_lookups(function: tirx.PrimFunc) -> tirx.PrimFunc:
 
 
 def _is_table(tensor: Tensor) -> bool:
-    shape = [int(size) for size in tensor.shape if isinstance(size, tirx.IntImm)]
-    return shape == [_SIZE] and str(tensor.dtype) in ("int8", "uint8")
+    is_size = [isinstance(size, tirx.IntImm) and int(size) == _SIZE for size in tensor.shape]
+    return is_size == [True] and str(tensor.dtype) in ("int8", "uint8")
 
 
 def _looked_up(table: Tensor, places: Expr, lookup: Lookup) -> Expr:
@@ -124,14 +124,18 @@ def _looked_up(table: Tensor, places: Expr, lookup: Lookup) -> Expr:
         return tirx.reinterpret(f"uint8x{length}", tirx.BufferLoad(table, [at]))
 
     def taken(start: int) -> Expr:
-        if lanes == count:
-            return lookup.take(part, narrow)
-        end = start + lanes
-        return lookup.take(part, tirx.Shuffle([narrow] * -(-end // count), list(range(start, end))))
+        repeated = [narrow] * -(-(start + lanes) // count)
+        return lookup.take(part, _lanes(repeated, start, lanes))
 
-    found = [taken(start) for start in range(0, count, lanes)]
-    whole = found[0] if lanes == count else tirx.Shuffle(found, list(range(count)))
+    whole = _lanes([taken(start) for start in range(0, count, lanes)], 0, count)
     return tirx.reinterpret(f"{dtype}x{count}", whole)
+
+
+def _lanes(vectors: list[Expr], first: int, count: int) -> Expr:
+    """Return so many lanes of vectors that are side by side."""
+    if len(vectors) == 1 and DataType(str(vectors[0].ty.dtype)).lanes == count:
+        return vectors[0]
+    return tirx.Shuffle(vectors, list(range(first, first + count)))
 
 
 def _call(name: str, *arguments: Expr) -> Expr:
