@@ -25,6 +25,8 @@ from tapeout.targets.tvm.schedules.core import OPERANDS, Core
 import support
 
 if TYPE_CHECKING:
+    import tvm
+
     from tapeout.targets.tvm.compile import Compiled
 
 Result = TypeVar("Result")
@@ -61,6 +63,16 @@ def core() -> Core:
     profile = host()
     assert profile.cpu is not None
     return Core.of(profile.cpu, processor_features(profile.toolchain))
+
+
+def finished(module: tvm.IRModule) -> tvm.IRModule:
+    """Return the kernels of a module as they are compiled for this machine."""
+    import tvm
+
+    from tapeout.targets.tvm.schedules import apply, network
+
+    scheduled = apply.scheduled(module, core())
+    return tvm.IRModule(network.finished(dict(scheduled.functions.items()), [], [], core()))
 
 
 def run(

@@ -71,7 +71,7 @@ def compile_module(
         steps: whether each call of a kernel is a function of its own, too.
     """
     with target:
-        program = program_of(_with_loops(module, target, core), ENTRY, steps=steps)
+        program = program_of(_with_loops(module, target, core), ENTRY, core, steps=steps)
         functions = lowered(program.module, target, PIPELINE)
         return Compiled(program, functions, codegen_build(functions, target))
 

@@ -28,6 +28,8 @@ from tvm.ir import Call, GlobalVar, PointerType, PrimType
 from ...errors import TapeoutError
 from . import in_place
 from .build import CALL
+from .schedules.core import Core
+from .schedules.network import finished
 
 #: The function of an engine that runs it once.
 INFER: Final = "infer"
@@ -63,10 +65,13 @@ class Program:
     outputs: tuple[int, ...]
 
 
-def program_of(module: tvm.IRModule, entry: str, *, steps: bool = False) -> Program:
+def program_of(
+    module: tvm.IRModule, entry: str, core: Core | None = None, *, steps: bool = False
+) -> Program:
     """Return the program of a module whose function `entry` calls kernels that write their results.
 
     Args:
+        core: what the kernels are scheduled for; None: they are not.
         steps: whether each call is a function of its own, too.
 
     Raises:
@@ -74,6 +79,8 @@ def program_of(module: tvm.IRModule, entry: str, *, steps: bool = False) -> Prog
     """
     found = _Steps(module[entry])
     kernels = {kernel: module[kernel] for kernel, _ in found.calls}
+    if core is not None:
+        kernels = finished(kernels, found.calls, found.intermediate, core)
     plan = in_place.plan(found.intermediate, found.calls, kernels, ALIGNMENT)
     for tensor, offset in zip(found.intermediate, plan.offsets, strict=True):
         tensor.place = _Place("workspace", offset)

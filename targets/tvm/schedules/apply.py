@@ -13,9 +13,7 @@ from tvm.s_tir import ScheduleError
 from .annotations import SCHEDULED, WORKLOAD
 from .borders import with_borders
 from .core import Core
-from .functions import with_arithmetic
 from .loops import schedule_plain
-from .parallel import parallelized
 from .products import schedule_product
 from .rows import schedule_rows
 from .winograd import schedule_winograd
@@ -27,7 +25,7 @@ _MISFITS: Final = (ScheduleError, InternalError)
 def scheduled(module: tvm.IRModule, core: Core) -> tvm.IRModule:
     """Return the module with the kernels scheduled for a core that have no schedule yet."""
     functions = {
-        name: with_arithmetic(parallelized(_scheduled(_labelled(function), core), core))
+        name: _scheduled(_labelled(function), core)
         if isinstance(function, tirx.PrimFunc)
         else function
         for name, function in module.functions.items()

@@ -1,14 +1,16 @@
 """Which loops of a scheduled kernel the threads share.
 
 A nest of loops is cut at the outermost of them that fall into even shares, and not at all where it
-takes less time than waking the other threads and waiting for them.
+takes less time than waking the other threads and waiting for them, and than fetching what another
+one has in its cache. Where a tensor is depends on the kernels that write and read it: see
+`network`.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -39,15 +41,33 @@ _CHOICE: Final = "if_then_else"
 _NOTHING: Final = (tirx.IntImm, tirx.FloatImm, tirx.Var)
 
 
-def parallelized(function: tirx.PrimFunc, core: Core) -> tirx.PrimFunc:
-    """Return a scheduled kernel with outer loops that threads share, where they gain from it."""
+#: A kernel's parameters -> whether each thread handles its own part, which is in its cache then, or
+#: one thread all; others: neither is known.
+Parts: TypeAlias = dict[int, bool]
+
+
+def parallelized(
+    function: tirx.PrimFunc, core: Core, parts: Mapping[int, bool] | None = None
+) -> tuple[tirx.PrimFunc, Parts]:
+    """Return a scheduled kernel with outer loops that threads share, where they gain from it.
+
+    Args:
+        parts: as those kernels do that write its inputs and read its results.
+
+    Returns:
+        The kernel, and how it handles its parameters.
+    """
     root = function.body
     if core.threads == 1 or not isinstance(root, s_tir.SBlockRealize):
-        return function
+        return function, {}
     block, core = root.block, core.of_dtype(str(function.params[-1].dtype))
-    body = _Kernel(core, _touched(block.body) + Counter(function.params)).shared(block.body)
+    numbers = {tensor: k for k, tensor in enumerate(function.params)}
+    given = {function.params[k]: is_part for k, is_part in (parts or {}).items()}
+    kernel = _Kernel(core, _touched(block.body) + Counter(function.params), given)
+    body = kernel.shared(block.body)
     whole = s_tir.SBlockRealize(root.iter_values, root.predicate, with_body(block, body))
-    return function.with_body(whole)
+    found = {numbers[item]: part for item, part in kernel.parts.items() if item in numbers}
+    return function.with_body(whole), found
 
 
 class _Kernel:
@@ -56,13 +76,13 @@ class _Kernel:
     Attributes:
         core: one of those that it runs on.
         touched: how many of its blocks, and callers, read or write each tensor.
-        alone: what is written by loops that are not shared.
+        parts: tensors -> whether those who had them last took a part each, or one of them all.
     """
 
-    def __init__(self, core: Core, touched: Counter[Any]) -> None:
+    def __init__(self, core: Core, touched: Counter[Any], parts: dict[Any, bool]) -> None:
         self.core = core
         self.touched = touched
-        self.alone: set[Any] = set()
+        self.parts = parts
 
     def shared(self, statement: Statement) -> Statement:
         """Return a statement with loops that threads share."""
@@ -72,21 +92,20 @@ class _Kernel:
         if nest and all(_rounds(loop) == 1 for loop in nest):
             return _around(nest, self.shared(nest[-1].body))
         chosen = nest[: self._count(nest)]
-        parts = math.prod(map(_rounds, chosen))
-        threads = self.core.threads
-        moved = (1 - 1 / threads) * self._moved(statement)
+        rounds, threads = math.prod(map(_rounds, chosen)), self.core.threads
+        items = _blocks(statement)
+        read = {region.source for item in items for region in item.block.reads}
+        every = read | {region.source for item in items for region in item.block.writes}
+        cut = _cut(items, chosen)
+        # What has to move if this is shared, and what if it is not.
+        moved = _size({item for item in read if self.parts.get(item) is False})
+        moved -= _size({item for item in cut if self.parts.get(item)})
         alone = max(cycles(statement, self.core), self._summed(statement) / self.core.near)
-        if not is_worth_sharing(alone, parts, threads, moved):
-            self.alone |= {
-                region.source for item in _blocks(statement) for region in item.block.writes
-            }
-            return statement
-        return _fused(chosen, chosen[-1].body)
-
-    def _moved(self, statement: Statement) -> int:
-        """Return the bytes of what a statement reads that one thread has written before."""
-        read = {region.source for item in _blocks(statement) for region in item.block.reads}
-        return _size(self.alone & read)
+        is_shared = is_worth_sharing(alone, rounds, threads, (1 - 1 / threads) * moved)
+        for item in every - cut:
+            self.parts.pop(item, None)
+        self.parts |= dict.fromkeys(cut if is_shared else every, is_shared)
+        return _fused(chosen, chosen[-1].body) if is_shared else statement
 
     def _summed(self, statement: Statement) -> int:
         """Return the bytes of what a statement's sums are made of: all of it is read."""
@@ -242,6 +261,23 @@ def _blocks(statement: Statement) -> list[Realized]:
         return tvm_ffi.WalkResult.SKIP
 
     tvm_ffi.structural_walk(statement, (s_tir.SBlockRealize, note), order="pre")
+    return found
+
+
+def _cut(items: Sequence[Realized], chosen: Sequence[Loop]) -> set[Any]:
+    """Return the tensors of which each round of some loops takes other rows than the rest.
+
+    Kernels that cut their tensors at the outermost axis find there what they wrote themselves.
+    """
+    found = set()
+    for item in items:
+        axes = zip(item.iter_values, item.block.iter_vars, strict=True)
+        own = [axis.var for value, axis in axes if any(_uses(value, k.loop_var) for k in chosen)]
+        for region in (*item.block.reads, *item.block.writes):
+            sizes = zip(region.region, region.source.shape, strict=True)
+            outermost = next((part.min for part, size in sizes if int(size) > 1), None)
+            if outermost is not None and any(_uses(outermost, axis) for axis in own):
+                found.add(region.source)
     return found
 
 

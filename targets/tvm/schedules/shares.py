@@ -19,7 +19,7 @@ _START: Final = 2_000
 _EACH: Final = 500
 
 #: What is gained has to be so many times the cost: others may keep a core busy.
-_MARGIN: Final = 1.2
+_MARGIN: Final = 1.1
 
 #: Cycles until a byte is here that another core has in its cache, measured on two of the same: half
 #: of 80 KB cost 4 us.
@@ -53,10 +53,15 @@ def is_worth_sharing(cycles: float, parts: int, threads: int, moved: float = 0) 
     return cycles * (1 - 1 / speedup) - moved * _MOVE > least_gain(threads)
 
 
-def sharers(multiplies: int, core: Core) -> int:
-    """Return how many threads share so many multiply-adds: all, or one."""
-    cycles = multiplies / (REACHED * core.lanes * core.units)
-    return core.threads if is_worth_sharing(cycles, core.threads, core.threads) else 1
+def sharers(multiplies: int, handled: int, core: Core) -> int:
+    """Return how many threads may share so many multiply-adds: all, or one.
+
+    Args:
+        handled: bytes of what is read and written. If other kernels share it, it is best shared.
+    """
+    cycles, threads = multiplies / (REACHED * core.lanes * core.units), core.threads
+    kept = (1 - 1 / threads) * handled
+    return threads if is_worth_sharing(cycles, threads, threads, -kept) else 1
 
 
 def evenness(parts: int, threads: int) -> float:

@@ -248,7 +248,8 @@ def blocks_of(
     parts = min(units, math.ceil(max(needed, default=0) * unit * units) or 1)
     # Threads that take tiles from each other read all of the input, and else all of the weights.
     weights = taps * inputs * tiles * tile.lanes
-    threads = sharers(images * math.prod(places) * weights, core)
+    handled = images * axis * (packed_row * word + math.prod(others) * tiles * tile.lanes * _BYTES)
+    threads = sharers(images * math.prod(places) * weights, int(handled), core)
     by_tiles = weights > packed_row * axis and evenness(tiles, threads) >= EVEN
     if images * parts > 1 or not by_tiles:
         parts = shared_blocks(units, parts, images, threads)
@@ -306,7 +307,8 @@ def depthwise_tile(
     image = math.prod(reach) * channels * core.width
     rows = _even(height, max(1, int(height * core.l2 * _ROWS / image)))
     spent = channels // lanes * vectors * core.lanes
-    threads = sharers(images * math.prod(places) * spent * taps, core)
+    handled = images * (math.prod(reach) + math.prod(places)) * channels * core.width
+    threads = sharers(images * math.prod(places) * spent * taps, handled, core)
     rows = -(-height // shared_blocks(height, -(-height // rows), images, threads))
     return DepthwiseTile(width, lanes, rows)
 

@@ -10,7 +10,6 @@ import tvm
 from tvm import te, tirx
 
 from tapeout.targets.tvm.compile import PIPELINE, lowered, processor
-from tapeout.targets.tvm.schedules.apply import scheduled
 
 import kernels
 
@@ -36,7 +35,7 @@ def side_by_side(*channels: int) -> tvm.IRModule:
 )
 def test_vectors_end_at_borders(channels: tuple[int, ...], width: int | None) -> None:
     target = processor(kernels.host().toolchain)
-    module = scheduled(side_by_side(*channels), kernels.core())
+    module = kernels.finished(side_by_side(*channels))
     if width is not None:
         with target:
             assert f"float32x{width}" in str(lowered(module, target, PIPELINE))

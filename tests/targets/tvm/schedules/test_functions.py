@@ -11,7 +11,6 @@ import tvm
 from tvm import te, tirx
 
 from tapeout.targets.tvm.compile import processor
-from tapeout.targets.tvm.schedules.apply import scheduled
 
 import kernels
 
@@ -31,7 +30,7 @@ FUNCTIONS: dict[str, tuple[Callable[[np.ndarray], np.ndarray], float]] = {
 def computed(name: str, x: np.ndarray) -> np.ndarray:
     given = te.placeholder(x.shape, "float32", "x")
     found = te.compute(x.shape, lambda i: getattr(tirx, name)(given[i]), name="y")
-    module = scheduled(tvm.IRModule({"main": te.create_prim_func([given, found])}), kernels.core())
+    module = kernels.finished(tvm.IRModule({"main": te.create_prim_func([given, found])}))
     built = tvm.compile(module, target=processor(kernels.host().toolchain))
     result = tvm.runtime.tensor(np.zeros_like(x))
     built["main"](tvm.runtime.tensor(x), result)

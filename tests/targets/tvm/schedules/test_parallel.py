@@ -16,6 +16,7 @@ from tapeout.targets.tvm import TARGET
 from tapeout.targets.tvm.compile import compile_model
 from tapeout.targets.tvm.schedules.apply import scheduled
 from tapeout.targets.tvm.schedules.core import Core
+from tapeout.targets.tvm.schedules.parallel import parallelized
 from tapeout.targets.tvm.schedules.shares import least_gain
 
 import kernels
@@ -35,7 +36,8 @@ def shared(shape: tuple[int, ...], compute: Callable[[Any], Any]) -> list[int]:
         if int(loop.kind) == tirx.ForKind.PARALLEL:
             found.append(int(loop.extent))
 
-    tvm_ffi.structural_walk(scheduled(module, TWO)["main"], (tirx.For, note))
+    kernel, _ = parallelized(scheduled(module, TWO)["main"], TWO)
+    tvm_ffi.structural_walk(kernel, (tirx.For, note))
     return found
 
 
