@@ -32,10 +32,11 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 #: As wide as AVX-512, AVX2, NEON and RISC-V's vectors, with caches so small that tiny layers are
-#: in blocks; one without vectors; and several that share each layer.
+#: in blocks, and one with units of half a vector; one without vectors; and several that share each
+#: layer.
 CORES = {
     "wide": Core(lanes=16, registers=32, units=2, l1=32 << 10, l2=1 << 20),
-    "small caches": Core(lanes=16, registers=32, units=2, l1=2 << 10, l2=8 << 10),
+    "small caches": Core(lanes=16, registers=32, units=1, l1=2 << 10, l2=8 << 10),
     "half": Core(lanes=8, registers=16, units=2, l1=4 << 10, l2=16 << 10),
     "narrow": Core(4, registers=32, units=1, l1=1 << 10, l2=4 << 10, operands=OPERANDS["neon"]),
     "groups": Core(4, registers=32, units=1, l1=4 << 10, l2=16 << 10, operands=OPERANDS["v"]),

@@ -180,7 +180,7 @@ def _matmul(node: ir.Node, dtype: str, core: Core) -> Kernel | None:
 
 
 def _kernel(work: Workload, core: Core, *, is_winograd: bool = False) -> Kernel:
-    own, arithmetic = core.of_dtype(work.dtype), arithmetic_of(work, core)
+    own, arithmetic = core.of_work(work), arithmetic_of(work, core)
     tile = None
     if is_winograd and work.dtype in FLOATS and not core.direct:
         high, wide = work.places

@@ -41,7 +41,7 @@ def chosen(work: Workload, core: Core) -> Choice:
 
 def analysed(work: Workload, core: Core) -> Choice:
     """Return what the analysis takes for the best."""
-    core = core.of_dtype(work.dtype)
+    core = core.of_work(work)
     if work.kind == "depthwise":
         arithmetic = arithmetic_of(work, core)
         found = depthwise_tile(
@@ -56,7 +56,7 @@ def alternatives(work: Workload, given: Choice, core: Core) -> Iterator[Choice]:
 
     That is another tile; more or fewer rows, or another way to the data; other depths.
     """
-    core, known = core.of_dtype(work.dtype), {given}
+    core, known = core.of_work(work), {given}
 
     def others(source: Iterable[Choice]) -> Iterator[Choice]:
         for choice in source:
@@ -75,7 +75,7 @@ def alternatives(work: Workload, given: Choice, core: Core) -> Iterator[Choice]:
 
 def misfits(work: Workload, choice: Choice, core: Core) -> list[str]:
     """Return why a workload cannot be computed so: every reason, each after what is wrong."""
-    core = core.of_dtype(work.dtype)
+    core = core.of_work(work)
     arithmetic = arithmetic_of(work, core)
     least, pairs = arithmetic.least_lanes, arithmetic.rows
     found = _depthwise_misfits if work.kind == "depthwise" else _product_misfits
@@ -199,7 +199,7 @@ def _with_blocks(tile: Tile, work: Workload, core: Core) -> Choice:
 
 def tile_and_blocks(work: Workload, choice: Choice, core: Core) -> tuple[Tile, Blocks]:
     """Return a choice for a product as its parts."""
-    lanes = lanes_of(choice.channels, core.of_dtype(work.dtype))
+    lanes = lanes_of(choice.channels, core.of_work(work))
     return (
         Tile(choice.height, choice.width, choice.channels, lanes),
         Blocks(choice.depth, choice.group, choice.rows, choice.packs),

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Final, Literal
 from pydantic import PositiveInt
 
 from ....profiles.schema import Cpu
-from .arithmetic import WIDE, WORD, Arithmetic, integers_of
+from .arithmetic import FLOATS, WIDE, WORD, Arithmetic, integers_of
 from .workload import STRICT, Choice, Workload
 
 #: Cycles from the start of a multiply-add to its result: 4 on all x86 cores since Skylake and Zen
@@ -110,6 +110,29 @@ class Core:
         As cores have longer vectors, they have faster memory: 40 GB/s measured on a Zen 4.
         """
         return self.lanes * self.width // _SINGLE
+
+    @property
+    def splits(self) -> bool:
+        """Whether it starts two multiply-adds of half a vector where it starts one of a whole.
+
+        Cores of x86 that start one in a cycle have two units, which are one for the longest
+        vectors: Zen 4, and Ice Lake for laptops (measurements of uops.info).
+        """
+        return self.operands == _MEMORY and self.units == 1
+
+    def vectors(self, lanes: int) -> float:
+        """Return the time for so many lanes, in vectors."""
+        parts = 2 if self.splits else 1
+        return -(-lanes * parts // self.lanes) / parts
+
+    def of_work(self, work: Workload) -> Core:
+        """Return the core as a kernel sees it: with vectors of half the lanes where they fit."""
+        core = self.of_dtype(work.dtype)
+        least = 1 if work.dtype in FLOATS else core.single.least_lanes
+        half, rest = core.lanes // 2, work.outputs // work.group % core.lanes
+        if work.kind == "depthwise" or not core.splits or half < least or not 0 < rest <= half:
+            return core
+        return dataclasses.replace(core, lanes=half, units=2 * core.units)
 
     def of_dtype(self, dtype: str) -> Core:
         """Return the core as kernels see it that compute with numbers of a dtype."""

@@ -78,10 +78,12 @@ def split_tail(schedule: s_tir.Schedule, loop: Loop, width: int) -> list[Loop]:
 
 
 def split_lanes(schedule: s_tir.Schedule, loop: Loop, core: Core) -> None:
-    """Turn a short loop into vectors: whole registers if it can be, else equal parts of one."""
+    """Turn a short loop into vectors: registers, or halves, if it can be, else equal parts."""
     size, lanes = extent(schedule, loop), core.lanes
     groups = [lanes << power for power in range(1, core.operands.group.bit_length())]
     width = max(item for item in divisors(size) if item <= lanes or item in groups)
+    if width < lanes < size and core.splits and size % (lanes // 2) == 0:
+        width = lanes // 2
     if width < size:
         outer, loop = schedule.split(loop, [None, width])
         schedule.unroll(outer)

@@ -144,7 +144,7 @@ def cycles(statement: Statement, core: Core) -> float:
     match statement:
         case tirx.For():
             vectors = int(statement.kind) == tirx.ForKind.VECTORIZED
-            rounds = math.ceil(_rounds(statement) / (core.lanes if vectors else 1))
+            rounds = core.vectors(_rounds(statement)) if vectors else _rounds(statement)
             return rounds * cycles(statement.body, core)
         case tirx.SeqStmt():
             return sum(cycles(part, core) for part in statement.seq)
