@@ -20,7 +20,7 @@ from ...lowering.layout.nhwc import SUFFIXES
 from .schedules.arithmetic import FLOATS, Arithmetic
 from .schedules.choices import arithmetic_of, chosen
 from .schedules.core import Core
-from .schedules.tile import lanes_of
+from .schedules.tile import lanes_of, skips_pads
 from .schedules.winograd_tile import WinogradTile, winograd_tile
 from .schedules.workload import Choice, Workload
 
@@ -136,7 +136,8 @@ def _depthwise(work: Workload, kernel: tuple[int, ...], channels: int, core: Cor
     if channels % arithmetic.least_lanes:
         return None
     if together == 1:
-        return _kernel(work, core)
+        floats = work.dtype in FLOATS and skips_pads(kernel[-1])
+        return _kernel(dataclasses.replace(work, copies="never") if floats else work, core)
     count, stride = arithmetic.words(kernel[-1]), work.strides[-1]
     step = stride if count == 1 or together % stride == 0 else 1
     last = (work.places[-1] - 1) * stride + (count - 1) * together

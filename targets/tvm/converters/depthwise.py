@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from tvm import relax, te
 from ..schedules.annotations import DEPTHWISE, WORKLOAD
 from ..schedules.choices import chosen
 from ..schedules.core import Core
+from ..schedules.tile import skips_pads
 from ..schedules.workload import Workload
 from .call import Call, Expr, Shape, core_of
 from .products import FUSABLE
@@ -21,6 +23,8 @@ def depthwise(call: Call, data: Expr, weight: np.ndarray, window: Window) -> Exp
     """Return the convolution of channels-last data (n, space, C) with a weight (kernel, C)."""
     out = call.out_shape()
     work = depthwise_work(window, out, call.dtype(), window.reach(out[1:-1]), window.taps)
+    if skips_pads(window.kernel[-1]):
+        work = dataclasses.replace(work, copies="never")
     annotation = annotated(work, core_of(call))
 
     def compute(x: Tensor, w: Tensor) -> Tensor:

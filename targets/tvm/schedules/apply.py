@@ -14,6 +14,7 @@ from .annotations import SCHEDULED, WORKLOAD
 from .borders import with_borders
 from .core import Core
 from .loops import schedule_plain
+from .pads import without_rows_outside
 from .products import schedule_product
 from .rows import schedule_rows
 from .winograd import schedule_winograd
@@ -53,7 +54,7 @@ def _scheduled(function: tirx.PrimFunc, core: Core) -> tirx.PrimFunc:
         schedule = s_tir.Schedule(given)
         try:
             if rule(schedule, core) is not False:
-                return schedule.mod["main"].with_attr(SCHEDULED, True)
+                return without_rows_outside(schedule.mod["main"]).with_attr(SCHEDULED, True)
         except _MISFITS:  # a kernel that the rule was not made for is right as it is
             continue
     return function

@@ -18,6 +18,7 @@ from .loops import (
     Loop,
     blocks_of,
     dtype_of,
+    extent,
     is_spatial,
     split_lanes,
     split_tail,
@@ -25,6 +26,7 @@ from .loops import (
     vectorize,
 )
 from .nests import Nest, PairedNest
+from .tile import skips_pads
 
 
 def schedule_product(schedule: s_tir.Schedule, core: Core) -> bool:
@@ -123,6 +125,9 @@ def _depthwise(
 ) -> None:
     rank, width, channels, rows = said
     sums = blocks["sums"]
+    written = skips_pads(extent(schedule, schedule.get_loops(sums)[-1]))
+    if "padded" in blocks and "packed" not in blocks and written:
+        schedule.compute_inline(blocks.pop("padded"))
     if list(blocks)[-1] == "sums":
         last = schedule.cache_write(sums, 0, "local")
     else:
@@ -144,6 +149,8 @@ def _depthwise(
         vectorize(schedule, blocks["packed"], core.lanes)
         nest.use_instruction(schedule, core.alone, spread=False)
     else:
+        if written:
+            schedule.unroll(nest.over[-1])
         nest.write_out(schedule, core)
     unroll_in_vectors(schedule, inner, lane, core)
 

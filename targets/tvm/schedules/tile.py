@@ -51,6 +51,9 @@ _BYTES: Final = 4
 #: whose ways have 4 KiB: eight of the rows, and no more, have places of their own.
 _CLASH: Final = 512
 
+#: The widest rows of windows that are written out.
+_WIDEST: Final = 16
+
 
 @dataclasses.dataclass(frozen=True)
 class Tile:
@@ -267,6 +270,14 @@ def _depth(inputs: int, room: float, core: Core) -> int:
     fitting = [item for item in found if item <= room]
     best = line if line in fitting else max(fitting, default=1)
     return best if best >= min(_LEAST_DEPTH, inputs) else inputs
+
+
+def skips_pads(width: int) -> bool:
+    """Whether what is known of rows of so wide a window, written out, is which of it are pads.
+
+    Data of such windows needs no copy with pads: see `pads`.
+    """
+    return width <= _WIDEST
 
 
 @dataclasses.dataclass(frozen=True)
