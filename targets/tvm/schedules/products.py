@@ -7,6 +7,7 @@ sums of a tile come in parts, once all parts for its channels are there.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from tvm import s_tir
 
@@ -26,7 +27,10 @@ from .loops import (
     vectorize,
 )
 from .nests import Nest, PairedNest
-from .tile import skips_pads
+from .tile import divisors, skips_pads
+
+#: So many words are put together at once, at most.
+_WORDS: Final = 8
 
 
 def schedule_product(schedule: s_tir.Schedule, core: Core) -> bool:
@@ -138,21 +142,32 @@ def _depthwise(
     tiles, lane = schedule.split(channel, [None, channels])
     part, *space = _block_of_rows(schedule, space, rows if rank > 1 else None)
     around, inner = _tiled(schedule, space, 1, width)
-    schedule.reorder(*outer, part, *around[:-1], tiles, around[-1], *inner, lane)
+    if "packed" in blocks:  # Words of all channels would leave the first-level cache.
+        schedule.reorder(*outer, part, tiles, *around, *inner, lane)
+    else:
+        schedule.reorder(*outer, part, *around[:-1], tiles, around[-1], *inner, lane)
     nest = Nest.at(schedule, sums, around[-1], rank, rank, 0)
     if "packed" in blocks:
-        schedule.compute_at(blocks["packed"], part, preserve_unit_loops=True)
+        schedule.compute_at(blocks["packed"], tiles, preserve_unit_loops=True)
     if "padded" in blocks:
         schedule.compute_at(blocks["padded"], part, preserve_unit_loops=True)
         vectorize(schedule, blocks["padded"], core.lanes)
     if "packed" in blocks:
-        vectorize(schedule, blocks["packed"], core.lanes)
+        _write_out_words(schedule, blocks["packed"], core)
         nest.use_instruction(schedule, core.alone, spread=False)
     else:
         if written:
             schedule.unroll(nest.over[-1])
         nest.write_out(schedule, core)
     unroll_in_vectors(schedule, inner, lane, core)
+
+
+def _write_out_words(schedule: s_tir.Schedule, block: Block, core: Core) -> None:
+    """Put words together, several beside each other: most of what they are made of they share."""
+    vectorize(schedule, block, core.lanes)
+    *_, place, _, _ = schedule.get_loops(block)
+    count = max(item for item in divisors(extent(schedule, place)) if item <= _WORDS)
+    schedule.unroll(schedule.split(place, [None, count])[1])
 
 
 def _written_out(
