@@ -19,6 +19,8 @@ from onnxruntime import quantization
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from tapeout import quantizer
+from tapeout.lowering.analysis import costs
+from tapeout.lowering.importers.onnx import load
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT / "tests"))  # where the networks are generated
@@ -67,6 +69,11 @@ class Network:
     name: str
     folder: Path
     source: Path
+
+    @functools.cached_property
+    def macs(self) -> int:
+        """Multiply-adds of an inference, those of padding included."""
+        return costs.of(load(self.file, {})).macs
 
     @functools.cached_property
     def file(self) -> Path:

@@ -13,6 +13,8 @@ from typing import Final
 from cpu_contenders import OURS, PEERS, Case, Prepared
 from turns import Timed
 
+from tapeout.profiles import catalog
+
 _PACKAGES: Final = (
     "apache-tvm",
     "onnxruntime",
@@ -81,6 +83,7 @@ def report(results: Sequence[Result], rounds: int, seconds: float) -> str:
         _unrest(results),
         _summary(results, groups),
         *(_section(*group, found) for group, found in groups.items()),
+        _arithmetic(results),
         _compilation(results),
         _left_out(results),
     ]
@@ -118,6 +121,37 @@ def _mean(ratios: Sequence[float | None]) -> str:
         return "-"
     of = f" ({len(known)} of {len(ratios)})" if len(known) < len(ratios) else ""
     return f"{statistics.geometric_mean(known):.3f}{of}"
+
+
+def _arithmetic(results: Sequence[Result]) -> str:
+    """Return how long the multiply-adds take at the machine's peak, and who takes how much more."""
+    host = catalog.load(catalog.HOST)
+    peaks = {"fp32": host.peak("float32"), "int8": host.peak("int8")}
+    if host.cpu is None or None in peaks.values():
+        return ""
+    rows = []
+    for result in results:
+        case = result.case
+        peak = (peaks[case.precision] or 0) / 2 * case.threads / host.cpu.cores.value
+        least = case.network.macs / peak
+        factors = [
+            f"{result.timed[name].least / least:.2f}" if name in result.timed else "-"
+            for name in ("tvm", *PEERS)
+        ]
+        macs = f"{case.network.macs / 1e6:.2f}"
+        head = [case.network.name, case.precision, str(case.threads), macs, _milliseconds(least)]
+        rows.append(f"| {' | '.join([*head, *factors])} |")
+    head = ["network", "precision", "threads", "million", "ms at peak", "tvm", *PEERS]
+    fast, faster = (f"{(peak or 0) / 1e9:.0f}" for peak in peaks.values())
+    return f"""\
+## Against the peak
+
+The multiply-adds of each network, how long they take at the peak of the profile `host` ({fast}
+Gflop/s, in int8 {faster} Gop/s, on all cores), and how many times as long each engine takes: less
+than 1 where there are fewer multiplications (Winograd). So many times as fast can an engine at most
+be that computes them all.
+
+{table(head, rows)}"""
 
 
 def _compilation(results: Sequence[Result]) -> str:
